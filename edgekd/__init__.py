@@ -1,0 +1,3 @@
+"""edgekd: labelled data in, a small quantized model out, with the evidence that it may ship."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,85 @@
+"""A source checked against a pydantic model: the model, or every error with file:line and a hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from edgekd.config.source import Source
+from edgekd.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+PLAIN_WORDS = {
+    "missing": "is missing",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "model_type": "expected keys with values",
+    "dict_type": "expected keys with values",
+}
+
+
+def check(model: type[Model], source: Source, *, folder: Path | None = None) -> Model:
+    """The validated model; relative paths in it are meant relative to `folder` (the file's own by default).
+
+    Raises:
+        ConfigError: the first error in the order of the file, the others in its `others`.
+    """
+    try:
+        return model.model_validate(source.data, context={"folder": folder or source.path.resolve().parent})
+    except ValidationError as error:
+        found = [_translate(source, detail) for detail in error.errors()]
+        first, *others = sorted(found, key=lambda each: _line(each.where))
+        raise ConfigError(first.what, hint=first.hint, where=first.where, others=tuple(others)) from None
+
+
+def _translate(source: Source, detail: ErrorDetails) -> ConfigError:
+    location = tuple(part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-"))
+    location = _inside(source.data, location)
+    dotted = ".".join(str(part) for part in location)
+    where = source.where(location)
+    kind = detail["type"]
+    if kind in PLAIN_WORDS:
+        found = "" if kind == "missing" else f", found {_shown(detail['input'])}"
+        return ConfigError(f"{dotted}: {PLAIN_WORDS[kind]}{found}", where=where)
+    message, _, hint = detail["msg"].removeprefix("Value error, ").partition("\n")
+    if kind not in ("value_error", "component", "component_use", "unknown_key"):
+        message = f"{message[0].lower()}{message[1:]}, found {_shown(detail['input'])}"
+    if kind == "component_use":
+        where = source.where((*location, "use"))
+    return ConfigError(f"{dotted}: {message}" if dotted else message, hint=hint or None, where=where)
+
+
+def _inside(data: object, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The location without the union tags that pydantic mixes into it."""
+    kept: list[str | int] = []
+    node = data
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(node, dict) and (part in node or last):
+            kept.append(part)
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            kept.append(part)
+            node = node[part]
+    return tuple(kept)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _line(where: str | None) -> int:
+    return int((where or ":0").rpartition(":")[2])

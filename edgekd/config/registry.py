@@ -1,0 +1,71 @@
+"""Every name that `use:` takes, and where its code is: the one wiring site.
+
+A registry line is NAME: "module:Class"; the class is imported only when a file names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """One kind of component.
+
+    `custom` wraps what the user brings as `use: file.py:callable` or as an entry point of `edgekd.<name>`.
+    """
+
+    name: str
+    singular: str
+    custom: str
+    members: dict[str, str]
+
+
+DATASETS = Group(
+    "datasets",
+    "dataset",
+    custom="edgekd.data.custom:UserDataset",
+    members={
+        "digits": "edgekd.data.digits:Digits",
+        "mnist": "edgekd.data.mnist:Mnist",
+        "fashion_mnist": "edgekd.data.mnist:FashionMnist",
+        "image_folder": "edgekd.data.image_folder:ImageFolder",
+    },
+)
+
+MODELS = Group(
+    "models",
+    "model",
+    custom="edgekd.models.custom:UserModel",
+    members={
+        "conv": "edgekd.models.conv:ConvStack",
+        "resnet": "edgekd.models.resnet:ResNet",
+        "ds_cnn": "edgekd.models.ds_cnn:DepthwiseSeparable",
+        "mlp": "edgekd.models.mlp:Mlp",
+        "torchvision": "edgekd.models.torchvision:TorchvisionModel",
+    },
+)
+
+LOSSES = Group(
+    "losses",
+    "loss",
+    custom="edgekd.training.losses.custom:UserLoss",
+    members={
+        "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
+        "kd": "edgekd.training.losses.kd:SoftTargets",
+    },
+)
+
+SCHEMES = Group(
+    "schemes",
+    "quantization scheme",
+    custom="",
+    members={
+        "int8_qdq": "edgekd.graph.quantization.schemes:Int8Qdq",
+        "int8_qoperator": "edgekd.graph.quantization.schemes:Int8QOperator",
+    },
+)
+
+DEVICES = Group("devices", "target kind", custom="", members={"local": "edgekd.devices.local:Local"})
+
+GROUPS: dict[str, Group] = {group.name: group for group in (DATASETS, MODELS, LOSSES, SCHEMES, DEVICES)}

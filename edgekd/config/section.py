@@ -1,0 +1,50 @@
+"""The base of everything that a YAML file is checked against: strict keys, and the nearest right one named."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, ErrorType, InitErrorDetails, PydanticCustomError
+
+PYDANTIC_TYPES = frozenset(get_args(ErrorType))
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_nearest_key(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            details = [cls._with_known_keys(detail) for detail in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, details) from None
+
+    @classmethod
+    def _with_known_keys(cls, detail: ErrorDetails) -> InitErrorDetails:
+        location = detail["loc"]
+        kind: str | PydanticCustomError = detail["type"]
+        context = detail.get("ctx", {})
+        if kind == "extra_forbidden" and len(location) == 1:
+            kind = PydanticCustomError(
+                "unknown_key", "unknown key\n{hint}", {"hint": nearest(str(location[0]), cls.model_fields)}
+            )
+        elif kind not in PYDANTIC_TYPES:
+            kind = PydanticCustomError(detail["type"], detail["msg"].replace("{", "{{").replace("}", "}}"), context)
+        return InitErrorDetails(type=kind, loc=location, input=detail["input"], ctx=context)
+
+
+def nearest(name: str, known: Any) -> str:
+    """A hint: the most similar known name, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names)}"

@@ -1,0 +1,61 @@
+"""Every error that edgekd raises on purpose, with a hint for the user and the exit code it ends in.
+
+EdgekdError
+├── UsageError    2  a wrong command line
+├── ConfigError   2  a wrong pipeline or target file, or an input that it names
+├── StageError    4  a stage could not do its work
+├── StoreError    4  the store could not be read or written
+└── TargetError   5  a target could not be reached
+
+Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class EdgekdError(Exception):
+    """A failure told in one line: `where: what`, with an optional `hint`."""
+
+    exit_code = 4
+
+    def __init__(self, what: str, *, hint: str | None = None, where: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class UsageError(EdgekdError):
+    exit_code = 2
+
+
+class ConfigError(EdgekdError):
+    """Wrong input by the user; `others` holds further errors found in the same file."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        hint: str | None = None,
+        where: str | None = None,
+        others: tuple[ConfigError, ...] = (),
+    ) -> None:
+        super().__init__(what, hint=hint, where=where)
+        self.others = others
+
+
+class StageError(EdgekdError):
+    exit_code = 4
+
+
+class StoreError(EdgekdError):
+    exit_code = 4
+
+
+class TargetError(EdgekdError):
+    exit_code = 5

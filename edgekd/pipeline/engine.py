@@ -1,0 +1,142 @@
+"""Runs a plan: each stage once, its result kept, whatever interrupts it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgekd.errors import EdgekdError, StageError, UsageError
+from edgekd.pipeline.fingerprint import fingerprint, preimage
+from edgekd.pipeline.plan import Node, Plan, explain_miss, input_digests
+from edgekd.pipeline.stage import Context
+from edgekd.pipeline.store import Store, disk_error, is_disk_trouble
+from edgekd.progress import Progress
+from edgekd.records.artifact import Artifact
+from edgekd.records.stage import StageRecord
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a plan to run.
+
+    `start`: what comes before it must be in the store. `until`: the last stage to run. `fresh`: run again even
+    what the store has (from `start` on, if given).
+    """
+
+    start: str | None = None
+    until: str | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A node's result; `why` says what made it run, and is empty when it came from the store."""
+
+    node: Node
+    record: StageRecord
+    why: str
+
+
+@dataclass
+class Engine:
+    store: Store
+    progress: Progress
+    finished: list[Finished] = field(default_factory=list)
+
+    def run(self, plan: Plan, selection: Selection) -> list[Finished]:
+        """Every selected node's result, in order. `finished` grows meanwhile, and stays when a stage fails.
+
+        Raises:
+            UsageError: the selection names no stage, or starts after one whose result is missing.
+            EdgekdError: a stage failed.
+        """
+        first = min(plan.positions(selection.start)) if selection.start else 0
+        wanted = plan.needed_for(selection.until) if selection.until else {node.id for node in plan.nodes}
+        if selection.start and not any(plan.nodes[n].id in wanted for n in plan.positions(selection.start)):
+            raise UsageError(f"--from {selection.start} comes after --until {selection.until}")
+        records: dict[str, StageRecord] = {}
+        with self.store.in_use():
+            for position, node in enumerate(plan.nodes):
+                if node.id not in wanted:
+                    continue
+                outcome = self._node(
+                    node, records, plan.seed, must_exist=position < first, fresh=selection.fresh and position >= first
+                )
+                self.finished.append(outcome)
+                records[node.id] = outcome.record
+                node.stage.accept(self.paths(outcome.record.outputs))
+        return self.finished
+
+    def paths(self, outputs: Mapping[str, Artifact]) -> dict[str, Path]:
+        return {port: self.store.path(artifact) for port, artifact in outputs.items()}
+
+    def _node(
+        self, node: Node, records: Mapping[str, StageRecord], seed: int, *, must_exist: bool, fresh: bool
+    ) -> Finished:
+        image = preimage(node.stage, input_digests(node, records), seed)
+        key = fingerprint(image)
+        with self.store.stage_lock(node.id, key, self.progress):
+            record = None if fresh else self.store.find(node.stage.name, key, self.progress)
+            if record is not None:
+                self.progress.say(f"{node.id}: cached · {record.headline}")
+                for warning in record.warnings:
+                    self.progress.say(f"warning: {warning}")
+                return Finished(node, record, "")
+            why = "asked for" if fresh else explain_miss(node.stage, image, self.store)
+            if must_exist:
+                raise UsageError(
+                    f"{node.id} comes before --from, and its result is not in the store ({why})",
+                    hint="leave --from out: what is in the store is not run again anyway",
+                )
+            self.progress.say(f"{node.id}: running · {why}")
+            inputs = {
+                port: self.store.path(records[source].outputs[output])
+                for port, (source, output) in node.inputs.items()
+                if output in records[source].outputs
+            }
+            work = self.store.work(key, fresh=fresh)
+            context = Context(work, node.stage.outputs, seed, self.progress)
+            started = time.monotonic()
+            headline = self._run(node, context, inputs)
+            seconds = time.monotonic() - started
+            record = StageRecord(
+                stage=node.stage.name,
+                fingerprint=key,
+                preimage=image,
+                outputs=self._ingest(node, context),
+                headline=headline,
+                warnings=tuple(context.warnings),
+                seconds=seconds,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            self.store.commit(record)
+            self.store.discard_work(key)
+        self.progress.say(f"{node.id}: done in {seconds:.1f} s · {headline}")
+        return Finished(node, record, why)
+
+    def _run(self, node: Node, context: Context, inputs: Mapping[str, Path]) -> str:
+        try:
+            return node.stage.run(context, inputs)
+        except EdgekdError as error:
+            if error.where is None:
+                error.where = node.id
+            raise
+        except OSError as error:
+            if is_disk_trouble(error):
+                raise disk_error(error, self.store.root) from error
+            raise
+        except MemoryError as error:
+            raise StageError("out of memory", where=node.id, hint="close other programs, or use a smaller batch_size") from error
+
+    def _ingest(self, node: Node, context: Context) -> dict[str, Artifact]:
+        outputs = {}
+        for port in node.stage.outputs:
+            path = context.output(port)
+            if path.exists():
+                outputs[port] = self.store.ingest(path)
+            elif port not in node.stage.optional:
+                raise RuntimeError(f"{node.id} wrote no {port}")
+        return outputs

@@ -1,0 +1,104 @@
+"""The graph of a pipeline: nodes in the order they run, and for each whether the store has its result or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgekd.errors import UsageError
+from edgekd.pipeline.fingerprint import differences, fingerprint, preimage
+from edgekd.pipeline.stage import Stage
+from edgekd.pipeline.store import Store
+from edgekd.progress import Progress
+from edgekd.records.stage import StageRecord
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage in its place; `inputs` maps each of its ports to the node and port that feed it."""
+
+    id: str
+    stage: Stage
+    inputs: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`nodes` are in an order in which every node comes after those that feed it."""
+
+    name: str
+    seed: int
+    nodes: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        made: dict[str, Stage] = {}
+        for node in self.nodes:
+            for source, port in node.inputs.values():
+                if source not in made or port not in made[source].outputs:
+                    raise ValueError(f"{node.id} reads {source}.{port}, which nothing before it makes")
+            made[node.id] = node.stage
+
+    def positions(self, name: str) -> list[int]:
+        """Where a stage stands, by its name or by the id of one of its nodes.
+
+        Raises:
+            UsageError: there is no such stage.
+        """
+        found = [n for n, node in enumerate(self.nodes) if name in (node.id, node.stage.name)]
+        if not found:
+            known = ", ".join(dict.fromkeys(node.stage.name for node in self.nodes))
+            raise UsageError(f"no stage {name!r} in this pipeline", hint=f"its stages: {known}")
+        return found
+
+    def needed_for(self, name: str) -> frozenset[str]:
+        """The ids of a stage's nodes and of every node they need."""
+        needed = {self.nodes[position].id for position in self.positions(name)}
+        for node in reversed(self.nodes):
+            if node.id in needed:
+                needed.update(source for source, _ in node.inputs.values())
+        return frozenset(needed)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do with a node: nothing (`record` is its result), or run it because of `why`."""
+
+    node: Node
+    record: StageRecord | None
+    why: str
+
+
+def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
+    """For each node, whether its result is in the store, and if not, why not."""
+    found: dict[str, Forecast] = {}
+    for node in plan.nodes:
+        waiting = [source for source, _ in node.inputs.values() if found[source].record is None]
+        if waiting:
+            found[node.id] = Forecast(node, None, f"after {', '.join(dict.fromkeys(waiting))}")
+            continue
+        image = preimage(node.stage, input_digests(node, {k: f.record for k, f in found.items()}), plan.seed)
+        record = store.find(node.stage.name, fingerprint(image), progress)
+        found[node.id] = Forecast(node, record, "" if record else explain_miss(node.stage, image, store))
+    return list(found.values())
+
+
+def input_digests(node: Node, records: Mapping[str, StageRecord | None]) -> dict[str, str]:
+    digests = {}
+    for port, (source, output) in node.inputs.items():
+        record = records[source]
+        assert record is not None
+        if output in record.outputs:
+            digests[port] = record.outputs[output].digest
+    return digests
+
+
+def explain_miss(stage: Stage, image: Mapping[str, object], store: Store) -> str:
+    """What is different from the nearest result of this stage that the store has."""
+    candidates = store.records(stage.name)
+    if not candidates:
+        return "never run"
+    changes = min((list(differences(r.preimage, dict(image))) for r in candidates), key=len)  # type: ignore[arg-type]  # a pre-image is JSON
+    if not changes:
+        return "its result was damaged or removed"
+    shown = "; ".join(changes[:3])
+    return shown if len(changes) <= 3 else f"{shown}; and {len(changes) - 3} more"

@@ -1,0 +1,75 @@
+"""The protocol of a stage: what it reads, what it writes, and what decides its result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from edgekd.progress import Progress
+
+
+@dataclass
+class Context:
+    """What the engine gives a running stage.
+
+    `work` is the stage's own folder: it survives an interruption, so checkpoints belong there, and it is the
+    only place a stage writes to. `seed` is its only source of randomness.
+    """
+
+    work: Path
+    outputs: Mapping[str, str]
+    seed: int
+    progress: Progress
+    warnings: list[str] = field(default_factory=list)
+
+    def output(self, port: str) -> Path:
+        """Where the stage writes what it gives out at `port`."""
+        folder = self.work / "outputs"
+        folder.mkdir(exist_ok=True)
+        return folder / self.outputs[port]
+
+    def warn(self, text: str) -> None:
+        """Something the user should know that stops nothing; kept with the result."""
+        self.warnings.append(text)
+        self.progress.say(f"warning: {text}")
+
+
+class Stage(ABC):
+    """One step of a pipeline, with its options.
+
+    `inputs` are port names; `outputs` maps a port to its file name, whose ending tells the kind. `optional`
+    outputs may be left out. `code` names the files and folders of edgekd, and `libraries` the distributions,
+    whose change can change the result.
+    """
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[Mapping[str, str]]
+    optional: ClassVar[frozenset[str]] = frozenset()
+    code: ClassVar[tuple[str, ...]]
+    libraries: ClassVar[tuple[str, ...]]
+    seeded: ClassVar[bool] = False
+
+    @abstractmethod
+    def identity(self) -> JsonValue:
+        """The options that decide the result, defaults filled in, without paths, times or host names."""
+
+    def environment(self) -> dict[str, JsonValue]:
+        """What of this machine decides the result; only measuring and running on it depend on any."""
+        return {}
+
+    @abstractmethod
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        """Writes every output and returns a headline: the result in a few words."""
+
+    def accept(self, outputs: Mapping[str, Path]) -> None:  # noqa: B027 - most stages demand nothing
+        """Checks a finished result, cached or new, against what the pipeline demands of it.
+
+        Raises:
+            StageError: it is not good enough to go on with.
+        """

@@ -1,0 +1,221 @@
+"""The content-addressed store: blobs named by their sha256, and one record a finished stage.
+
+    blobs/ab/abcd...        read-only, written beside and renamed into place
+    records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
+    work/FP/                a running stage's folder: what an interrupted one goes on from
+    locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from edgekd.errors import StoreError
+from edgekd.progress import Progress
+from edgekd.records.artifact import Artifact
+from edgekd.records.stage import StageRecord
+
+
+def store_root() -> Path:
+    """The folder of the store: EDGEKD_STORE, else in the user's cache."""
+    own = os.environ.get("EDGEKD_STORE")
+    return Path(own) if own else Path(platformdirs.user_cache_dir("edgekd")) / "store"
+
+
+class Store:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs = root / "blobs"
+        self.records_folder = root / "records"
+        self.work_folder = root / "work"
+        self.locks = root / "locks"
+        with guarded(root):
+            for folder in (self.blobs, self.records_folder, self.work_folder, self.locks):
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, artifact: Artifact) -> Path:
+        return self.blobs / artifact.digest[:2] / artifact.digest
+
+    def find(self, stage: str, fingerprint: str, progress: Progress) -> StageRecord | None:
+        """The intact record of a finished stage; damage to it or to a blob is told and counts as missing."""
+        path = self._record_path(stage, fingerprint)
+        record = self._read(path)
+        if record is None:
+            if path.exists():
+                progress.say(f"warning: {stage}: its entry in the store is damaged; doing it again")
+            return None
+        for port, artifact in record.outputs.items():
+            damage = self._damage(artifact)
+            if damage:
+                progress.say(f"warning: {stage}: {port} in the store is {damage}; doing it again")
+                return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return record
+
+    def records(self, stage: str) -> list[StageRecord]:
+        """Every intact record of a stage, the most recently used first."""
+        paths = sorted((self.records_folder / stage).glob("*.json"), key=_modified, reverse=True)
+        return [record for path in paths if (record := self._read(path)) is not None]
+
+    def ingest(self, path: Path) -> Artifact:
+        """Moves a file into the store. Its ending is its kind."""
+        with guarded(self.root):
+            name = _sha256(path)
+            artifact = Artifact(kind=path.suffix.lstrip("."), digest=name, size_bytes=path.stat().st_size)
+            goal = self.path(artifact)
+            if goal.exists() and self._damage(artifact) is None:
+                path.unlink()
+                return artifact
+            goal.parent.mkdir(exist_ok=True)
+            _flush(path)
+            path.chmod(0o444)
+            path.replace(goal)
+            return artifact
+
+    def commit(self, record: StageRecord) -> None:
+        """Writes a record; from here on the stage counts as done."""
+        path = self._record_path(record.stage, record.fingerprint)
+        with guarded(self.root):
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, record.sealed().model_dump_json(indent=1).encode())
+
+    def work(self, fingerprint: str, *, fresh: bool) -> Path:
+        """The folder a stage works in; what an interrupted run left there is kept unless `fresh`."""
+        folder = self.work_folder / fingerprint
+        with guarded(self.root):
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder / "outputs", ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    def discard_work(self, fingerprint: str) -> None:
+        shutil.rmtree(self.work_folder / fingerprint, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def stage_lock(self, stage: str, fingerprint: str, progress: Progress) -> Iterator[None]:
+        """Held while a stage is looked up or run, so that two runs never do the same work at once."""
+        lock = FileLock(self.locks / f"{fingerprint}.lock")
+        with guarded(self.root):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                progress.say(f"{stage}: another run is doing it; waiting for its result")
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Held for a whole run: keeps `gc` away."""
+        with guarded(self.root):
+            mine = FileLock(self.locks / f"run-{uuid.uuid4().hex}.lock")
+            with FileLock(self.locks / "gc.lock"):
+                mine.acquire()
+        try:
+            yield
+        finally:
+            mine.release()
+            Path(mine.lock_file).unlink(missing_ok=True)
+
+    def _record_path(self, stage: str, fingerprint: str) -> Path:
+        return self.records_folder / stage / f"{fingerprint}.json"
+
+    def _read(self, path: Path) -> StageRecord | None:
+        try:
+            record = StageRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return record if record.is_intact() and record.fingerprint == path.stem else None
+
+    def _damage(self, artifact: Artifact) -> str | None:
+        path = self.path(artifact)
+        try:
+            if path.stat().st_size != artifact.size_bytes or _sha256(path) != artifact.digest:
+                return "damaged"
+        except FileNotFoundError:
+            return "missing"
+        except OSError:
+            return "unreadable"
+        return None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file appears whole or not at all, also through a power cut."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def guarded(root: Path) -> Iterator[None]:
+    """Turns what the disk refuses into a clear StoreError."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_trouble(error):
+            raise disk_error(error, root) from error
+        raise
+
+
+def is_disk_trouble(error: OSError) -> bool:
+    return error.errno in _DISK_HINTS
+
+
+def disk_error(error: OSError, root: Path) -> StoreError:
+    reason = (error.strerror or str(error)).lower()
+    name = error.filename if error.filename is not None else root
+    return StoreError(f"{reason}: {name}", hint=_DISK_HINTS[error.errno or 0])
+
+
+_ELSEWHERE = "set EDGEKD_STORE to a folder that can be written"
+_SPACE = "free some space (`edgekd gc` removes what no recent run used), or set EDGEKD_STORE to another disk; the run goes on where it stopped"
+_DISK_HINTS = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.EIO: "the disk reports errors: check it before trusting anything on it",
+}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

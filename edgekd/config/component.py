@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from pydantic import ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from edgekd.config.registry import GROUPS, Group
@@ -143,6 +143,25 @@ class Use:
         )
 
 
+def identity(section: BaseModel, *, without: frozenset[str] = frozenset()) -> dict[str, JsonValue]:
+    """What of a section decides results: components by their own identity, files by their content."""
+    return {
+        name: _identity(getattr(section, name)) for name in type(section).model_fields if name not in without
+    }
+
+
+def _identity(value: object) -> JsonValue:
+    if isinstance(value, Component):
+        return value.identity()
+    if isinstance(value, BaseModel):
+        return identity(value)
+    if isinstance(value, Path):
+        return _file_digest(value)
+    if isinstance(value, (list, tuple)):
+        return [_identity(item) for item in value]
+    return cast("JsonValue", value)
+
+
 def component_class(group: Group, name: str) -> type[Component]:
     """The class behind a registered name."""
     return cast("type[Component]", _import_object(group.members[name]))
@@ -204,4 +223,3 @@ def _entry_point(group: str, name: str) -> importlib.metadata.EntryPoint:
 
 def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-

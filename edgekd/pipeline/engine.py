@@ -63,7 +63,11 @@ class Engine:
                 if node.id not in wanted:
                     continue
                 outcome = self._node(
-                    node, records, plan.seed, must_exist=position < first, fresh=selection.fresh and position >= first
+                    node,
+                    records,
+                    plan.seed,
+                    must_exist=position < first,
+                    fresh=selection.fresh and position >= first,
                 )
                 self.finished.append(outcome)
                 records[node.id] = outcome.record
@@ -129,7 +133,9 @@ class Engine:
                 raise disk_error(error, self.store.root) from error
             raise
         except MemoryError as error:
-            raise StageError("out of memory", where=node.id, hint="close other programs, or use a smaller batch_size") from error
+            raise StageError(
+                "out of memory", where=node.id, hint="close other programs, or use a smaller batch_size"
+            ) from error
 
     def _ingest(self, node: Node, context: Context) -> dict[str, Artifact]:
         outputs = {}

@@ -50,7 +50,7 @@ def differences(before: JsonValue, after: JsonValue, at: str = "") -> Iterator[s
     """Each difference of two pre-images, as `options.temperature 4.0 -> 6.0`."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            yield from differences(before.get(key), after.get(key), f"{at}.{key}" if at else key)
+            yield from differences(before.get(key, "absent"), after.get(key, "absent"), f"{at}.{key}" if at else key)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for position, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from differences(old, new, f"{at}.{position}")

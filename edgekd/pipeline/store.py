@@ -1,9 +1,9 @@
 """The content-addressed store: blobs named by their sha256, and one record a finished stage.
 
-    blobs/ab/abcd...        read-only, written beside and renamed into place
-    records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
-    work/FP/                a running stage's folder: what an interrupted one goes on from
-    locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
+blobs/ab/abcd...        read-only, written beside and renamed into place
+records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
+work/FP/                a running stage's folder: what an interrupted one goes on from
+locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-
+"""The stages of a pipeline, one thin file each, and what puts them together."""

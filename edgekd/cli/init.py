@@ -1,0 +1,37 @@
+"""`edgekd init`: a pipeline to start from, for the user's own images."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.errors import UsageError
+
+
+def init(
+    images: Annotated[
+        Path,
+        typer.Argument(help="A folder (or .tar) of images by class: train/CLASS/* and test/CLASS/*, or CLASS/*."),
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The pipeline file to write.")] = Path("pipelines/own.yaml"),
+) -> None:
+    """Write a commented pipeline for your own folder of images, and a target file for this machine."""
+    if not images.exists():
+        raise UsageError(f"no such folder: {images}", hint="give the folder that holds one folder of images a class")
+    if to.exists():
+        raise UsageError(f"{to} is there already", hint="choose another name with --to")
+    templates = resources.files("edgekd.cli") / "templates"
+    target = to.parent.parent / "targets" / "local.yaml"
+    text = (templates / "own.yaml").read_text(encoding="utf-8")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((templates / "local.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        typer.echo(f"wrote {target}")
+    filled = text.replace("@NAME@", to.stem).replace("@IMAGES@", str(images.resolve()))
+    to.write_text(filled, encoding="utf-8")
+    typer.echo(f"wrote {to}")
+    typer.echo(f"next: edgekd run {to}")

@@ -1,0 +1,30 @@
+"""`edgekd plan`: what a run would do, and why."""
+
+from __future__ import annotations
+
+import typer
+
+from edgekd.cli.run import Assignments, PipelineFile, Seed
+
+
+def plan(
+    pipeline: PipelineFile,
+    assignments: Assignments = [],  # noqa: B006 - typer reads the default, nobody changes it
+    seed: Seed = None,
+) -> None:
+    """Show the stages of a pipeline: which are cached, and why each other one would run."""
+    from rich.console import Console
+
+    from edgekd.config.pipeline import load_pipeline
+    from edgekd.pipeline.plan import forecast
+    from edgekd.pipeline.store import Store, store_root
+    from edgekd.report.progress import progress_for
+    from edgekd.stages.assembly import assemble
+
+    loaded = load_pipeline(pipeline, assignments=assignments, seed=seed)
+    progress = progress_for(Console(stderr=True))
+    rows = forecast(assemble(loaded), Store(store_root()), progress)
+    width = max(len(row.node.id) for row in rows)
+    for row in rows:
+        state = f"cached    {row.record.headline}" if row.record else f"will run  {row.why}"
+        typer.echo(f"{row.node.id:<{width}}  {state}")

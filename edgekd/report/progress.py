@@ -1,0 +1,90 @@
+"""Progress for people: moving bars on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from edgekd.progress import Advance, Progress
+
+LOG_EVERY_S = 10.0
+
+
+class TerminalProgress:
+    """A bar a task, with its latest note beside it."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars: Bars | None = None
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Advance]:
+        outer = self.bars
+        bars = outer or Bars(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
+        if outer is None:
+            self.bars = bars
+            bars.start()
+        identity = bars.add_task(label, total=total, note="")
+
+        def advance(amount: int = 1, *, note: str | None = None) -> None:
+            if note is None:
+                bars.update(identity, advance=amount)
+            else:
+                bars.update(identity, advance=amount, note=note)
+
+        try:
+            yield advance
+        finally:
+            bars.remove_task(identity)
+            if outer is None:
+                bars.stop()
+                self.bars = None
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True, style=_style(line))
+
+
+class LogProgress:
+    """Lines: each new note, and at least one every ten seconds of a long task."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Advance]:
+        done, last, told = 0, "", time.monotonic()
+
+        def advance(amount: int = 1, *, note: str | None = None) -> None:
+            nonlocal done, last, told
+            done += amount
+            new_note = note is not None and note != last
+            if new_note or time.monotonic() - told > LOG_EVERY_S:
+                last, told = note or last, time.monotonic()
+                self.say(f"  {label} {done}/{total}{f' · {last}' if last else ''}")
+
+        yield advance
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_for(console: Console) -> Progress:
+    return TerminalProgress(console) if console.is_terminal else LogProgress(console)
+
+
+def _style(line: str) -> str | None:
+    return "yellow" if line.startswith("warning:") else None

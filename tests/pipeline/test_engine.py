@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import StageError, UsageError
+from edgekd.pipeline.engine import Engine, Selection
+from edgekd.pipeline.plan import Node, Plan, forecast
+from edgekd.pipeline.stage import Context
+from edgekd.pipeline.store import Store
+from tests.conftest import Told
+from tests.pipeline.stages import Number, Parity, Shout, chain
+
+ALL = Selection()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def run(store: Store, plan: Plan, selection: Selection = ALL) -> list[str]:
+    """The ids of the nodes that ran."""
+    return [each.node.id for each in Engine(store, Told()).run(plan, selection) if each.why]
+
+
+def test_a_second_run_runs_nothing(store: Store) -> None:
+    ran: list[str] = []
+    plan = chain(Number(3, ran), Parity(ran), Shout(ran))
+    assert run(store, plan) == ["number", "parity", "shout"]
+    assert run(store, plan) == []
+    assert ran == ["number", "parity", "shout"]
+
+
+def test_a_changed_option_reruns_what_its_result_changes_and_no_more(store: Store) -> None:
+    run(store, chain(Number(3), Parity(), Shout()))
+    assert run(store, chain(Number(4), Parity(), Shout())) == ["number", "parity", "shout"]
+    assert run(store, chain(Number(5), Parity(), Shout())) == ["number", "parity"], "5 is odd as 3 was"
+
+
+def test_only_seeded_stages_depend_on_the_seed(store: Store) -> None:
+    run(store, chain(Number(3), Parity(), Shout()))
+    assert run(store, chain(Number(3), Parity(), Shout(), seed=1)) == ["number", "parity"]
+
+
+def test_an_interrupted_stage_keeps_its_work_and_what_was_finished(store: Store) -> None:
+    def interrupt(context: Context) -> None:
+        (context.work / "checkpoint").write_text("epoch 3")
+        raise KeyboardInterrupt
+
+    seen: list[str] = []
+    plan = chain(Number(3), Parity(before=interrupt), Shout())
+    with pytest.raises(KeyboardInterrupt):
+        run(store, plan)
+
+    def look(context: Context) -> None:
+        seen.append((context.work / "checkpoint").read_text())
+
+    assert run(store, chain(Number(3), Parity(before=look), Shout())) == ["parity", "shout"]
+    assert seen == ["epoch 3"]
+    assert not list(store.work_folder.iterdir()), "a finished stage leaves no work folder"
+
+
+def test_fresh_forgets_what_an_interrupted_run_left(store: Store) -> None:
+    def leave(context: Context) -> None:
+        assert not (context.work / "checkpoint").exists()
+        (context.work / "checkpoint").write_text("half")
+        raise StageError("no")
+
+    plan = chain(Number(3), Parity(before=leave), Shout())
+    for _ in range(2):
+        with pytest.raises(StageError):
+            run(store, plan, Selection(fresh=True))
+
+
+def test_from_runs_the_rest_and_takes_what_is_before_from_the_store(store: Store) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    with pytest.raises(UsageError, match="number comes before --from, and its result is not in the store"):
+        run(store, plan, Selection(start="parity"))
+    run(store, plan)
+    assert run(store, plan, Selection(start="parity")) == []
+    assert run(store, plan, Selection(start="parity", fresh=True)) == ["parity", "shout"]
+
+
+def test_until_stops_after_its_stage(store: Store) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    assert run(store, plan, Selection(until="parity")) == ["number", "parity"]
+    with pytest.raises(UsageError, match="no stage 'partiy'"):
+        run(store, plan, Selection(until="partiy"))
+    with pytest.raises(UsageError, match="--from shout comes after --until number"):
+        run(store, plan, Selection(start="shout", until="number"))
+
+
+def test_a_result_that_is_not_good_enough_stops_the_run_but_is_kept(store: Store) -> None:
+    ran: list[str] = []
+    strict = chain(Number(3, ran), Parity(ran, refuse=True), Shout(ran))
+    for _ in range(2):
+        with pytest.raises(StageError, match="not good enough"):
+            run(store, strict)
+    run(store, chain(Number(3, ran), Parity(ran), Shout(ran)))
+    assert ran == ["number", "parity", "shout"]
+
+
+def test_a_damaged_blob_is_made_again_and_nothing_after_it(store: Store) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    finished = Engine(store, Told()).run(plan, ALL)
+    blob = store.path(finished[0].record.outputs["out"])
+    content = bytearray(blob.read_bytes())
+    content[0] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    told = Told()
+    again = Engine(store, told).run(plan, ALL)
+    assert [each.node.id for each in again if each.why] == ["number"]
+    assert "warning: number: out in the store is damaged; doing it again" in told.lines
+    assert store.path(again[0].record.outputs["out"]).read_text() == "3 0"
+
+
+@pytest.mark.parametrize("damage", ["", "{", "flip"])
+def test_a_damaged_record_is_a_miss(store: Store, damage: str) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    run(store, plan)
+    (record,) = (store.records_folder / "parity").glob("*.json")
+    text = record.read_text()
+    record.write_text(text.replace('"headline": "parity"', '"headline": "pariti"') if damage == "flip" else damage)
+    assert record.read_text() != text
+    assert run(store, plan) == ["parity"]
+
+
+def test_the_forecast_names_what_changed(store: Store, told: Told) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    assert [each.why for each in forecast(plan, store, told)] == ["never run", "after number", "after parity"]
+    run(store, plan)
+    assert all(each.record for each in forecast(plan, store, told))
+    changed = forecast(chain(Number(8), Parity(), Shout()), store, told)
+    assert [each.why for each in changed] == ["options.value 3 -> 8", "after number", "after parity"]
+
+
+def test_a_plan_whose_wires_do_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="parity reads number.out, which nothing before it makes"):
+        Plan("wrong", 0, (Node("parity", Parity(), {"number": ("number", "out")}),))

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import StoreError
+from edgekd.pipeline.collect import collect
+from edgekd.pipeline.engine import Engine, Selection
+from edgekd.pipeline.stage import Context
+from edgekd.pipeline.store import Store, write_atomically
+from edgekd.progress import Silent
+from tests.conftest import Told
+from tests.pipeline.stages import Number, Parity, Shout, chain
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB; the test is skipped where it cannot be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_equal_content_is_kept_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    artifacts = []
+    for name in ("a.txt", "b.txt"):
+        path = tmp_path / name
+        path.write_text("the same")
+        artifacts.append(store.ingest(path))
+    assert artifacts[0] == artifacts[1]
+    assert len(list(store.blobs.glob("*/*"))) == 1
+    assert store.path(artifacts[0]).read_text() == "the same"
+
+
+def test_a_full_disk_is_said_clearly_and_leaves_nothing_half_written(small_disk: Path) -> None:
+    store = Store(small_disk / "store")
+
+    def fill(context: Context) -> None:
+        (context.work / "big").write_bytes(bytes(1_000_000))
+
+    with pytest.raises(StoreError, match="no space left on device") as caught:
+        Engine(store, Told()).run(chain(Number(3), Parity(before=fill), Shout()), Selection())
+    assert "EDGEKD_STORE" in (caught.value.hint or "")
+    for leftover in store.work_folder.glob("*/big"):
+        leftover.unlink()
+    finished = Engine(store, Told()).run(chain(Number(3), Parity(), Shout()), Selection())
+    assert [each.node.id for each in finished if each.why] == ["parity", "shout"]
+
+
+def test_a_read_only_store_is_said_clearly(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match="read-only file system") as caught:
+        Store(small_disk / "store")
+    assert "EDGEKD_STORE" in (caught.value.hint or "")
+
+
+def test_a_store_in_the_place_of_a_file_is_said_clearly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="not a directory"):
+        Store(tmp_path / "file" / "store")
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "text")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def _run_slowly(root: Path, log: Path) -> None:
+    def note(context: Context) -> None:
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+        time.sleep(0.5)
+
+    Engine(Store(root), Silent()).run(chain(Number(3), Parity(before=note), Shout()), Selection())
+
+
+def test_of_two_runs_at_once_one_works_and_the_other_takes_its_result(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    spawn = multiprocessing.get_context("spawn")
+    runs = [spawn.Process(target=_run_slowly, args=(tmp_path / "store", log)) for _ in range(3)]
+    for each in runs:
+        each.start()
+    for each in runs:
+        each.join(60)
+    assert [each.exitcode for each in runs] == [0, 0, 0]
+    assert len(log.read_text().splitlines()) == 1
+    told = Told()
+    Engine(Store(tmp_path / "store"), told).run(chain(Number(3), Parity(), Shout()), Selection())
+    assert [line.split(" · ")[0] for line in told.lines] == [
+        "number: cached",
+        "parity: cached",
+        "shout: cached",
+    ]
+
+
+def test_a_killed_run_leaves_its_locks_free(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from edgekd.pipeline.engine import *; from edgekd.progress import Silent; from tests.pipeline.stages import *\n"
+        "def die(context): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Engine(Store(Path(sys.argv[1])), Silent()).run(chain(Number(3), Parity(before=die), Shout()), Selection())\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=False)
+    assert killed.returncode == -9
+    store = Store(tmp_path / "store")
+    finished = Engine(store, Told()).run(chain(Number(3), Parity(), Shout()), Selection())
+    assert [each.node.id for each in finished if each.why] == ["parity", "shout"]
+    assert collect(store, older_than_days=30, dry_run=False).blobs == 0
+
+
+def test_gc_removes_what_no_recent_run_used_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    Engine(store, Told()).run(chain(Number(3), Parity(), Shout()), Selection())
+    Engine(store, Told()).run(chain(Number(8), Parity(), Shout()), Selection())
+    long_ago = time.time() - 40 * 86400
+    for path in store.records_folder.glob("*/*.json"):
+        os.utime(path, (long_ago, long_ago))
+    orphan = store.blobs / "ab"
+    orphan.mkdir(exist_ok=True)
+    (orphan / ("ab" * 32)).write_bytes(b"orphan")
+    Engine(store, Told()).run(chain(Number(8), Parity(), Shout()), Selection())
+    seen = collect(store, older_than_days=30, dry_run=True)
+    assert (seen.records, seen.blobs) == (3, 4), "the records of 3, its three blobs and the orphan"
+    assert collect(store, older_than_days=30, dry_run=False) == seen
+    told = Told()
+    again = Engine(store, told).run(chain(Number(8), Parity(), Shout()), Selection())
+    assert not [each for each in again if each.why]
+
+
+def test_gc_refuses_while_a_run_is_in_progress(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.in_use(), pytest.raises(StoreError, match="a run is using the store"):
+        collect(store, older_than_days=0, dry_run=False)
+    collect(store, older_than_days=0, dry_run=False)

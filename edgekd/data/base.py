@@ -23,6 +23,13 @@ class LabelledImages:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> LabelledImages:
+        """A copy of the rows, in their order."""
+        return LabelledImages(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Images:
@@ -48,5 +55,9 @@ class Dataset(Component):
 def data_folders() -> tuple[Path, ...]:
     """Where data is looked for, in order: EDGEKD_DATA, ./data, the user's cache."""
     own = os.environ.get("EDGEKD_DATA")
-    cache = Path(platformdirs.user_cache_dir("edgekd")) / "data"
-    return (*((Path(own),) if own else ()), Path("data"), cache)
+    return (*((Path(own),) if own else ()), Path("data"), cache_folder() / "data")
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of edgekd; not created here."""
+    return Path(platformdirs.user_cache_dir("edgekd"))

@@ -16,4 +16,16 @@ class Model(Component):
     @abstractmethod
     def build(self, contract: ModelContract) -> nn.Module:
         """A module from images float32 (N, C, H, W) to logits float32 (N, classes), freshly initialised
-        from torch's global generator."""
+        from torch's global generator.
+
+        Raises:
+            ConfigError: the options do not fit the contract.
+        """
+
+    def initialised(self, contract: ModelContract, *, seed: int) -> nn.Module:
+        """The module with the weights that the seed gives; torch's global generator is left as it was."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(contract)

@@ -1,8 +1,9 @@
-"""What every loss term gives: a module from what both networks said about a batch to one number."""
+"""What every loss term gives: a function from what both networks said about a batch to one number."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from pydantic import Field
 from edgekd.config.component import Component
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,12 @@ class Batch:
     labels: Tensor
 
 
+Term = Callable[[Batch], "Tensor"]
+"""A `Batch` to a scalar, the mean over the batch."""
+
+
 class Loss(Component):
-    """One term of an objective: `weight` times the module's value.
+    """One term of an objective: `weight` times the term's value.
 
     `temperature` falls back to the stage's own (`distill.temperature`) when a term takes one and sets none.
     """
@@ -36,6 +41,5 @@ class Loss(Component):
     weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="factor of this term in the sum")
 
     @abstractmethod
-    def build(self, temperature: float) -> nn.Module:
-        """A module that maps a `Batch` to a float32 scalar, the mean over the batch; its parameters, if it
-        has any, are trained with the student's."""
+    def build(self, temperature: float) -> Term:
+        """The term; when it is an `nn.Module`, its parameters are trained with the student's."""

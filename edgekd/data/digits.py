@@ -1,0 +1,29 @@
+"""scikit-learn's 1,797 handwritten digits, 8 x 8, which come with it: no download."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekd.data.base import Dataset, Images, LabelledImages
+from edgekd.data.split import stratified_split
+from edgekd.progress import Progress
+
+TEST_SHARE = 0.25  # 449 images: the set comes without a split of its own
+TEST_SEED = 0  # fixed: the test images are the same whatever the pipeline's seed
+
+
+class Digits(Dataset):
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; 449 of them are the test split."""
+
+    def load(self, progress: Progress) -> Images:  # noqa: ARG002 - there is nothing to wait for
+        from sklearn.datasets import load_digits
+
+        bundled = load_digits()
+        grey = np.rint(bundled.images * (255 / 16)).astype(np.uint8)  # the bundled pixels count 0 to 16
+        everything = LabelledImages(grey[..., np.newaxis], bundled.target.astype(np.int64))
+        train, test = stratified_split(everything.labels, TEST_SHARE, TEST_SEED)
+        return Images(
+            train=everything.take(train),
+            test=everything.take(test),
+            classes=tuple(str(name) for name in bundled.target_names),
+        )

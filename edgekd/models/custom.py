@@ -1,0 +1,38 @@
+"""A network of the user's own: `use: file.py:callable`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ConfigDict
+
+from edgekd.config.component import UserComponent
+from edgekd.errors import ConfigError
+from edgekd.models.base import Model
+from edgekd.records.contract import ModelContract
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class UserModel(UserComponent, Model):
+    """`callable(contract, **options)` -> `nn.Module`; `contract` is an `edgekd.records.contract.ModelContract`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def build(self, contract: ModelContract) -> nn.Module:
+        from torch import nn
+
+        from edgekd.models.dry_run import logits_shape
+
+        module = self.load()(contract, **self.options)
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"{self.use} returned {type(module).__name__}", hint="return a torch.nn.Module")
+        expected = (2, len(contract.classes))
+        shape = logits_shape(module, contract)
+        if shape != expected:
+            raise ConfigError(
+                f"{self.use} gives {shape} for a batch of 2 images of {contract.image.shape}; expected {expected}",
+                hint="the output must be one logit for each class",
+            )
+        return module

@@ -1,0 +1,34 @@
+"""Multilayer perceptrons: the networks of the first distillation experiments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from edgekd.models.base import Model
+from edgekd.records.contract import ModelContract
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Mlp(Model):
+    """Fully connected layers with ReLU between them."""
+
+    width: int = Field(128, ge=1, le=65536, description="units of each hidden layer")
+    depth: int = Field(1, ge=0, le=64, description="hidden layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden units left out in each training step")
+
+    def build(self, contract: ModelContract) -> nn.Module:
+        from torch import nn
+
+        channels, height, width = contract.image.shape
+        units = channels * height * width
+        layers: list[nn.Module] = [nn.Flatten()]
+        for _ in range(self.depth):
+            layers += [nn.Linear(units, self.width), nn.ReLU()]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
+            units = self.width
+        return nn.Sequential(*layers, nn.Linear(units, len(contract.classes)))

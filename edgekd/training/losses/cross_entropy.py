@@ -1,0 +1,26 @@
+"""Cross-entropy with the labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from edgekd.training.losses.base import Batch, Loss, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CrossEntropy(Loss):
+    """Cross-entropy of the student's probabilities with the labels."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
+
+    def build(self, temperature: float) -> Term:  # noqa: ARG002 - labels have none
+        from torch.nn import functional
+
+        def term(batch: Batch) -> Tensor:
+            return functional.cross_entropy(batch.student, batch.labels, label_smoothing=self.label_smoothing)
+
+        return term

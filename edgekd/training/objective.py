@@ -1,0 +1,49 @@
+"""What training makes small: a weighted sum of loss terms, each of them reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from edgekd.errors import ConfigError
+from edgekd.training.losses.base import Batch, Loss, Term
+
+
+class Objective(nn.Module):
+    """terms: name, weight and function of each. Terms that are modules are trained with the student."""
+
+    def __init__(self, terms: Sequence[tuple[str, float, Term]]) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        self.learned = nn.ModuleList(term for _, _, term in terms if isinstance(term, nn.Module))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each term's own value without its weight.
+
+        Raises:
+            ConfigError: a term gave something else than one number.
+        """
+        values: dict[str, Tensor] = {}
+        total = batch.student.new_zeros(())
+        for name, weight, term in self.terms:
+            value = term(batch)
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ConfigError(
+                    f"the loss {name} gave {shown} instead of one number", hint="take the mean over the batch"
+                )
+            values[name] = value.detach()
+            total = total + weight * value.reshape(())
+        return total, values
+
+
+def objective_from(losses: Sequence[Loss], temperature: float) -> Objective:
+    """The objective of `losses`, named as in the file; a second one of the same name is numbered."""
+    names: list[str] = []
+    for loss in losses:
+        count = sum(name.partition("#")[0] == loss.use for name in names)
+        names.append(f"{loss.use}#{count + 1}" if count else loss.use)
+    return Objective(
+        [(name, loss.weight, loss.build(temperature)) for name, loss in zip(names, losses, strict=True)]
+    )

@@ -1,0 +1,22 @@
+"""The options of the export stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgekd.config.section import Section
+
+
+class ExportOptions(Section):
+    opset: int = Field(
+        18,
+        ge=18,
+        le=23,
+        description="ONNX operator set; a higher one needs a newer ONNX Runtime on the device "
+        "(18: 1.15, 20: 1.17, 21: 1.18, 22: 1.21, 23: 1.23)",
+    )
+    batch: Literal["dynamic"] | int = Field(
+        "dynamic", description="images in one call: any number (dynamic), or exactly this many", ge=1
+    )

@@ -1,0 +1,59 @@
+"""What ONNX Runtime makes of a model: did it really quantize?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from edgekd.errors import StageError
+from edgekd.records.model import Execution
+
+QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+def execution(path: Path, config: Mapping[str, str] | None = None) -> Execution:
+    """The operators that run here, after the runtime's own optimisation; `config`: session configuration entries.
+
+    Raises:
+        StageError: the runtime cannot load the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns that the file it saves fits this machine only; that is what is asked
+    for key, value in (config or {}).items():
+        options.add_session_config_entry(key, value)
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(optimised)
+        try:
+            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
+        graph = onnx.load(optimised).graph
+    return Execution(
+        operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
+        float_operators=dict(sorted(_float_operators(graph).items())),
+    )
+
+
+def _float_operators(graph: onnx.GraphProto) -> Counter[str]:
+    """The operators that read no 8-bit activation and do not only convert; weights alone do not make one 8-bit."""
+    constants = {tensor.name for tensor in graph.initializer}
+    quantized: set[str] = {value.name for value in graph.input if _is_8_bit(value)}
+    found: Counter[str] = Counter()
+    for node in graph.node:
+        reads_8_bit = any(name in quantized for name in node.input)
+        if node.op_type == "QuantizeLinear" or (reads_8_bit and node.op_type != "DequantizeLinear"):
+            quantized.update(node.output)
+        elif node.op_type not in QUANTIZERS and not all(name in constants for name in node.input):
+            found[node.op_type] += 1
+    return found
+
+
+def _is_8_bit(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.elem_type in (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)

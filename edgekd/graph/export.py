@@ -1,0 +1,124 @@
+"""A torch module as an ONNX file that holds what a device needs and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from edgekd.config.export import ExportOptions
+from edgekd.errors import StageError
+from edgekd.graph.rewrite import pool_spatial_means
+from edgekd.graph.slim import slim
+from edgekd.records.contract import ModelContract
+
+LARGEST_BYTES = 2**31 - 1  # protobuf's limit for one message, and so for a model in one file
+
+
+def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: ExportOptions) -> None:
+    """Nothing; writes the model in evaluation mode, batch norms folded, as one file with the same bytes each time.
+
+    The module keeps the mode that it had.
+
+    Raises:
+        StageError: an operation has no ONNX counterpart, the batch cannot be dynamic, the output is not logits
+            (N, classes), or the file would be too large for a device.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with _quiet():
+            proto = _exported(model, contract, options)
+    except torch.onnx.OnnxExporterError as error:
+        raise _told(error, options) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    _check_output(proto, contract)
+    # the exporter stamps the newest form that it knows; what the operators need is older, and so may the device be
+    proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
+    pool_spatial_means(proto)
+    slim(proto)
+    if proto.ByteSize() > LARGEST_BYTES:
+        raise StageError(f"the model takes {proto.ByteSize()} bytes: more than 2 GB do not fit into one ONNX file")
+    onnx.checker.check_model(proto, full_check=True)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _exported(model: nn.Module, contract: ModelContract, options: ExportOptions) -> onnx.ModelProto:
+    dynamic = options.batch == "dynamic"
+    # two images stand for any number: torch.export takes one for a constant
+    images = torch.zeros(2 if options.batch == "dynamic" else options.batch, *contract.image.shape)
+    program = torch.onnx.export(
+        model,
+        (images,),
+        input_names=[contract.image.name],
+        output_names=[contract.output],
+        opset_version=options.opset,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing printed, warned or logged: what the exporter has to say is for its own developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _told(error: BaseException, options: ExportOptions) -> StageError:
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    reason = next((line.strip() for line in str(root).splitlines() if line.strip()), type(root).__name__)
+    operator = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", reason)
+    if operator:
+        return StageError(
+            f"the model uses {operator[1]}, which has no ONNX operator",
+            hint="replace it in the model by operations that ONNX has; https://onnx.ai/onnx/operators lists them",
+        )
+    if options.batch == "dynamic" and "batch" in str(root):
+        return StageError(
+            f"the model does not take batches of any size: {reason}",
+            hint="make it independent of the batch size, or set `export.batch: 1`",
+        )
+    return StageError(
+        f"cannot export the model: {reason}",
+        hint="its forward may not branch on values of tensors, and must be traceable by torch.export",
+    )
+
+
+def _check_output(proto: onnx.ModelProto, contract: ModelContract) -> None:
+    shapes = [
+        [dimension.dim_value or dimension.dim_param for dimension in output.type.tensor_type.shape.dim]
+        for output in proto.graph.output
+    ]
+    classes = len(contract.classes)
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] != classes:
+        told = " and ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
+        raise StageError(
+            f"the model's output is {told}, not one tensor of logits (N, {classes})",
+            hint=f"the data has {classes} classes: end the model with a layer of {classes} outputs",
+        )

@@ -1,0 +1,55 @@
+"""What an ONNX file holds and what a runtime makes of it."""
+
+from __future__ import annotations
+
+from edgekd.records.base import Record
+
+
+class TensorSignature(Record):
+    """One input or output; a dimension is a number, or the name of one that each call may choose."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class ModelFacts(Record):
+    """What the file says. `runtime` is the oldest ONNX Runtime known to load it, None when none is known."""
+
+    sha256: str
+    size_bytes: int
+    parameters: int
+    opset: int
+    ir_version: int
+    runtime: str | None
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    operators: dict[str, int]
+
+
+class Execution(Record):
+    """What ONNX Runtime runs after its own optimisation on this machine, as counts by operator.
+
+    `float_operators` are those that compute in floating point: none between the quantized input and the logits
+    of a model that really is 8-bit; all of an fp32 model's.
+    """
+
+    operators: dict[str, int]
+    float_operators: dict[str, int]
+
+
+class Parity(Record):
+    """Two runtimes' logits on the same images: the largest difference, and how many predictions flipped."""
+
+    images: int
+    max_abs_difference: float
+    flipped: int
+
+
+class QuantizationFacts(Record):
+    """`saturates_without_vnni`: an x86 processor without VNNI adds pairs of products in 16 bits, and two of the
+    8-bit weights can overflow them there; accuracy measured elsewhere does not hold for it."""
+
+    calibration_images: int
+    execution: Execution
+    saturates_without_vnni: bool

@@ -14,7 +14,7 @@ from edgekd.records.evaluation import Evaluation, Interval, ModelEvaluation, Pai
 def evaluate(
     target: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: int
 ) -> Evaluation:
-    """Every model's accuracy, agreement and paired comparison; logits: (N, classes) for each of teacher, student, int8."""
+    """How right each model is; logits: float32 (N, classes) of each of teacher, student and int8, labels: (N,)."""
     answers = {name: each.argmax(axis=1) for name, each in logits.items()}
     right = {name: each == labels for name, each in answers.items()}
     models = {}

@@ -1,0 +1,65 @@
+"""What every kind of device can do: move bytes and run a program. What is run there is not its business."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgekd.config.component import Component
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code, minus the signal if one killed it, and the end of its standard error.
+
+    silent: it was stopped because it had reported nothing for too long.
+    """
+
+    code: int
+    errors: str
+    silent: bool = False
+
+
+class Workspace(Protocol):
+    """A private folder on the device, gone when the connection closes."""
+
+    @property
+    def python(self) -> str:
+        """The interpreter to run programs with."""
+        ...
+
+    def put(self, path: Path) -> str:
+        """Makes a local file available and returns its path on the device."""
+        ...
+
+    def write(self, name: str, content: bytes) -> str:
+        """Writes a small file into the folder and returns its path on the device."""
+        ...
+
+    def path(self, name: str) -> str:
+        """The path on the device of a file that a program is to write."""
+        ...
+
+    def fetch(self, name: str, to: Path) -> None:
+        """Copies a file of the folder to this machine."""
+        ...
+
+    def run(self, argv: Sequence[str], on_line: Callable[[str], None], patience_s: float) -> Ended:
+        """Runs a program, hands over each line of its standard output, and stops it after `patience_s` without one."""
+        ...
+
+
+class Device(Component):
+    """The base of every target kind; `TargetProfile.device` holds one (the config layer cannot name this class)."""
+
+    @abstractmethod
+    def connect(self) -> AbstractContextManager[Workspace]:
+        """A workspace on the device.
+
+        Raises:
+            TargetError: it cannot be reached.
+        """

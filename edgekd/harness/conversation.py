@@ -1,0 +1,87 @@
+"""One job given to the agent on a device, and its answers; every way in which that can go wrong, in one line."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from edgekd.devices.base import Ended, Workspace
+from edgekd.errors import ConfigError, EdgekdError, StageError, TargetError
+from edgekd.harness.protocol import Done, Event, Job, Refused, Step, read_event
+
+AGENT = Path(__file__).with_name("agent.py")
+PATIENCE_S = 120.0
+"""An agent that says nothing for so long is stopped: the longest that one load or one inference may take."""
+
+HINTS = {
+    "shape": "give it, for example `--shape input=1,3,224,224`",
+    "input": "the file's rows must fit the model's signature",
+    "memory": "raise runtime.memory_limit_mb in the target file, or take a smaller model",
+    "nan": "give real inputs; a NaN in them or in the weights makes every figure meaningless",
+    "setting": "change it in the target file, or allow it on the device",
+    "protocol": "the agent on the device is of another version of edgekd",
+}
+USER_INPUT = ("shape", "input")
+
+
+def converse(
+    workspace: Workspace, job: Job, on_event: Callable[[Event], None], *, patience_s: float = PATIENCE_S
+) -> None:
+    """Runs one job to its end, handing over each event.
+
+    Raises:
+        ConfigError: the input that the user gave does not fit the model.
+        StageError: the runtime refuses the model, or the agent died or fell silent on it.
+        TargetError: no agent can be run on the device.
+    """
+    agent = workspace.write("agent.py", AGENT.read_bytes())
+    ticket = workspace.write("job.json", job.model_dump_json().encode())
+    last: list[Event] = []
+    at: list[Step] = []
+
+    def receive(line: str) -> None:
+        event = read_event(line)
+        if event is None:
+            return
+        last[:] = [event]
+        if isinstance(event, Step):
+            at[:] = [event]
+        on_event(event)
+
+    ended = workspace.run([workspace.python, agent, ticket], receive, patience_s)
+    final = last[0] if last else None
+    if ended.silent:
+        raise StageError(
+            f"{_doing(at)} has shown no sign of life for {patience_s:.0f} s and was stopped",
+            hint="a model this slow, or one that never ends, cannot be measured here",
+        )
+    if isinstance(final, Refused):
+        raise _refusal(final, at)
+    if isinstance(final, Done) and ended.code == 0:
+        return
+    raise _death(ended, at)
+
+
+def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
+    kind = ConfigError if refused.kind in USER_INPUT else StageError
+    about = "" if refused.kind in ("setting", "protocol", "nan") else f"{_doing(at)}: "
+    return kind(f"{about}{refused.what}", hint=HINTS.get(refused.kind))
+
+
+def _death(ended: Ended, at: list[Step]) -> EdgekdError:
+    reason = ended.errors.splitlines()[-1] if ended.errors else "it left no message"
+    if not at:
+        return TargetError(
+            f"the measuring program does not start: {reason}", hint="`edgekd doctor` says what is missing"
+        )
+    if ended.code < 0:
+        return StageError(
+            f"{_doing(at)} killed the measuring process with {signal.Signals(-ended.code).name}",
+            hint="the runtime crashes on this model" if -ended.code != signal.SIGKILL else "out of memory?",
+        )
+    return StageError(f"{_doing(at)} ended the measuring process with code {ended.code}: {reason}")
+
+
+def _doing(at: list[Step]) -> str:
+    return f"{at[0].what} {at[0].model}" if at else "the agent"

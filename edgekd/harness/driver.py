@@ -1,0 +1,165 @@
+"""Predicting and measuring on a device, from the host's side.
+
+A measurement is a row of agent processes. Each loads every model anew several times and interleaves blocks of
+them; the host looks at the data at times fixed beforehand and stops when every comparison is decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.devices.base import Device, Workspace
+from edgekd.errors import StageError
+from edgekd.harness.campaign import Campaign, Subject
+from edgekd.harness.conversation import converse
+from edgekd.harness.protocol import Event, JobModel, Predicted, PredictJob, PredictModel, job_runtime
+from edgekd.harness.samples import save_raw
+from edgekd.harness.statistics.looks import level_of_look, next_look
+from edgekd.harness.summary import FileFacts, summarise
+from edgekd.progress import Progress
+from edgekd.records.latency import LatencyRecord
+
+TICKS_PER_S = 10
+
+
+def predict(
+    device: Device,
+    runtime: RuntimeSettings,
+    models: Mapping[str, Path],
+    inputs: NDArray[np.float32],
+    progress: Progress,
+    *,
+    batch: int = 1,
+) -> dict[str, NDArray[np.float32]]:
+    """The raw outputs float32 (N, classes) of each file for `inputs` float32 (N, C, H, W).
+
+    `batch` holds for models with a free first dimension. 1 is what a device runs; with more, other kernels run
+    and round differently.
+
+    Raises:
+        StageError: the runtime refuses a file, or an output is not finite.
+    """
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        folder = Path(name)
+        files = {model: f"outputs-{number}.npy" for number, model in enumerate(models)}
+        job = PredictJob(
+            runtime=job_runtime(runtime),
+            models=tuple(
+                PredictModel(name=model, path=workspace.put(path), result=workspace.path(files[model]))
+                for model, path in models.items()
+            ),
+            inputs=_put_array(workspace, folder, inputs),
+            batch=batch,
+        )
+        with progress.task("predict", len(inputs) * len(models)) as advance:
+
+            def on_event(event: Event) -> None:
+                if isinstance(event, Predicted):
+                    advance(event.rows, note=event.model)
+
+            converse(workspace, job, on_event)
+        return {model: _fetch_outputs(workspace, folder, model, file) for model, file in files.items()}
+
+
+def measure(
+    device: Device,
+    runtime: RuntimeSettings,
+    measuring: Measuring,
+    models: Mapping[str, Path | Subject],
+    baseline: str,
+    seed: int,
+    progress: Progress,
+    *,
+    inputs: NDArray[np.float32] | None = None,
+    samples: Path | None = None,
+) -> LatencyRecord:
+    """The latency of each model and its ratio to the baseline's; raw samples go to the file `samples` (.npz).
+
+    `inputs` float32 (N, ...) feeds every model that brings none of its own; its rows are cycled through.
+
+    Raises:
+        StageError: the runtime refuses a model or dies of it, or a setting does not take effect.
+        ConfigError: an input does not fit a model.
+    """
+    subjects = {name: each if isinstance(each, Subject) else Subject(each) for name, each in models.items()}
+    facts = {name: file_facts(each.path) for name, each in subjects.items()}
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        folder = Path(name)
+        shared = None if inputs is None else _put_array(workspace, folder, inputs)
+        campaign = Campaign(
+            workspace,
+            folder,
+            runtime,
+            [_job_model(workspace, name, each, shared) for name, each in subjects.items()],
+            seed,
+            measuring.seconds,
+        )
+        total = round(measuring.seconds * TICKS_PER_S)
+        with progress.task("measure", total) as advance:
+            shown, looks, before = 0, 0, None
+            while True:
+                campaign.run_process()
+                reached = min(total, round(campaign.elapsed_s * TICKS_PER_S))
+                advance(reached - shown, note=f"{campaign.sets} loads each")
+                shown = reached
+                spent = 1.0 if campaign.over else campaign.elapsed_s / measuring.seconds
+                if spent < next_look(before or 0.0):
+                    continue
+                level = level_of_look(spent, before, 1 - measuring.confidence)
+                before = spent
+                looks += 1
+                record = summarise(campaign, facts, baseline, measuring, level, looks)
+                if (record.decided and campaign.representative) or spent >= 1.0:
+                    advance(total - shown)
+                    break
+        if samples is not None:
+            save_raw(samples, campaign.processes, list(subjects))
+    return record
+
+
+def file_facts(path: Path) -> FileFacts:
+    """The digest and size of a model file.
+
+    Raises:
+        StageError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StageError(f"cannot read {path}: {error.strerror}") from error
+    return FileFacts(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _job_model(workspace: Workspace, name: str, subject: Subject, shared: str | None) -> JobModel:
+    return JobModel(
+        name=name,
+        path=workspace.put(subject.path),
+        inputs=shared if subject.inputs is None else workspace.put(subject.inputs),
+        shapes=dict(subject.shapes),
+        preprocess=subject.preprocess,
+    )
+
+
+def _put_array(workspace: Workspace, folder: Path, array: NDArray[np.float32]) -> str:
+    path = folder / "inputs.npy"
+    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+    return workspace.put(path)
+
+
+def _fetch_outputs(workspace: Workspace, folder: Path, model: str, file: str) -> NDArray[np.float32]:
+    workspace.fetch(file, folder / file)
+    outputs: NDArray[np.float32] = np.load(folder / file, allow_pickle=False)
+    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    if not finite.all():
+        raise StageError(
+            f"{model} returns NaN or infinity for {np.count_nonzero(~finite)} inputs, "
+            f"first for number {np.flatnonzero(~finite)[0]}"
+        )
+    return outputs

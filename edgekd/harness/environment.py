@@ -1,0 +1,47 @@
+"""The machine under a measurement: what it is, and what it did meanwhile."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from edgekd.records.environment import Environment
+
+if TYPE_CHECKING:
+    from edgekd.harness.campaign import Campaign
+
+
+def machine_identity() -> dict[str, JsonValue]:
+    """What of this machine decides a measurement, for fingerprints: no host name, no time, nothing that changes
+    from one boot to the next."""
+    from edgekd.harness.agent import cpu_facts
+
+    return {**cpu_facts(), "onnxruntime": metadata.version("onnxruntime")}
+
+
+def environment_of(campaign: Campaign) -> Environment:
+    """The machine and the sum of what happened during the sets of a campaign."""
+    assert campaign.machine is not None, "every process ends with a description of its machine"
+    assert campaign.settings is not None, "the first process observes its settings"
+    spans = campaign.states
+    seconds = sum(after.time_s - before.time_s for before, after in spans) or 1e-9
+    capacity = seconds * campaign.machine.cores
+    busy = sum(after.busy_s - before.busy_s for before, after in spans)
+    own = sum(after.own_s - before.own_s for before, after in spans)
+    steal = sum(after.steal_s - before.steal_s for before, after in spans)
+    switches = sum(after.involuntary_switches - before.involuntary_switches for before, after in spans)
+    frequencies = [hz for before, after in spans for hz in (*before.frequency_hz, *after.frequency_hz)]
+    temperatures = [c for before, after in spans for c in (*before.temperature_c, *after.temperature_c)]
+    return Environment(
+        machine=campaign.machine,
+        settings=campaign.settings,
+        seconds=seconds,
+        busy_elsewhere=max(0.0, busy - own - steal) / capacity,
+        steal=steal / capacity,
+        involuntary_switches_per_s=switches / seconds,
+        frequency_hz=(min(frequencies), max(frequencies)) if frequencies else None,
+        temperature_c=(min(temperatures), max(temperatures)) if temperatures else None,
+        load_average=max((after.load_average for _, after in spans), default=0.0),
+    )

@@ -1,0 +1,177 @@
+"""The jobs that the agent takes and the events that it reports: the two directions of one versioned protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from edgekd.config.target import RuntimeSettings
+from edgekd.records.base import Record
+from edgekd.records.environment import KernelState, Machine, Settings
+
+PROTOCOL = 1
+
+
+class JobRuntime(Record):
+    """The runtime settings in the agent's units."""
+
+    threads: int
+    inter_op_threads: int
+    affinity: tuple[int, ...] | None
+    spinning: bool
+    optimisation: str
+    provider: str
+    nice: int
+    memory_limit_bytes: int | None
+    options: dict[str, str]
+
+
+class Preprocess(Record):
+    """Pixels to input: `(pixel / 255 - mean) / std` per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class JobModel(Record):
+    """A model to load. `inputs` is a .npy or .npz on the device; with `preprocess` it holds uint8 images."""
+
+    name: str
+    path: str
+    inputs: str | None = None
+    shapes: dict[str, tuple[int, ...]] = {}
+    preprocess: Preprocess | None = None
+
+
+class MeasureJob(Record):
+    """Sets of fresh loads in one process; times in seconds, `capacity` in samples kept for each set."""
+
+    kind: Literal["measure"] = "measure"
+    protocol: int = PROTOCOL
+    runtime: JobRuntime
+    models: tuple[JobModel, ...]
+    sets: tuple[tuple[int, ...], ...]
+    together: bool
+    seed: int
+    set_s: float
+    min_turns: int
+    block_s: float
+    settle_s: float
+    deadline_s: float
+    capacity: int
+    observe: bool
+    result: str
+
+
+class PredictModel(JobModel):
+    result: str
+
+
+class PredictJob(Record):
+    kind: Literal["predict"] = "predict"
+    protocol: int = PROTOCOL
+    runtime: JobRuntime
+    models: tuple[PredictModel, ...]
+    inputs: str
+    batch: int
+
+
+class DescribeJob(Record):
+    kind: Literal["describe"] = "describe"
+    protocol: int = PROTOCOL
+    runtime: JobRuntime
+
+
+Job = MeasureJob | PredictJob | DescribeJob
+
+
+class Step(Record):
+    """What the agent is about to do; if it dies, this is what killed it."""
+
+    event: Literal["step"]
+    what: str
+    model: str
+
+
+class Refused(Record):
+    event: Literal["refusal"]
+    kind: str
+    what: str
+
+
+class Cold(Record):
+    """The first load of a process."""
+
+    event: Literal["cold"]
+    model: str
+    import_ns: int
+    load_ns: int
+    first_ns: int
+    cold_start_ns: int
+    peak_rss_bytes: int
+    runtime_rss_bytes: int
+
+
+class Observed(Settings):
+    event: Literal["settings"]
+
+
+class Overhead(Record):
+    event: Literal["overhead"]
+    inside_ns: float
+    between_ns: float
+
+
+class SetDone(Record):
+    event: Literal["set"]
+    number: int
+    before: KernelState
+    after: KernelState
+
+
+class Predicted(Record):
+    event: Literal["predicted"]
+    model: str
+    rows: int
+
+
+class State(Record):
+    event: Literal["state"]
+    before: KernelState
+    after: KernelState
+
+
+class Described(Machine):
+    event: Literal["machine"]
+
+
+class Done(Record):
+    event: Literal["done"]
+
+
+Event = Step | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Done
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def read_event(line: str) -> Event | None:
+    """The event of one line, or None when it is no event of this protocol."""
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def job_runtime(settings: RuntimeSettings) -> JobRuntime:
+    limit = settings.memory_limit_mb
+    return JobRuntime(
+        threads=settings.threads,
+        inter_op_threads=settings.inter_op_threads,
+        affinity=settings.affinity,
+        spinning=settings.spinning,
+        optimisation=settings.optimisation,
+        provider=settings.provider,
+        nice=settings.nice,
+        memory_limit_bytes=None if limit is None else int(limit * 1e6),
+        options=settings.options,
+    )

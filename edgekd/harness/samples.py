@@ -1,0 +1,111 @@
+"""Raw samples as they come from the device, sorted into loads; what is steady, what is warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.harness.statistics.series import warmup_blocks
+from edgekd.records.arrays import load_arrays, save_arrays
+
+BLOCK_COLUMNS = ("process", "set", "turn", "model", "start_ns", "settling", "count")
+LOAD_COLUMNS = ("process", "set", "model", "load_ns", "first_ns")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load of one model. blocks: median in seconds of each block, by turn; steady: seconds (N,), in time
+    order, without settling and warm-up."""
+
+    process: int
+    set: int
+    model: int
+    load_s: float
+    first_s: float
+    turns: NDArray[np.int64]
+    medians: NDArray[np.float64]
+    steady: NDArray[np.float64]
+    warmup: int
+    settling: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process of the agent measured."""
+
+    number: int
+    blocks: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    loads: NDArray[np.int64]
+    inferences: NDArray[np.int64]
+
+
+def read_process(path: Path, number: int) -> Process:
+    arrays = {name: array.astype(np.int64) for name, array in load_arrays(path).items()}
+    return Process(number, arrays["blocks"], arrays["samples"], arrays["loads"], arrays["inferences"])
+
+
+def loads_of(process: Process, first_set: int) -> list[Load]:
+    """The loads of a process, its sets numbered from `first_set`."""
+    blocks = process.blocks
+    ends = np.cumsum(blocks[:, 5])
+    found = []
+    for set_number, model, load_ns, first_ns in process.loads.tolist():
+        rows = np.flatnonzero((blocks[:, 0] == set_number) & (blocks[:, 2] == model))
+        timed = [process.samples[ends[row] - blocks[row, 5] + blocks[row, 4] : ends[row]] / 1e9 for row in rows]
+        if not timed:
+            continue
+        medians = np.array([np.median(block) for block in timed])
+        cold = warmup_blocks(medians)
+        found.append(
+            Load(
+                process=process.number,
+                set=first_set + set_number,
+                model=model,
+                load_s=load_ns / 1e9,
+                first_s=first_ns / 1e9,
+                turns=blocks[rows[cold:], 1],
+                medians=medians[cold:],
+                steady=np.concatenate(timed[cold:]),
+                warmup=sum(len(block) for block in timed[:cold]),
+                settling=int(blocks[rows, 4].sum()),
+            )
+        )
+    return found
+
+
+def log_ratios(loads: Sequence[Load], model: int, baseline: int) -> NDArray[np.float64]:
+    """For each set the log of the model's time over the baseline's: the median over the turns that both have,
+    each turn a pair of neighbouring blocks, so that what the machine does meanwhile cancels."""
+    by_set = {(load.set, load.model): load for load in loads}
+    ratios = []
+    for number in sorted({load.set for load in loads}):
+        one, other = by_set.get((number, model)), by_set.get((number, baseline))
+        if one is None or other is None:
+            continue
+        _, here, there = np.intersect1d(one.turns, other.turns, assume_unique=True, return_indices=True)
+        if len(here):
+            ratios.append(float(np.median(np.log(one.medians[here] / other.medians[there]))))
+    return np.array(ratios)
+
+
+def save_raw(path: Path, processes: Sequence[Process], names: Sequence[str]) -> None:
+    """Everything that was measured, in one .npz: `blocks` (B, 7) and `loads` (L, 5) with the columns named above,
+    `samples` in ns in the order of the blocks, `models` the names."""
+
+    def numbered(array: NDArray[np.int64], process: int) -> NDArray[np.int64]:
+        return np.column_stack([np.full(len(array), process, np.int64), array])
+
+    save_arrays(
+        path,
+        {
+            "blocks": np.concatenate([numbered(each.blocks, each.number) for each in processes]),
+            "loads": np.concatenate([numbered(each.loads, each.number) for each in processes]),
+            "samples": np.concatenate([each.samples for each in processes]),
+            "models": np.array(list(names)),
+        },
+    )

@@ -1,0 +1,41 @@
+"""Whether the runtime settings that a target asks for took effect in the session that was measured."""
+
+from __future__ import annotations
+
+from edgekd.errors import StageError
+from edgekd.harness.protocol import JobRuntime
+from edgekd.records.environment import Settings
+
+SPIN_SEEN_S = 0.001
+"""Processor time of idle workers in 4 ms after a run that only spinning explains."""
+
+
+def require_settings(asked: JobRuntime, got: Settings) -> None:
+    """
+    Raises:
+        StageError: a setting did not take effect, so that what is measured is not what ships.
+    """
+    wrong = [f"{name} {wanted} became {found}" for name, wanted, found in _differences(asked, got)]
+    if wrong:
+        raise StageError(
+            f"the runtime does not do what the target asks for: {'; '.join(wrong)}",
+            hint="change the target file to what the device can do",
+        )
+
+
+def _differences(asked: JobRuntime, got: Settings) -> list[tuple[str, object, object]]:
+    pairs: list[tuple[str, object, object]] = [
+        ("threads", asked.threads, got.threads),
+        ("inter_op_threads", asked.inter_op_threads, got.inter_op_threads),
+        ("optimisation", asked.optimisation, got.optimisation),
+        ("provider", asked.provider, got.provider),
+        ("nice", asked.nice, got.nice),
+        ("memory_limit_bytes", asked.memory_limit_bytes, got.memory_limit_bytes),
+        ("spinning", asked.spinning, got.spinning),
+        ("options", asked.options, got.options),
+    ]
+    if asked.affinity is not None:
+        pairs.append(("affinity", tuple(sorted(set(asked.affinity))), got.affinity))
+    if asked.threads > 1 and not asked.spinning:
+        pairs.append(("spinning", False, got.worker_seconds_after_a_run > SPIN_SEEN_S))
+    return [(name, wanted, found) for name, wanted, found in pairs if wanted != found]

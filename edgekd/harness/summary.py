@@ -1,0 +1,124 @@
+"""From raw samples to the record: a pure function of what a campaign has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekd.config.target import Measuring
+from edgekd.harness.campaign import Campaign
+from edgekd.harness.disturbances import disturbances_of
+from edgekd.harness.environment import environment_of
+from edgekd.harness.samples import Load, log_ratios
+from edgekd.harness.statistics.location import Located, pseudomedian
+from edgekd.harness.statistics.looks import outcome
+from edgekd.harness.statistics.percentiles import percentile
+from edgekd.records.latency import Comparison, Estimate, LatencyRecord, ModelLatency, Speed
+
+SHARES = (0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    sha256: str
+    size_bytes: int
+
+
+def summarise(
+    campaign: Campaign, facts: Mapping[str, FileFacts], baseline: str, measuring: Measuring, level: float, looks: int
+) -> LatencyRecord:
+    """The record of what has been measured so far, every interval at the error `level` of this look."""
+    names = [model.name for model in campaign.models]
+    others = [name for name in names if name != baseline]
+    comparisons = tuple(
+        _comparison(campaign.loads, names, name, baseline, measuring.margin, level) for name in others
+    )
+    environment = environment_of(campaign)
+    undecided = [each for each in comparisons if each.outcome is Speed.UNDECIDED]
+    return LatencyRecord(
+        models=tuple(_model(campaign, number, name, facts[name], level) for number, name in enumerate(names)),
+        comparisons=comparisons,
+        confidence=measuring.confidence,
+        level=level,
+        looks=looks,
+        seconds=campaign.elapsed_s,
+        seed=campaign.seed,
+        overhead_s=float(np.median([each.inside_ns for each in campaign.overheads])) / 1e9,
+        decided=not undecided,
+        would_decide=_would_decide(undecided, campaign.elapsed_s),
+        environment=environment,
+        disturbances=disturbances_of(environment),
+    )
+
+
+def _model(campaign: Campaign, number: int, name: str, facts: FileFacts, level: float) -> ModelLatency:
+    loads = [load for load in campaign.loads if load.model == number]
+    cold = [each for each in campaign.cold if each.model == name]
+    steady = [load.steady for load in loads]
+    medians = np.array([np.median(load.steady) for load in loads])
+    percentiles = [percentile(steady, share, level) for share in SHARES]
+    return ModelLatency(
+        name=name,
+        sha256=facts.sha256,
+        size_bytes=facts.size_bytes,
+        loads=len(loads),
+        processes=len({load.process for load in loads}),
+        inferences=int(sum(process.inferences[number] for process in campaign.processes)),
+        samples=sum(map(len, steady)),
+        warmup=sum(load.warmup for load in loads),
+        settling=sum(load.settling for load in loads),
+        percentiles=tuple(each for each in percentiles if each is not None),
+        load_spread=float(np.std(np.log(medians), ddof=1)) if len(loads) > 1 else None,
+        throughput_per_s=_estimate([1 / float(load.steady.mean()) for load in loads], level),
+        session_load_s=_estimate([load.load_s for load in loads], level),
+        first_inference_s=_estimate([load.first_s for load in loads], level),
+        cold_start_s=_estimate([each.cold_start_ns / 1e9 for each in cold], level) if cold else None,
+        peak_rss_bytes=max((each.peak_rss_bytes for each in cold), default=None),
+        runtime_rss_bytes=min((each.runtime_rss_bytes for each in cold), default=None),
+    )
+
+
+def _estimate(values: Sequence[float], level: float) -> Estimate:
+    located = pseudomedian(np.log(values), level, small=True)
+    return Estimate(value=float(np.exp(located.value)), interval=_exp(located), count=len(values))
+
+
+def _comparison(
+    loads: Sequence[Load], names: Sequence[str], name: str, baseline: str, margin: float, level: float
+) -> Comparison:
+    ratios = log_ratios(loads, names.index(name), names.index(baseline))
+    located = pseudomedian(ratios, level, small=True)
+    interval = _exp(located)
+    return Comparison(
+        model=name,
+        baseline=baseline,
+        ratio=float(np.exp(located.value)),
+        interval=interval,
+        margin=margin,
+        outcome=outcome(interval, margin),
+        pairs=len(ratios),
+    )
+
+
+def _exp(located: Located) -> tuple[float, float] | None:
+    if located.interval is None:
+        return None
+    low, high = located.interval
+    return float(np.exp(low)), float(np.exp(high))
+
+
+def _would_decide(undecided: Sequence[Comparison], elapsed_s: float) -> str | None:
+    """What more measuring would do; an interval's width falls with the square root of the time."""
+    if not undecided:
+        return None
+    needed = 0.0
+    for each in undecided:
+        if each.interval is None:
+            return f"{each.model} against {each.baseline} has {each.pairs} pairs of loads: give it more time"
+        low, high = np.log(each.interval)
+        half, wanted = (high - low) / 2, max(abs(np.log(each.ratio)), np.log1p(each.margin) - abs(np.log(each.ratio)))
+        needed = max(needed, elapsed_s * float(half / max(wanted, 1e-6)) ** 2)
+    names = ", ".join(each.model for each in undecided)
+    return f"about {max(needed, 1.5 * elapsed_s):.0f} s in all for {names}, or a quieter machine"

@@ -56,7 +56,8 @@ def batched(loads: Sequence[NDArray[np.float64]], least: int) -> list[NDArray[np
             batches.append([])
         batches[-1].append(load)
     if len(batches) > 1 and sum(map(len, batches[-1])) < least:
-        batches[-2] += batches.pop()
+        short = batches.pop()
+        batches[-1] += short
     return [np.concatenate(batch) for batch in batches]
 
 

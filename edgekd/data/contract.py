@@ -42,9 +42,10 @@ def contract_from(images: NDArray[np.uint8], classes: tuple[str, ...]) -> ModelC
 
 def normalise(images: NDArray[np.uint8], image: ImageInput) -> NDArray[np.float32]:
     """(pixel / 255 - mean) / std; images: uint8 (N, H, W, C) -> float32 (N, C, H, W)."""
-    inputs = np.empty((len(images), *image.shape), dtype=np.float32)
+    count, height, width, channels = images.shape
+    inputs = np.empty((count, channels, height, width), dtype=np.float32)
     values = np.arange(256) / 255.0
     for channel, (mean, std) in enumerate(zip(image.mean, image.std, strict=True)):
         table = ((values - mean) / std).astype(np.float32)
-        np.take(table, images[..., channel], out=inputs[:, channel])
+        inputs[:, channel] = table[images[..., channel]]
     return inputs

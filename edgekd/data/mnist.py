@@ -74,8 +74,7 @@ class Mnist(Dataset):
             places = ", ".join(str(candidate) for candidate in self._candidates())
             raise ConfigError(
                 f"{self.folder} is not here and could not be downloaded ({_last_reason(error)})",
-                hint=f"put {', '.join(self.files)} into one of: {places}; "
-                "EDGEKD_DATA names a data folder of your own",
+                hint=f"put {', '.join(self.files)} into one of: {places}; EDGEKD_DATA names a data folder of your own",
             ) from error
         finally:
             socket.setdefaulttimeout(default_timeout_s)

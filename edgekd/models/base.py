@@ -21,11 +21,3 @@ class Model(Component):
         Raises:
             ConfigError: the options do not fit the contract.
         """
-
-    def initialised(self, contract: ModelContract, *, seed: int) -> nn.Module:
-        """The module with the weights that the seed gives; torch's global generator is left as it was."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.build(contract)

@@ -98,6 +98,4 @@ def staged(
             wide = round(width * growth**stage)
             layers.append(block(channels, wide, 2 if stage > 0 and position == 0 else 1))
             channels = wide
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, len(contract.classes))
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, len(contract.classes)))

@@ -128,7 +128,7 @@ def _one_epoch(
                 soft = None if teacher is None else teacher(inputs).float()
         batch = Batch(student=logits.float(), teacher=soft, labels=torch.from_numpy(data.train.labels[rows]))
         loss, terms = trained.objective(batch)
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise StageError(
                 f"{label}: the loss became {value} in a step with learning rate {rate:.2g}",
@@ -180,9 +180,7 @@ def _optimizer(model: nn.Module, objective: Objective, options: TrainingOptions)
     )
 
 
-def _resume(
-    work: Path, trained: Trained, run: str, progress: Progress, label: str
-) -> tuple[tuple[Epoch, ...], float]:
+def _resume(work: Path, trained: Trained, run: str, progress: Progress, label: str) -> tuple[tuple[Epoch, ...], float]:
     """The finished epochs and their seconds; `trained` is as after the last of them."""
     try:
         state = load_checkpoint(work, trained, run=run)

@@ -44,6 +44,4 @@ def objective_from(losses: Sequence[Loss], temperature: float) -> Objective:
     for loss in losses:
         count = sum(name.partition("#")[0] == loss.use for name in names)
         names.append(f"{loss.use}#{count + 1}" if count else loss.use)
-    return Objective(
-        [(name, loss.weight, loss.build(temperature)) for name, loss in zip(names, losses, strict=True)]
-    )
+    return Objective([(name, loss.weight, loss.build(temperature)) for name, loss in zip(names, losses, strict=True)])

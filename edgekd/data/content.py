@@ -1,0 +1,105 @@
+"""The digest of a file or folder, remembered so that unchanged data is not read again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgekd.data.base import cache_folder
+
+SETTLED_NS = 2_000_000_000  # a file touched more recently could change again without a new time stamp
+
+
+def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
+    """The sha256 (hex) of a file's bytes, or of a folder's files by relative name and content.
+
+    names: the files of the folder that count, relative to it and in a fixed order; default: all. The digest
+    depends on names and bytes only. Sizes and times of files decide no more than whether they are read again.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    root = root.resolve(strict=True)
+    files = {".": root} if root.is_file() else {name: root / name for name in names or all_files(root)}
+    stamp, newest_ns = _stamp(files)
+    memory = _Memory(cache_folder() / "digests.json")
+    remembered = memory.recall(root, stamp)
+    if remembered is not None:
+        return remembered
+    found = _hash_file(root) if root.is_file() else _hash_files(files)
+    if newest_ns < time.time_ns() - SETTLED_NS and _stamp(files)[0] == stamp:
+        memory.store(root, stamp, found)
+    return found
+
+
+def all_files(root: Path) -> list[str]:
+    """Every file below a folder, relative with `/`, sorted; hidden ones are left out, links are followed once."""
+    found: list[str] = []
+    visited: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if below == "." else f"{below}/"
+        found += [f"{prefix}{name}" for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+class _Memory:
+    """A small JSON file; losing it costs time, never correctness."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict):
+                self.entries = content
+
+    def recall(self, root: Path, stamp: str) -> str | None:
+        match self.entries.get(str(root)):
+            case [known, str(found)] if known == stamp:
+                return found
+        return None
+
+    def store(self, root: Path, stamp: str, found: str) -> None:
+        kept = {name: entry for name, entry in self.entries.items() if Path(name).exists()}
+        kept[str(root)] = [stamp, found]
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            temporary.replace(self.path)
+
+
+def _stamp(files: dict[str, Path]) -> tuple[str, int]:
+    """What changes when a file is touched, and the newest time in it (ns since 1970)."""
+    hasher = hashlib.sha256()
+    newest_ns = 0
+    for name, path in files.items():
+        status = path.stat()
+        # ctime too: tools that copy keep the mtime of the original
+        hasher.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode())
+        newest_ns = max(newest_ns, status.st_mtime_ns, status.st_ctime_ns)
+    return hasher.hexdigest(), newest_ns
+
+
+def _hash_files(files: dict[str, Path]) -> str:
+    hasher = hashlib.sha256()
+    for name, path in files.items():
+        hasher.update(f"{name}\0{_hash_file(path)}\n".encode())
+    return hasher.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""A network made for a contract: freshly initialised, or with given weights, and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgekd.errors import ConfigError
+from edgekd.models.base import Model
+from edgekd.records.contract import ModelContract
+from edgekd.records.network import NetworkRecord
+from edgekd.training.evaluate import count_right
+from edgekd.training.loop import TrainingData, TrainingResult
+from edgekd.training.weights import load_weights
+
+
+def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module:
+    """The module, initialised from the seed.
+
+    Raises:
+        ConfigError: it does not give one logit a class, which only a user's own model can do.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = model.build(contract)
+        network.eval()
+        with torch.no_grad():
+            logits = network(torch.zeros(2, *contract.image.shape))
+    expected = (2, len(contract.classes))
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"the model {model.use} gives {found} for two images, expected logits of shape {expected}",
+            hint="one logit a class, without softmax",
+        )
+    return network
+
+
+def trained_network(model: Model, contract: ModelContract, weights: Path) -> nn.Module:
+    """The module with weights that an earlier stage saved, in eval mode."""
+    network = build_network(model, contract, seed=0)
+    load_weights(network, weights)
+    return network.eval()
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Learned numbers; running statistics of batch norm are not among them."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def describe_network(network: nn.Module, data: TrainingData, result: TrainingResult | None) -> NetworkRecord:
+    return NetworkRecord(
+        parameters=count_parameters(network),
+        validation_correct=count_right(network, data.validation, data.image),
+        validation_total=len(data.validation),
+        history=result.history if result else None,
+    )

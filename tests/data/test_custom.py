@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.config.check import check
+from edgekd.config.section import Section
+from edgekd.config.source import Source
+from edgekd.data.base import Dataset
+from edgekd.errors import ConfigError
+from edgekd.progress import Silent
+
+GOOD = """
+import numpy as np
+
+def make(count=4):
+    images = np.arange(count * 12, dtype=np.uint8).reshape(count, 3, 4)
+    labels = np.arange(count) % 2
+    return dict(
+        train_images=images, train_labels=labels, test_images=images[:2], test_labels=labels[:2],
+        classes=["even", "odd"],
+    )
+"""
+
+
+def dataset(tmp_path: Path, code: str, **options: object) -> Dataset:
+    from typing import Annotated
+
+    from edgekd.config.component import Component, Use
+
+    (tmp_path / "mine.py").write_text(code)
+
+    class File(Section):
+        data: Annotated[Component, Use("datasets")]
+
+    source = Source(tmp_path / "pipe.yaml", {"data": {"use": "mine.py:make", **options}}, {})  # type: ignore[dict-item]
+    component = check(File, source).data
+    assert isinstance(component, Dataset)
+    return component
+
+
+def test_a_function_of_the_users_gives_the_images(tmp_path: Path) -> None:
+    images = dataset(tmp_path, GOOD, count=6).load(Silent())
+    assert images.train.images.shape == (6, 3, 4, 1)
+    assert images.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert images.train.labels.dtype == np.int64
+    assert images.classes == ("even", "odd")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("return None", "returned NoneType"),
+        ("return {'classes': []}", "returned no 'train_images'"),
+        ("r['train_images'] = r['train_images'] / 255.0", r"train_images are float64 \(4, 3, 4\)"),
+        ("r['train_images'] = r['train_images'][..., None].repeat(4, 3)", r"train_images are uint8 \(4, 3, 4, 4\)"),
+        ("r['train_labels'] = r['train_labels'][:3]", r"train_labels are int64 \(3,\) for 4 images"),
+        ("r['train_labels'] = r['train_labels'] / 1.0", "train_labels are float64"),
+        ("r['test_labels'] = r['test_labels'] + 1", "test_labels run from 1 to 2, but there are 2 classes"),
+        ("r['train_labels'] = r['train_labels'] * 0", "1 of 2 classes occur in train_labels"),
+        ("r['test_images'] = r['test_images'][:, :2]", r"training images are \(3, 4, 1\), test images \(2, 4, 1\)"),
+    ],
+)
+def test_what_is_wrong_with_the_functions_answer_is_said(tmp_path: Path, change: str, words: str) -> None:
+    code = f"{GOOD}\n_make = make\ndef make():\n    r = _make()\n    {change}\n    return r\n"
+    with pytest.raises(ConfigError, match=words):
+        dataset(tmp_path, code).load(Silent())
+
+
+def test_an_option_the_function_does_not_take_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no option 'cuont'"):
+        dataset(tmp_path, GOOD, cuont=3).load(Silent())
+
+
+def test_identity_follows_code_options_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "raw.bin").write_bytes(b"1")
+    first = dataset(tmp_path, GOOD, sources=["raw.bin"]).identity()
+    assert dataset(tmp_path, GOOD, sources=["raw.bin"]).identity() == first
+    assert dataset(tmp_path, GOOD, sources=["raw.bin"], count=6).identity() != first
+    assert dataset(tmp_path, f"{GOOD}\n# new\n", sources=["raw.bin"]).identity() != first
+    dataset(tmp_path, GOOD)
+    (tmp_path / "raw.bin").write_bytes(b"2")
+    assert dataset(tmp_path, GOOD, sources=["raw.bin"]).identity() != first
+
+
+def test_a_missing_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the source gone\.bin"):
+        dataset(tmp_path, GOOD, sources=["gone.bin"]).identity()

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgekd.config.check import check
+from edgekd.config.source import Source
+from edgekd.data.base import Images
+from edgekd.data.image_folder import ImageFolder
+from edgekd.errors import ConfigError
+from edgekd.progress import Advance, Silent
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def picture(value: int, *, channels: int = 3, size: int = 6) -> NDArray[np.uint8]:
+    """Pixels that tell which image this is; coloured when there are three channels."""
+    pixels = np.full((size, size, channels), value, dtype=np.uint8)
+    pixels[0, 0, 0] = 255 - value
+    return pixels
+
+
+def write(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    """Two classes in train/ and test/."""
+    root = tmp_path / "pets"
+    for value, name in enumerate(
+        ["train/dog/a", "train/dog/b", "train/cat/a", "train/cat/b", "test/cat/a", "test/dog/a"]
+    ):
+        write(root / f"{name}.png", picture(10 * value))
+    return root
+
+
+def load(root: Path, **options: object) -> Images:
+    return ImageFolder.model_validate({"use": "image_folder", "path": str(root), **options}).load(Silent())
+
+
+def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:
+    images = load(split)
+    assert images.classes == ("cat", "dog")
+    assert images.train.labels.tolist() == [0, 0, 1, 1]
+    assert images.test.labels.tolist() == [0, 1]
+    assert images.train.images[:, 1, 1, 0].tolist() == [20, 30, 0, 10]
+    np.testing.assert_array_equal(images.test.images[0], picture(40))
+
+
+@pytest.mark.parametrize("inside", ["", "pets/", "./", "./a/pets/"])
+def test_a_tar_reads_as_the_folder_that_it_holds(split: Path, tmp_path: Path, inside: str) -> None:
+    with tarfile.open(tmp_path / "pets.tar", "w") as archive:
+        for path in split.rglob("*.png"):
+            archive.add(path, f"{inside}{path.relative_to(split).as_posix()}")
+    from_tar, from_folder = load(tmp_path / "pets.tar"), load(split)
+    np.testing.assert_array_equal(from_tar.train.images, from_folder.train.images)
+    np.testing.assert_array_equal(from_tar.test.images, from_folder.test.images)
+    assert from_tar.classes == from_folder.classes
+
+
+def test_without_a_test_folder_a_stratified_share_becomes_the_test_split(tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path / "all" / ("even" if number % 2 == 0 else "odd") / f"{number:02}.png", picture(number))
+    images = load(tmp_path / "all", test=0.2)
+    assert np.bincount(images.test.labels).tolist() == [2, 2]
+    values = [*images.train.images[:, 1, 1, 0], *images.test.images[:, 1, 1, 0]]
+    assert sorted(values) == list(range(20))
+    again = load(tmp_path / "all", test=0.2)
+    np.testing.assert_array_equal(images.test.images, again.test.images)
+
+
+def test_auto_makes_grey_what_has_no_colour_whatever_the_files_mode(tmp_path: Path) -> None:
+    grey = np.full((6, 6, 3), 7, dtype=np.uint8)
+    write(tmp_path / "g" / "a" / "1.png", grey)
+    write(tmp_path / "g" / "b" / "1.png", picture(9, channels=1))
+    write(tmp_path / "g" / "a" / "2.png", grey)
+    write(tmp_path / "g" / "b" / "2.png", picture(9, channels=1))
+    assert load(tmp_path / "g", test=2).train.images.shape == (2, 6, 6, 1)
+    assert load(tmp_path / "g", test=2, color="rgb").train.images.shape == (2, 6, 6, 3)
+    write(tmp_path / "g" / "a" / "2.png", picture(50))
+    assert load(tmp_path / "g", test=2).train.images.shape == (2, 6, 6, 3)
+    assert load(tmp_path / "g", test=2, color="gray").train.images.shape == (2, 6, 6, 1)
+
+
+def test_sixteen_bit_greys_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    for label in "ab":
+        for name, value in (("1", 0x4000), ("2", 0xFFFF)):
+            path = tmp_path / "deep" / label / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((4, 4), value, dtype=np.uint16)).save(path)
+    images = load(tmp_path / "deep", test=2)
+    values = {*images.train.images.ravel().tolist(), *images.test.images.ravel().tolist()}
+    assert values == {0x40, 0xFF}
+
+
+def test_a_photo_comes_as_it_was_held(split: Path) -> None:
+    sideways = Image.fromarray(np.repeat(np.arange(6, dtype=np.uint8)[:, None, None] * 40, 6, axis=1).repeat(3, axis=2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
+    sideways.save(split / "train" / "cat" / "a.png", exif=exif)
+    pixels = load(split).train.images[0]
+    assert pixels[0, :, 0].tolist() == [200, 160, 120, 80, 40, 0]
+
+
+def test_different_sizes_need_the_size_option(split: Path) -> None:
+    write(split / "train" / "dog" / "b.png", picture(1, size=9))
+    with pytest.raises(ConfigError, match=r"train/dog/b\.png has 9 x 9 pixels, train/cat/a\.png has 6 x 6") as error:
+        load(split)
+    assert "size: 6" in str(error.value.hint)
+    assert load(split, size=8).train.images.shape == (4, 8, 8, 3)
+    assert load(split, size=[8, 5]).test.images.shape == (2, 8, 5, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", None], ids=["empty", "text", "cut short"])
+def test_a_broken_image_is_named(split: Path, content: bytes | None) -> None:
+    path = split / "train" / "dog" / "b.png"
+    large = np.random.default_rng(0).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    write(path, large)
+    path.write_bytes(path.read_bytes()[:60] if content is None else content)
+    with pytest.raises(ConfigError, match=r"train/dog/b\.png (is not an image|cannot be read)"):
+        load(split)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / "one" / "cat" / f"{name}.png", picture(1))
+    with pytest.raises(ConfigError, match="only one class, 'cat'"):
+        load(tmp_path / "one")
+
+
+@pytest.mark.parametrize(("gone", "left"), [("train", "test"), ("test", "train")])
+def test_classes_that_differ_between_the_splits_are_refused(split: Path, gone: str, left: str) -> None:
+    write(split / "train" / "fish" / "a.png", picture(1))
+    write(split / "test" / "fish" / "a.png", picture(1))
+    shutil.rmtree(split / gone / "dog")
+    with pytest.raises(ConfigError, match=f"the classes differ: dog in {left}/ but not in {gone}/"):
+        load(split)
+
+
+def test_a_third_folder_beside_train_is_refused_and_not_taken_for_a_class(split: Path) -> None:
+    (split / "test").rename(split / "val")
+    with pytest.raises(ConfigError, match="beside train/ there is val"):
+        load(split)
+
+
+def test_no_images_and_images_outside_class_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no images found"):
+        load(tmp_path / "empty")
+    write(tmp_path / "flat" / "1.png", picture(1))
+    with pytest.raises(ConfigError, match=r"1\.png is in no class folder"):
+        load(tmp_path / "flat")
+
+
+def test_other_files_and_hidden_ones_are_passed_over(split: Path) -> None:
+    passed_over = "README.md train/Thumbs.db train/cat/.DS_Store train/cat/._a.png __MACOSX/train/cat/a.png"
+    for name in passed_over.split():
+        (split / name).parent.mkdir(parents=True, exist_ok=True)
+        (split / name).write_bytes(b"x")
+    assert len(load(split).train) == 4
+
+
+def test_what_is_no_tar_or_a_packed_one_is_refused(split: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "pets.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(split, "pets")
+    with pytest.raises(ConfigError, match="is not a readable tar file") as error:
+        load(packed)
+    assert "uncompressed" in str(error.value.hint)
+
+
+def test_a_tar_that_ends_early_is_refused(split: Path, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.add(split, "pets")
+    for kept in (512 * 9, 512 * 9 + 100, 300):
+        (tmp_path / "cut.tar").write_bytes(content.getvalue()[:kept])
+        with pytest.raises(ConfigError):
+            load(tmp_path / "cut.tar")
+
+
+def test_the_path_is_meant_from_the_file_that_names_it_then_from_the_data_folder(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(tmp_path / "pipe.yaml", {"use": "image_folder", "path": "pets"}, {("path",): 7})
+    assert len(check(ImageFolder, source).load(Silent()).train) == 4
+    monkeypatch.setenv("EDGEKD_DATA", str(tmp_path))
+    assert len(check(ImageFolder, source, folder=tmp_path / "other").load(Silent()).train) == 4
+    monkeypatch.delenv("EDGEKD_DATA")
+    with pytest.raises(ConfigError, match="no such folder or .tar file: pets") as error:
+        check(ImageFolder, source, folder=tmp_path / "other")
+    assert error.value.where == f"{tmp_path}/pipe.yaml:7"
+
+
+def test_identity_follows_the_images_and_not_the_place(split: Path, tmp_path: Path) -> None:
+    def identity(root: Path, **options: object) -> object:
+        return ImageFolder.model_validate({"use": "image_folder", "path": str(root), **options}).identity()
+
+    before = identity(split)
+    (split / "README.md").write_text("not an image")
+    moved = split.rename(tmp_path / "moved")
+    assert identity(moved) == before
+    assert identity(moved, color="gray") != before
+    write(moved / "train" / "cat" / "a.png", picture(99))
+    assert identity(moved) != before
+
+
+def test_sixty_thousand_real_images_are_read_with_progress(edgekd_data: Path) -> None:
+    steps: list[int] = []
+
+    class Counting(Silent):
+        @contextmanager
+        def task(self, label: str, total: int) -> Iterator[Advance]:
+            assert total == 60000
+            yield lambda amount=1, *, note=None: steps.append(amount)
+
+    dataset = ImageFolder.model_validate({"use": "image_folder", "path": str(edgekd_data / "cifar10-png.tar")})
+    images = dataset.load(Counting())
+    assert images.train.images.shape == (50000, 32, 32, 3)
+    assert np.bincount(images.test.labels).tolist() == [1000] * 10
+    # as published for CIFAR-10
+    means = images.train.images.mean(axis=(0, 1, 2)) / 255
+    assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
+    assert sum(steps) == 60000
+    assert len(steps) > 100

@@ -14,8 +14,8 @@ from edgekd.errors import ConfigError, EdgekdError
 app = typer.Typer(
     name="edgekd",
     help="Labelled data in, a small quantized model out, with the evidence that it may ship.",
-    epilog="Exit codes: 0 pass · 1 the gate refused · 2 bad usage or input · 3 undecided · 4 a stage or the store failed · "
-    "5 a target could not be reached · 130 interrupted.",
+    epilog="Exit codes: 0 pass · 1 the gate refused · 2 bad usage or input · 3 undecided · 4 a stage or the store "
+    "failed · 5 a target could not be reached · 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -40,7 +40,8 @@ def check(model: type[Model], source: Source, *, folder: Path | None = None) -> 
         return model.model_validate(source.data, context={"folder": folder or source.path.resolve().parent})
     except ValidationError as error:
         found = [_translate(source, detail) for detail in error.errors()]
-        first, *others = sorted(found, key=lambda each: _line(each.where))
+        # a mistyped key comes before the key that it leaves missing
+        first, *others = sorted(found, key=lambda each: (_line(each.where), each.what.endswith("is missing")))
         raise ConfigError(first.what, hint=first.hint, where=first.where, others=tuple(others)) from None
 
 

@@ -80,9 +80,7 @@ class UserComponent(Component):
             known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
             for option in self.options:
                 if option not in known:
-                    raise ConfigError(
-                        f"{self.use} takes no option {option!r}", hint=nearest(option, known)
-                    )
+                    raise ConfigError(f"{self.use} takes no option {option!r}", hint=nearest(option, known))
         return cast("Callable[..., Any]", function)
 
 
@@ -97,16 +95,18 @@ class Use:
             self._validate, serialization=core_schema.plain_serializer_function_ser_schema(_dump)
         )
 
-    def __get_pydantic_json_schema__(
-        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         variants = []
         for name in self.group.members:
             schema = component_class(self.group, name).model_json_schema()
             schema["properties"]["use"] = {"const": name}
             variants.append(schema)
         if self.group.custom:
-            own = {"type": "string", "pattern": r"\.py:\w+$", "description": "your own code: file.py:callable"}
+            own = {
+                "type": "string",
+                "pattern": r"\.py:\w+$",
+                "description": "your own code: file.py:callable",
+            }
             variants.append({"type": "object", "properties": {"use": own}, "required": ["use"]})
         return {"anyOf": variants}
 
@@ -120,7 +120,8 @@ class Use:
         name = value.get("use")
         if not isinstance(name, str):
             raise PydanticCustomError(
-                "component_use", "`use` is missing: which {kind}?{hint}",
+                "component_use",
+                "`use` is missing: which {kind}?{hint}",
                 {"kind": self.group.singular, "hint": f"\n{nearest('', self.group.members)}"},
             )
         folder = (info.context or {}).get("folder", Path.cwd())
@@ -132,22 +133,19 @@ class Use:
                 {**value, "use_group": self.group.name, "use_folder": folder}, context=info.context
             )
             if component.file is not None and not component.file.is_file():
-                raise PydanticCustomError(
-                    "component_use", "no such file: {file}", {"file": str(component.file)}
-                )
+                raise PydanticCustomError("component_use", "no such file: {file}", {"file": str(component.file)})
             return component
         hint = nearest(name, self.group.members)
         raise PydanticCustomError(
-            "component_use", "unknown {kind} {name}{hint}",
+            "component_use",
+            "unknown {kind} {name}{hint}",
             {"kind": self.group.singular, "name": repr(name), "hint": f"\n{hint}"},
         )
 
 
 def identity(section: BaseModel, *, without: frozenset[str] = frozenset()) -> dict[str, JsonValue]:
     """What of a section decides results: components by their own identity, files by their content."""
-    return {
-        name: _identity(getattr(section, name)) for name in type(section).model_fields if name not in without
-    }
+    return {name: _identity(getattr(section, name)) for name in type(section).model_fields if name not in without}
 
 
 def _identity(value: object) -> JsonValue:
@@ -198,9 +196,7 @@ def _import_file(path: Path) -> ModuleType:
     except Exception as error:
         del sys.modules[name]
         line = getattr(error, "lineno", None) or _last_line_in(path, error)
-        raise ConfigError(
-            f"cannot import it: {type(error).__name__}: {error}", where=f"{path}:{line}"
-        ) from error
+        raise ConfigError(f"cannot import it: {type(error).__name__}: {error}", where=f"{path}:{line}") from error
     return module
 
 

@@ -39,6 +39,7 @@ class TeacherSection(TrainingOptions):
     checkpoint: BesideFile | None = Field(
         None, description="weights to start from (.safetensors, or .pt holding plain tensors)"
     )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread evenly over all classes")
     min_accuracy: float = Field(
         0.0, ge=0, le=1, description="validation accuracy below which it is not worth learning from"
     )
@@ -54,7 +55,11 @@ class DistillSection(TrainingOptions):
     """How the student learns: a weighted sum of loss terms."""
 
     temperature: float = Field(
-        4.0, gt=0, le=1000, allow_inf_nan=False, description="softens both networks' outputs in every term that sets none of its own"
+        4.0,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="softens both networks' outputs in every term that sets none of its own",
     )
     losses: list[Annotated[Component, Use("losses")]] = Field(
         min_length=1, description="the terms of the loss, each with its weight"
@@ -117,7 +122,8 @@ def load_pipeline(path: Path, *, assignments: Sequence[str] = (), seed: int | No
     config = check(PipelineConfig, source)
     if config.teacher.epochs == 0 and config.teacher.checkpoint is None:
         raise ConfigError(
-            "teacher.epochs: 0 needs a checkpoint to load", where=source.where(("teacher", "epochs")),
+            "teacher.epochs: 0 needs a checkpoint to load",
+            where=source.where(("teacher", "epochs")),
             hint="set teacher.checkpoint, or epochs of 1 or more",
         )
     return Pipeline(source, config, tuple(_targets(source, config)))

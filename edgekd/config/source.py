@@ -57,7 +57,9 @@ def read_source(path: Path) -> Source:
         raise _yaml_error(path, error) from None
     if not isinstance(data, dict):
         raise ConfigError(
-            f"expected keys with values, found {_kind(data)}", where=f"{path}:1", hint="for example `name: mnist`"
+            f"expected keys with values, found {_kind(data)}",
+            where=f"{path}:1",
+            hint="for example `name: mnist`",
         )
     return Source(path, data, lines)
 

@@ -44,7 +44,7 @@ def collect(store: Store, *, older_than_days: float, dry_run: bool) -> Collected
                 stale.append(path)
             else:
                 kept.update(artifact.digest for artifact in record.outputs.values())
-        blobs = [path for path in store.blobs.glob("*/*") if path.name not in kept]
+        blobs = [path for path in store.blobs.glob("*/*") if path.stem not in kept]
         work = [path for path in store.work_folder.iterdir() if path.stat().st_mtime < horizon]
         files = [*stale, *blobs]
         freed = sum(path.stat().st_size for path in files) + sum(_folder_bytes(path) for path in work)

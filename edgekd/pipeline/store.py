@@ -1,6 +1,6 @@
 """The content-addressed store: blobs named by their sha256, and one record a finished stage.
 
-blobs/ab/abcd...        read-only, written beside and renamed into place
+blobs/ab/abcd...KIND      read-only, written beside and renamed into place
 records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
 work/FP/                a running stage's folder: what an interrupted one goes on from
 locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
@@ -46,7 +46,7 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, artifact: Artifact) -> Path:
-        return self.blobs / artifact.digest[:2] / artifact.digest
+        return self.blobs / artifact.digest[:2] / f"{artifact.digest}.{artifact.kind}"
 
     def find(self, stage: str, fingerprint: str, progress: Progress) -> StageRecord | None:
         """The intact record of a finished stage; damage to it or to a blob is told and counts as missing."""
@@ -191,7 +191,10 @@ def disk_error(error: OSError, root: Path) -> StoreError:
 
 
 _ELSEWHERE = "set EDGEKD_STORE to a folder that can be written"
-_SPACE = "free some space (`edgekd gc` removes what no recent run used), or set EDGEKD_STORE to another disk; the run goes on where it stopped"
+_SPACE = (
+    "free some space (`edgekd gc` removes what no recent run used), or set EDGEKD_STORE to another disk; "
+    "the run goes on where it stopped"
+)
 _DISK_HINTS = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,

@@ -38,6 +38,7 @@ def quantize_static_qdq(scheme: StaticInt8, model: Path, images: NDArray[np.floa
         extra_options={},
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     for output in quantized.graph.output:
         _leave_float_in_qdq(quantized.graph, output.name)
@@ -61,6 +62,7 @@ def quantize_static_qoperator(scheme: StaticInt8, model: Path, images: NDArray[n
         extra_options={},
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     for output in quantized.graph.output:
         _leave_float_in_qoperator(quantized.graph, output.name)

@@ -1,0 +1,115 @@
+"""The gate's rules: limits and measurements in, checks out. Pure functions, no clock, no files.
+
+A limit passes when the whole interval keeps it, fails when the whole interval breaks it, and is undecided when
+the interval holds the limit: more data, not luck, decides a release.
+"""
+
+from __future__ import annotations
+
+from edgekd.config.pipeline import ReleaseSection
+from edgekd.config.target import Limits
+from edgekd.records.check import Check, Outcome
+from edgekd.records.evaluation import Evaluation
+from edgekd.records.latency import Interval, LatencyRecord
+from edgekd.records.model import ModelFacts
+
+SHIPPED = "int8"
+MORE_IMAGES = "more test images would decide"
+MORE_TIME = "a longer measure.seconds or a quieter machine would decide"
+
+
+def accuracy_checks(limits: ReleaseSection, evaluation: Evaluation) -> tuple[Check, ...]:
+    """What the pipeline demands of the shipped model's answers on one target."""
+    model = evaluation.models[SHIPPED]
+    checks = []
+    if limits.max_accuracy_drop is not None:
+        pair = model.against_teacher
+        checks.append(
+            at_most("accuracy_drop", limits.max_accuracy_drop, pair.drop, pair.drop_interval, MORE_IMAGES)
+        )
+    if limits.min_agreement is not None:
+        observed = model.agreement / evaluation.images
+        checks.append(at_least("agreement", limits.min_agreement, observed, model.agreement_interval, MORE_IMAGES))
+    if limits.min_accuracy is not None:
+        checks.append(
+            at_least("accuracy", limits.min_accuracy, model.accuracy.value, model.accuracy_interval, MORE_IMAGES)
+        )
+    return tuple(checks)
+
+
+def cost_checks(limits: Limits, latency: LatencyRecord, facts: ModelFacts) -> tuple[Check, ...]:
+    """What one target demands of the shipped model's latency, size and memory."""
+    model = latency.model(SHIPPED)
+    checks = []
+    if limits.model_bytes is not None:
+        size = float(facts.size_bytes)
+        checks.append(at_most("model_bytes", limits.model_bytes, size, (size, size), ""))
+    if limits.p90_latency_ms is not None:
+        p90 = model.percentile(0.9)
+        value = p90.value_s * 1e3 if p90 else None
+        interval = (p90.interval_s[0] * 1e3, p90.interval_s[1] * 1e3) if p90 and p90.interval_s else None
+        checks.append(at_most("p90_latency_ms", limits.p90_latency_ms, value, interval, MORE_TIME))
+    if limits.speedup_vs_teacher is not None:
+        pair = latency.comparison(SHIPPED)
+        checks.append(
+            at_least("speedup_vs_teacher", limits.speedup_vs_teacher, pair.speedup, pair.speedup_interval, MORE_TIME)
+        )
+    if limits.cold_start_ms is not None:
+        cold = model.cold_start_s
+        interval = (cold.interval[0] * 1e3, cold.interval[1] * 1e3) if cold and cold.interval else None
+        value = cold.value * 1e3 if cold else None
+        checks.append(at_most("cold_start_ms", limits.cold_start_ms, value, interval, MORE_TIME))
+    if limits.peak_rss_mb is not None:
+        peak = None if model.peak_rss_bytes is None else model.peak_rss_bytes / 1e6
+        checks.append(
+            at_most("peak_rss_mb", limits.peak_rss_mb, peak, None if peak is None else (peak, peak), MORE_TIME)
+        )
+    return tuple(checks)
+
+
+def at_most(name: str, limit: float, observed: float | None, interval: Interval | None, remedy: str) -> Check:
+    """Passes when the interval lies at or below the limit."""
+    if observed is None or interval is None:
+        return _undecided(name, limit, observed, "too few measurements for an interval", remedy)
+    if interval[1] <= limit:
+        return _decided(name, limit, observed, interval, Outcome.PASS, "at most")
+    if interval[0] > limit:
+        return _decided(name, limit, observed, interval, Outcome.FAIL, "above")
+    return _undecided(name, limit, observed, "the interval holds the limit", remedy, interval)
+
+
+def at_least(name: str, limit: float, observed: float | None, interval: Interval | None, remedy: str) -> Check:
+    """Passes when the interval lies at or above the limit."""
+    if observed is None or interval is None:
+        return _undecided(name, limit, observed, "too few measurements for an interval", remedy)
+    if interval[0] >= limit:
+        return _decided(name, limit, observed, interval, Outcome.PASS, "at least")
+    if interval[1] < limit:
+        return _decided(name, limit, observed, interval, Outcome.FAIL, "below")
+    return _undecided(name, limit, observed, "the interval holds the limit", remedy, interval)
+
+
+def _decided(
+    name: str, limit: float, observed: float, interval: Interval, outcome: Outcome, relation: str
+) -> Check:
+    return Check(
+        name=name,
+        limit=limit,
+        observed=observed,
+        interval=interval,
+        outcome=outcome,
+        why=f"{observed:.4g} is {relation} {limit:.4g}",
+    )
+
+
+def _undecided(
+    name: str, limit: float, observed: float | None, what: str, remedy: str, interval: Interval | None = None
+) -> Check:
+    return Check(
+        name=name,
+        limit=limit,
+        observed=observed,
+        interval=interval,
+        outcome=Outcome.UNDECIDED,
+        why=f"{what}; {remedy}" if remedy else what,
+    )

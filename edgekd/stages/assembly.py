@@ -1,0 +1,86 @@
+"""The plan of a pipeline: which stages, with which options, wired how."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from edgekd.config.component import Component
+from edgekd.config.pipeline import Pipeline
+from edgekd.data.base import Dataset
+from edgekd.graph.quantization.base import Scheme
+from edgekd.models.base import Model
+from edgekd.pipeline.plan import Node, Plan
+from edgekd.stages.data import DataStage
+from edgekd.stages.distill import DistillStage
+from edgekd.stages.export import ExportStage
+from edgekd.stages.measure import MeasureStage
+from edgekd.stages.quantize import QuantizeStage
+from edgekd.stages.release import ReleaseStage
+from edgekd.stages.teacher import TeacherStage
+from edgekd.stages.validate import ValidateStage
+from edgekd.training.losses.base import Loss
+
+Kind = TypeVar("Kind", bound=Component)
+
+FILES = {"teacher": ("export", "teacher"), "student": ("export", "student"), "int8": ("quantize", "int8")}
+
+
+def assemble(pipeline: Pipeline) -> Plan:
+    """data -> teacher -> distill -> export -> quantize, then validate and measure once a target, then release."""
+    config = pipeline.config
+    dataset = _as(Dataset, config.data)
+    teacher_model, student_model = _as(Model, config.teacher.model), _as(Model, config.student.model)
+    losses = tuple(_as(Loss, loss) for loss in config.distill.losses)
+    scheme = _as(Scheme, config.quantize.scheme)
+    learned_from = {port: ("data", port) for port in ("train", "validation", "contract")}
+    nodes = [
+        Node("data", DataStage(dataset), {}),
+        Node("teacher", TeacherStage(config.teacher, teacher_model), learned_from),
+        Node(
+            "distill",
+            DistillStage(config.distill, losses, student_model, teacher_model),
+            {**learned_from, "teacher": ("teacher", "weights")},
+        ),
+        Node(
+            "export",
+            ExportStage(config.export, teacher_model, student_model),
+            {
+                "contract": ("data", "contract"),
+                "validation": ("data", "validation"),
+                "teacher_weights": ("teacher", "weights"),
+                "student_weights": ("distill", "weights"),
+            },
+        ),
+        Node(
+            "quantize",
+            QuantizeStage(scheme),
+            {"contract": ("data", "contract"), "train": ("data", "train"), "student": ("export", "student")},
+        ),
+    ]
+    answers: dict[str, tuple[str, str]] = {}
+    for target in pipeline.targets:
+        validate, measure = f"validate@{target.name}", f"measure@{target.name}"
+        contract = {"contract": ("data", "contract")}
+        nodes.append(Node(validate, ValidateStage(target), {**FILES, **contract, "test": ("data", "test")}))
+        nodes.append(
+            Node(measure, MeasureStage(target), {**FILES, **contract, "validation": ("data", "validation")})
+        )
+        answers |= {validate: (validate, "evaluation"), measure: (measure, "latency")}
+    release_inputs = {
+        "contract": ("data", "contract"),
+        "validation": ("data", "validation"),
+        "teacher_training": ("teacher", "training"),
+        "student_training": ("distill", "training"),
+        "export_facts": ("export", "facts"),
+        "int8_facts": ("quantize", "facts"),
+        "int8": ("quantize", "int8"),
+    }
+    nodes.append(Node("release", ReleaseStage(config.name, config.release, pipeline.targets), {**release_inputs, **answers}))
+    return Plan(config.name, config.seed, tuple(nodes))
+
+
+def _as(kind: type[Kind], component: Component) -> Kind:
+    """The component, known to be of its group: the schema chose it from that group's registry."""
+    if not isinstance(component, kind):
+        raise TypeError(f"{component.use} is registered as a {kind.__name__} but is a {type(component).__name__}")
+    return component

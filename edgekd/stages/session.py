@@ -1,0 +1,155 @@
+"""One run of a pipeline, from the checked file to run.json and the bundle."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from edgekd import __version__
+from edgekd.config.pipeline import Pipeline
+from edgekd.errors import ConfigError, EdgekdError
+from edgekd.harness.environment import machine_identity
+from edgekd.pipeline.engine import Engine, Selection
+from edgekd.pipeline.plan import Plan
+from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
+from edgekd.progress import Progress
+from edgekd.records.base import Record
+from edgekd.records.evaluation import Evaluation
+from edgekd.records.exported import Exported
+from edgekd.records.latency import LatencyRecord
+from edgekd.records.network import NetworkRecord
+from edgekd.records.quantized import Quantized
+from edgekd.records.release import ReleaseRecord
+from edgekd.records.run import RunRecord, StageOutcome
+from edgekd.stages.assembly import assemble
+from edgekd.stages.files import load_record
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def run_pipeline(
+    pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path
+) -> tuple[Path, RunRecord]:
+    """The run's folder and its record, which is written there whether the run succeeds, fails or is interrupted.
+
+    Raises:
+        EdgekdError: a stage failed; what was finished is in run.json and in the store.
+    """
+    started, created = time.monotonic(), datetime.now(UTC)
+    plan = assemble(pipeline)
+    _check_names(plan, selection)
+    engine = Engine(Store(store_root()), progress)
+    folder = _new_folder(runs / pipeline.config.name, created)
+    error = ""
+    try:
+        engine.run(plan, selection)
+        _unpack_bundle(engine, folder)
+    except KeyboardInterrupt:
+        error = "interrupted"
+        raise
+    except EdgekdError as failure:
+        _locate(failure, pipeline)
+        error = str(failure)
+        raise
+    finally:
+        record = _record(pipeline, engine, created, time.monotonic() - started, error)
+        with guarded(folder):
+            write_atomically(folder / "run.json", record.model_dump_json(indent=1, by_alias=True).encode())
+    return folder, record
+
+
+def _check_names(plan: Plan, selection: Selection) -> None:
+    """Refuses a mistyped stage before anything is made."""
+    for name in (selection.start, selection.until):
+        if name is not None:
+            plan.positions(name)
+
+
+def _new_folder(parent: Path, created: datetime) -> Path:
+    """runs/NAME/TIME, a new one even for two runs in the same second."""
+    stamp = created.strftime("%Y-%m-%dT%H-%M-%S")
+    with guarded(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            folder = parent / (stamp if attempt == 0 else f"{stamp}-{attempt}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    raise FileExistsError(parent / stamp)
+
+
+def _locate(error: EdgekdError, pipeline: Pipeline) -> None:
+    """Gives wrong input that only a stage could find its file:line, from the section (`teacher.checkpoint`) it is in."""
+    if isinstance(error, ConfigError) and error.where and error.where.partition(".")[0] in pipeline.source.data:
+        section = error.where
+        error.where = pipeline.source.where(tuple(section.split(".")))
+        error.what = f"{section}: {error.what}"
+
+
+def _unpack_bundle(engine: Engine, folder: Path) -> None:
+    from edgekd.release.archive import unpack  # type: ignore
+
+    for finished in engine.finished:
+        archive = finished.record.outputs.get("bundle")
+        if archive is not None:
+            with guarded(folder):
+                unpack(engine.store.path(archive), folder / "bundle")
+
+
+def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: float, error: str) -> RunRecord:
+    config = pipeline.config
+
+    def result(node: str, port: str, kind: type[AnyRecord]) -> AnyRecord | None:
+        for finished in engine.finished:
+            if finished.node.id == node:
+                return load_record(kind, engine.store.path(finished.record.outputs[port]))
+        return None
+
+    evaluations = {t.name: result(f"validate@{t.name}", "evaluation", Evaluation) for t in pipeline.targets}
+    latencies = {t.name: result(f"measure@{t.name}", "latency", LatencyRecord) for t in pipeline.targets}
+    return RunRecord(
+        edgekd=__version__,
+        name=config.name,
+        seed=config.seed,
+        created=created.isoformat(timespec="seconds"),
+        seconds=seconds,
+        peak_rss_bytes=_peak_rss_bytes(),
+        machine=machine_identity(),
+        pipeline=str(pipeline.source.path),
+        config=config.model_dump(mode="json"),
+        targets=[target.model_dump(mode="json") for target in pipeline.targets],
+        stages=tuple(
+            StageOutcome(
+                id=each.node.id,
+                stage=each.node.stage.name,
+                state="ran" if each.why else "cached",
+                why=each.why,
+                fingerprint=each.record.fingerprint,
+                headline=each.record.headline,
+                warnings=each.record.warnings,
+                seconds=each.record.seconds,
+                outputs=each.record.outputs,
+            )
+            for each in engine.finished
+        ),
+        teacher=result("teacher", "training", NetworkRecord),
+        student=result("distill", "training", NetworkRecord),
+        exported=result("export", "facts", Exported),
+        quantized=result("quantize", "facts", Quantized),
+        evaluations={name: each for name, each in evaluations.items() if each is not None},
+        latencies={name: each for name, each in latencies.items() if each is not None},
+        release=result("release", "release", ReleaseRecord),
+        error=error,
+    )
+
+
+def _peak_rss_bytes() -> int:
+    """Of this process or the largest that it started."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -1,0 +1,61 @@
+"""validate: accuracy of the exact files on the target; the only stage that reads the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgekd.config.component import identity
+from edgekd.config.target import TargetProfile
+from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.contract import ModelContract
+
+
+@dataclass(frozen=True)
+class ValidateStage(Stage):
+    target: TargetProfile
+
+    name = "validate"
+    inputs = ("teacher", "student", "int8", "contract", "test")
+    outputs = {"evaluation": "evaluation.json", "logits": "logits.npz"}
+    code = ("data/contract.py", "devices", "harness", "stages/validate.py")
+    libraries = ("onnxruntime", "numpy", "scipy")
+
+    def identity(self) -> JsonValue:
+        return {
+            "target": self.target.name,
+            "device": self.target.device.identity(),
+            "runtime": identity(self.target.runtime),
+        }
+
+    def environment(self) -> dict[str, JsonValue]:
+        from edgekd.harness.environment import machine_identity
+
+        return machine_identity()
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.data.contract import normalise
+        from edgekd.harness.driver import predict
+        from edgekd.harness.scoring import evaluate
+        from edgekd.records.arrays import save_arrays
+        from edgekd.stages.files import load_images, load_record, save_record
+        from edgekd.stages.targets import device_of
+
+        contract = load_record(ModelContract, inputs["contract"])
+        test = load_images(inputs["test"])
+        logits = predict(
+            device_of(self.target),
+            self.target.runtime,
+            {name: inputs[name] for name in ("teacher", "student", "int8")},
+            normalise(test.images, contract.image),
+            context.progress,
+        )
+        evaluation = evaluate(self.target.name, logits, test.labels, len(contract.classes))
+        save_arrays(context.output("logits"), logits)
+        save_record(context.output("evaluation"), evaluation)
+        return " · ".join(
+            f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items()
+        )

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekd.harness.scoring import count_correct, evaluate, paired, wilson
+
+
+def test_the_wilson_interval_has_its_published_values() -> None:
+    """Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81/263, 15/148, 0/20 and 1/29."""
+    published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611), (1, 29): (0.0061, 0.1718)}
+    for (successes, total), interval in published.items():
+        assert wilson(successes, total) == pytest.approx(interval, abs=5e-5)
+
+
+def test_the_paired_interval_has_the_values_of_its_formula() -> None:
+    """Bonett and Price 2012 by hand: n = 40, lost 12, gained 2: (13 - 3)/42 ± 1.95996·sqrt((16/42 - (10/42)²)/42)."""
+    reference = np.array([True] * 32 + [False] * 8)
+    model = np.array([True] * 20 + [False] * 12 + [True] * 2 + [False] * 6)
+    pair = paired(reference, model)
+    assert (pair.both_right, pair.only_reference_right, pair.only_model_right, pair.both_wrong) == (20, 12, 2, 6)
+    assert pair.drop == pytest.approx(0.25)
+    assert pair.drop_interval == pytest.approx((0.065877, 0.410314), abs=1e-5)
+    assert pair.p_value == pytest.approx(2 * (1 + 14 + 91) / 2**14)
+
+
+def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    chances = np.array([0.93, 0.03, 0.01, 0.03])  # both right, lost, gained, both wrong: a true drop of 0.02
+    covered = 0
+    for cell in (rng.choice(4, 400, p=chances) for _ in range(1500)):
+        low, high = paired(cell <= 1, (cell == 0) | (cell == 2)).drop_interval
+        covered += low <= 0.02 <= high
+    assert 0.93 <= covered / 1500 <= 0.985
+
+
+def test_equal_answers_differ_by_nothing_but_leave_room_for_chance() -> None:
+    right = np.array([True] * 90 + [False] * 10)
+    pair = paired(right, right)
+    assert (pair.drop, pair.p_value) == (0.0, 1.0)
+    assert pair.drop_interval[0] < 0 < pair.drop_interval[1]
+
+
+def test_accuracy_is_counted_by_class() -> None:
+    counted = count_correct(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), classes=4)
+    assert (counted.correct, counted.total) == (3, 4)
+    assert counted.per_class_correct == (1, 1, 1, 0)
+    assert counted.per_class_total == (1, 1, 2, 0)
+
+
+def test_an_evaluation_compares_every_model_with_the_teacher_image_by_image() -> None:
+    labels = np.array([0, 1, 0, 1], dtype=np.int64)
+    one_hot = np.eye(2, dtype=np.float32)
+    result = evaluate(
+        "here",
+        {"teacher": one_hot[[0, 1, 0, 0]], "student": one_hot[[0, 1, 1, 1]], "int8": one_hot[[0, 1, 1, 0]]},
+        labels,
+        classes=2,
+    )
+    assert {name: each.accuracy.correct for name, each in result.models.items()} == {"teacher": 3, "student": 3, "int8": 2}
+    assert {name: each.agreement for name, each in result.models.items()} == {"teacher": 4, "student": 2, "int8": 3}
+    assert result.models["int8"].against_teacher.only_reference_right == 1
+    assert result.int8_against_student.only_reference_right == 1

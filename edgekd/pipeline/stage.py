@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,13 @@ class Context:
         folder = self.work / "outputs"
         folder.mkdir(exist_ok=True)
         return folder / self.outputs[port]
+
+    def fresh_folder(self, name: str) -> Path:
+        """An empty folder inside the work folder."""
+        folder = self.work / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
     def warn(self, text: str) -> None:
         """Something the user should know that stops nothing; kept with the result."""

@@ -60,22 +60,25 @@ def assemble(pipeline: Pipeline) -> Plan:
     answers: dict[str, tuple[str, str]] = {}
     for target in pipeline.targets:
         validate, measure = f"validate@{target.name}", f"measure@{target.name}"
-        contract = {"contract": ("data", "contract")}
-        nodes.append(Node(validate, ValidateStage(target), {**FILES, **contract, "test": ("data", "test")}))
-        nodes.append(
-            Node(measure, MeasureStage(target), {**FILES, **contract, "validation": ("data", "validation")})
-        )
+        files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
+        nodes.append(Node(validate, ValidateStage(target), {**files, "test": ("data", "test")}))
+        nodes.append(Node(measure, MeasureStage(target), files))
         answers |= {validate: (validate, "evaluation"), measure: (measure, "latency")}
-    release_inputs = {
-        "contract": ("data", "contract"),
-        "validation": ("data", "validation"),
-        "teacher_training": ("teacher", "training"),
-        "student_training": ("distill", "training"),
-        "export_facts": ("export", "facts"),
-        "int8_facts": ("quantize", "facts"),
-        "int8": ("quantize", "int8"),
-    }
-    nodes.append(Node("release", ReleaseStage(config.name, config.release, pipeline.targets), {**release_inputs, **answers}))
+    nodes.append(
+        Node(
+            "release",
+            ReleaseStage(config.name, config.seed, config.release, pipeline.targets),
+            {
+                **{port: ("data", port) for port in ("train", "validation", "test", "contract")},
+                "teacher_training": ("teacher", "training"),
+                "student_training": ("distill", "training"),
+                "int8_facts": ("quantize", "facts"),
+                "int8": ("quantize", "int8"),
+                "golden": (f"validate@{pipeline.targets[0].name}", "golden"),
+                **answers,
+            },
+        )
+    )
     return Plan(config.name, config.seed, tuple(nodes))
 
 

@@ -23,6 +23,10 @@ def load_images(path: Path) -> LabelledImages:
     return LabelledImages(arrays["images"].astype(np.uint8, copy=False), arrays["labels"].astype(np.int64, copy=False))
 
 
+def count_images(path: Path) -> int:
+    return len(load_images(path))
+
+
 def save_record(path: Path, record: Record) -> None:
     path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
 

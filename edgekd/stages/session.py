@@ -25,6 +25,7 @@ from edgekd.records.network import NetworkRecord
 from edgekd.records.quantized import Quantized
 from edgekd.records.release import ReleaseRecord
 from edgekd.records.run import RunRecord, StageOutcome
+from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
 from edgekd.stages.files import load_record
 
@@ -93,13 +94,13 @@ def _locate(error: EdgekdError, pipeline: Pipeline) -> None:
 
 
 def _unpack_bundle(engine: Engine, folder: Path) -> None:
-    from edgekd.release.archive import unpack  # type: ignore
-
+    """The bundle appears in the run's folder whole or not at all."""
     for finished in engine.finished:
         archive = finished.record.outputs.get("bundle")
         if archive is not None:
             with guarded(folder):
-                unpack(engine.store.path(archive), folder / "bundle")
+                unpack_archive(engine.store.path(archive), folder / ".bundle")
+                (folder / ".bundle").rename(folder / "bundle")
 
 
 def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: float, error: str) -> RunRecord:

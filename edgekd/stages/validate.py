@@ -1,4 +1,7 @@
-"""validate: accuracy of the exact files on the target; the only stage that reads the test images."""
+"""validate: accuracy of the exact files on the target; the only stage that reads the test images.
+
+Golden inputs for the bundle are answered in the same go; they are validation images.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,16 @@ from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 
+GOLDEN_IMAGES = 16
+
 
 @dataclass(frozen=True)
 class ValidateStage(Stage):
     target: TargetProfile
 
     name = "validate"
-    inputs = ("teacher", "student", "int8", "contract", "test")
-    outputs = {"evaluation": "evaluation.json", "logits": "logits.npz"}
+    inputs = ("teacher", "student", "int8", "contract", "validation", "test")
+    outputs = {"evaluation": "evaluation.json", "logits": "logits.npz", "golden": "golden.npz"}
     code = ("data/contract.py", "devices", "harness", "stages/validate.py")
     libraries = ("onnxruntime", "numpy", "scipy")
 
@@ -37,6 +42,8 @@ class ValidateStage(Stage):
         return machine_identity()
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        import numpy as np
+
         from edgekd.data.contract import normalise
         from edgekd.harness.driver import predict
         from edgekd.harness.scoring import evaluate
@@ -46,16 +53,17 @@ class ValidateStage(Stage):
 
         contract = load_record(ModelContract, inputs["contract"])
         test = load_images(inputs["test"])
-        logits = predict(
+        golden = load_images(inputs["validation"]).images[:GOLDEN_IMAGES]
+        answers = predict(
             device_of(self.target),
             self.target.runtime,
             {name: inputs[name] for name in ("teacher", "student", "int8")},
-            normalise(test.images, contract.image),
+            normalise(np.concatenate([test.images, golden]), contract.image),
             context.progress,
         )
+        logits = {name: each[: len(test)] for name, each in answers.items()}
         evaluation = evaluate(self.target.name, logits, test.labels, len(contract.classes))
         save_arrays(context.output("logits"), logits)
+        save_arrays(context.output("golden"), {"images": golden, "logits": answers["int8"][len(test) :]})
         save_record(context.output("evaluation"), evaluation)
-        return " · ".join(
-            f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items()
-        )
+        return " · ".join(f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items())

@@ -1,0 +1,104 @@
+"""What the main job must reach, measured: python benchmarks/main_job.py [--runs 3] [PIPELINE ...]
+
+For each pipeline, from nothing to the verdict, each time with a fresh store: wall time, peak memory, accuracy of
+each file on the test images, size of the 8-bit file, verdict. Then a cached rerun of the same and `edgekd --help`.
+Prints the median and the range of each figure, and the goal beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+GOALS = {
+    "mnist": {
+        "minutes to the verdict": "under 15",
+        "teacher accuracy %": "at least 99.5",
+        "int8 accuracy %": "at least 99.2",
+        "int8 below fp32 student, points": "at most 0.3",
+        "int8 bytes": "at most 1.5 a parameter + 8192",
+        "student parameters": "at most 10,000",
+        "peak memory GiB": "under 3",
+        "exit code": "0 on an idle machine",
+    },
+    "digits": {"minutes to the verdict": "under 2", "exit code": "0 on an idle machine"},
+}
+
+
+def edgekd(folder: Path, *arguments: str) -> tuple[int, float]:
+    """The exit code and the wall time, in seconds, of a process of its own."""
+    environment = {**os.environ, "EDGEKD_STORE": str(folder / "store")}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekd", *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False
+    )
+    return done.returncode, time.perf_counter() - started
+
+
+def figures(record: dict[str, Any]) -> dict[str, float]:
+    """What a run.json says of the goals."""
+    models = record["evaluations"]["local"]["models"]
+    accuracy = {name: 100 * each["accuracy"]["correct"] / each["accuracy"]["total"] for name, each in models.items()}
+    facts = record["quantized"]["facts"]
+    return {
+        "teacher accuracy %": accuracy["teacher"],
+        "student accuracy %": accuracy["student"],
+        "int8 accuracy %": accuracy["int8"],
+        "int8 below fp32 student, points": accuracy["student"] - accuracy["int8"],
+        "int8 bytes": facts["size_bytes"],
+        "int8 bytes allowed": 1.5 * facts["parameters"] + 8192,
+        "student parameters": record["student"]["parameters"],
+        "peak memory GiB": record["peak_rss_bytes"] / 2**30,
+        "speed-up of int8": 1 / record["latencies"]["local"]["comparisons"][-1]["ratio"],
+    }
+
+
+def measure(pipeline: Path, runs: int) -> None:
+    found: dict[str, list[float]] = defaultdict(list)
+    for number in range(runs):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            code, seconds = edgekd(folder, "run", str(pipeline), "--seed", str(number))
+            found["minutes to the verdict"].append(seconds / 60)
+            found["exit code"].append(code)
+            (path,) = folder.glob("runs/*/*/run.json")
+            for key, value in figures(json.loads(path.read_text())).items():
+                found[key].append(value)
+            found["cached rerun, seconds"] += [
+                edgekd(folder, "run", str(pipeline), "--seed", str(number))[1] for _ in range(3)
+            ]
+    print(f"\n{pipeline.stem}: {runs} runs from nothing, seeds 0 to {runs - 1}")
+    goals = {**GOALS.get(pipeline.stem, {}), "cached rerun, seconds": "under 1.5"}
+    for key, values in found.items():
+        spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
+        print(
+            f"  {key:<34} median {statistics.median(values):10.5g}   mean {statistics.fmean(values):10.5g}{spread}"
+            f"   [{min(values):.5g}, {max(values):.5g}]{'   goal: ' + goals[key] if key in goals else ''}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pipelines", nargs="*", type=Path)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        times = [edgekd(Path(folder), "--help")[1] for _ in range(10)]
+    print(f"edgekd --help: median {statistics.median(times):.3f} s of {len(times)}   goal: under 0.4")
+    shipped = [REPOSITORY / "pipelines" / f"{name}.yaml" for name in ("digits", "mnist")]
+    for pipeline in arguments.pipelines or shipped:
+        measure(pipeline.resolve(), arguments.runs)
+
+
+if __name__ == "__main__":
+    main()

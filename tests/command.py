@@ -1,0 +1,63 @@
+"""The real command in a process of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DIGITS = REPOSITORY / "pipelines" / "digits.yaml"
+
+QUICK = (
+    "teacher.epochs=4",
+    "teacher.min_accuracy=0",
+    "teacher.model={use: conv, width: 6, stages: 2}",
+    "distill.epochs=4",
+    "student.model={use: conv, width: 4, stages: 2}",
+    "release={max_accuracy_drop: 1.0}",
+)
+"""Changes that make the digits pipeline take seconds; what it reaches then does not matter."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to run in, with a store of its own."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def edgekd(self, *arguments: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.argv(*arguments),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Started, with its standard error in a pipe to follow."""
+        return subprocess.Popen(
+            self.argv(*arguments),
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "edgekd", *map(str, arguments)]
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "EDGEKD_STORE": str(self.folder / "store"), "COLUMNS": "160", **self.environment}
+
+
+def sets(*assignments: str) -> list[str]:
+    return [part for assignment in assignments for part in ("--set", assignment)]

@@ -38,11 +38,11 @@ def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: 
         with _quiet():
             proto = _exported(model, contract, options)
     except torch.onnx.OnnxExporterError as error:
-        raise _told(error, options) from error
+        raise _told(error) from error
     finally:
         for module, training in modes.items():
             module.training = training
-    _check_output(proto, contract)
+    _check_shapes(proto, contract, options)
     # the exporter stamps the newest form that it knows; what the operators need is older, and so may the device be
     proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
     pool_spatial_means(proto)
@@ -88,7 +88,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _told(error: BaseException, options: ExportOptions) -> StageError:
+def _told(error: BaseException) -> StageError:
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
@@ -99,26 +99,27 @@ def _told(error: BaseException, options: ExportOptions) -> StageError:
             f"the model uses {operator[1]}, which has no ONNX operator",
             hint="replace it in the model by operations that ONNX has; https://onnx.ai/onnx/operators lists them",
         )
-    if options.batch == "dynamic" and "batch" in str(root):
-        return StageError(
-            f"the model does not take batches of any size: {reason}",
-            hint="make it independent of the batch size, or set `export.batch: 1`",
-        )
     return StageError(
         f"cannot export the model: {reason}",
         hint="its forward may not branch on values of tensors, and must be traceable by torch.export",
     )
 
 
-def _check_output(proto: onnx.ModelProto, contract: ModelContract) -> None:
-    shapes = [
-        [dimension.dim_value or dimension.dim_param for dimension in output.type.tensor_type.shape.dim]
-        for output in proto.graph.output
-    ]
-    classes = len(contract.classes)
-    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] != classes:
+def _check_shapes(proto: onnx.ModelProto, contract: ModelContract, options: ExportOptions) -> None:
+    batch = _shape(proto.graph.input[0])[0]
+    if options.batch == "dynamic" and isinstance(batch, int):  # the exporter says nothing about it
+        raise StageError(
+            "the model does not take batches of any size",
+            hint="make its forward independent of the batch size, or set `export.batch: 1`",
+        )
+    shapes = [_shape(output) for output in proto.graph.output]
+    if shapes != [[batch, len(contract.classes)]]:
         told = " and ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
         raise StageError(
-            f"the model's output is {told}, not one tensor of logits (N, {classes})",
-            hint=f"the data has {classes} classes: end the model with a layer of {classes} outputs",
+            f"the model's output is {told}, not logits ({batch}, {len(contract.classes)})",
+            hint=f"end the model with a layer of {len(contract.classes)} outputs for each image, one a class",
         )
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dimension.dim_value or dimension.dim_param for dimension in value.type.tensor_type.shape.dim]

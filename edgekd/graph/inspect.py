@@ -59,12 +59,17 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path) from None
     if not model.graph.node or not model.opset_import or not model.graph.output:
         raise _not_onnx(path)
-    _load_external_data(model, path)
+    try:
+        _load_external_data(model, path)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ConfigError(f"{path}: cannot read its external data: {error}") from error
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{path} is not a valid ONNX model: {reason}") from error
+    except UnicodeDecodeError:  # the checker complains about a name, and cannot say it
+        raise ConfigError(f"{path} is not a valid ONNX model: a name in it is no text") from None
     return model
 
 
@@ -87,7 +92,7 @@ def describe(path: Path) -> ModelFacts:
         runtime=oldest_runtime(opset, model.ir_version),
         inputs=tuple(_signature(value) for value in model.graph.input if value.name not in constants),
         outputs=tuple(_signature(value) for value in model.graph.output),
-        operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        operators=dict(sorted(Counter(str(node.op_type) for node in model.graph.node).items())),
     )
 
 
@@ -129,9 +134,9 @@ def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
     tensor = value.type.tensor_type
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     shape = tuple(
-        each.dim_value if each.HasField("dim_value") else each.dim_param or "?" for each in tensor.shape.dim
+        each.dim_value if each.HasField("dim_value") else str(each.dim_param or "?") for each in tensor.shape.dim
     )
-    return TensorSignature(name=value.name, dtype=dtype, shape=shape)
+    return TensorSignature(name=str(value.name), dtype=dtype, shape=shape)
 
 
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Digits of 8 x 8 pixels, and networks that learned them for a few seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from torch import nn
+
+from edgekd.config.export import ExportOptions
+from edgekd.data.contract import contract_from, normalise
+from edgekd.graph.export import export_onnx
+from edgekd.records.contract import ModelContract
+
+
+@dataclass(frozen=True)
+class Digits:
+    """images: uint8 (N, H, W, 1); inputs: float32 (N, 1, H, W), normalised; the last 500 are held out."""
+
+    contract: ModelContract
+    images: NDArray[np.uint8]
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @property
+    def train(self) -> NDArray[np.float32]:
+        return self.inputs[:-500]
+
+    @property
+    def held_out(self) -> NDArray[np.float32]:
+        return self.inputs[-500:]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    contract = contract_from(images, tuple(str(name) for name in bunch.target_names))
+    return Digits(contract, images, normalise(images, contract.image), bunch.target.astype(np.int64))
+
+
+def learn(network: nn.Module, digits: Digits, epochs: int = 6) -> nn.Module:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # two threads on a busy machine take ten times as long
+    inputs, labels = torch.from_numpy(digits.train), torch.from_numpy(digits.labels[:-500])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    network.train()
+    for _ in range(epochs):
+        for batch in torch.randperm(len(inputs)).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimiser.step()
+    return network.eval()
+
+
+def small_network() -> nn.Module:
+    """Convolution, batch norm, ReLU; a residual sum; a depthwise convolution; pooling; linear."""
+    torch.manual_seed(0)
+    return SmallNetwork()
+
+
+class SmallNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.BatchNorm2d(16), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16))
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        x = torch.relu(self.second(self.depthwise(x)) + x)
+        return self.head(self.pool(x).mean((2, 3)))
+
+
+@pytest.fixture(scope="session")
+def network(digits: Digits) -> nn.Module:
+    return learn(small_network(), digits)
+
+
+@pytest.fixture(scope="session")
+def fp32(network: nn.Module, digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network as a file; read it only."""
+    path = tmp_path_factory.mktemp("fp32") / "network.onnx"
+    export_onnx(network, digits.contract, path, ExportOptions())
+    return path

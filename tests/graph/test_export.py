@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from edgekd.config.export import ExportOptions
+from edgekd.errors import StageError
+from edgekd.graph.export import export_onnx
+from edgekd.graph.runtime import run_onnx
+from edgekd.records.contract import ImageInput, ModelContract
+
+
+def contract(classes: int = 10) -> ModelContract:
+    image = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
+    return ModelContract(inputs=(image,), classes=tuple(str(number) for number in range(classes)))
+
+
+def test_the_file_computes_what_torch_computes(network, digits, fp32):
+    with torch.no_grad():
+        expected = network(torch.from_numpy(digits.held_out)).numpy()
+
+    assert np.abs(run_onnx(fp32, digits.held_out) - expected).max() < 1e-4
+
+
+def test_batch_norms_are_folded_and_means_over_height_and_width_are_pooling(fp32):
+    operators = [node.op_type for node in onnx.load(fp32).graph.node]
+
+    assert "BatchNormalization" not in operators
+    assert "ReduceMean" not in operators
+    assert "GlobalAveragePool" in operators
+    assert operators.count("Conv") == 3
+
+
+def test_a_mean_over_other_axes_stays_what_it_is(digits, tmp_path):
+    class OverChannels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 6, 3, padding=1)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.convolution(x).mean(1).flatten(1))
+
+    torch.manual_seed(0)
+    model = OverChannels().eval()
+    export_onnx(model, digits.contract, tmp_path / "m.onnx", ExportOptions())
+
+    with torch.no_grad():
+        expected = model(torch.from_numpy(digits.held_out[:8])).numpy()
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", digits.held_out[:8]), expected, atol=1e-5)
+
+
+def test_nothing_of_the_maker_is_in_the_file(fp32):
+    content = fp32.read_bytes()
+    model = onnx.load(fp32)
+
+    for trace in (b"torch", b"File \"", b"aten", b".py", str(Path.home()).encode()):
+        assert trace not in content
+    assert not model.metadata_props
+    assert not model.doc_string
+    assert not model.producer_name
+    assert not any(node.name or node.doc_string or node.metadata_props for node in model.graph.node)
+    weights = sum(np.prod(tensor.dims) * 4 for tensor in model.graph.initializer)
+    assert len(content) - weights < 1500
+
+
+def test_inputs_and_outputs_are_named_by_the_contract(fp32):
+    session = onnxruntime.InferenceSession(fp32)
+
+    assert [(each.name, each.shape) for each in session.get_inputs()] == [("image", ["batch", 1, 8, 8])]
+    assert [(each.name, each.shape) for each in session.get_outputs()] == [("logits", ["batch", 10])]
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (21, 10)])
+def test_the_ir_version_is_the_oldest_that_the_opset_allows(opset, ir_version, tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    export_onnx(model, contract(), tmp_path / "m.onnx", ExportOptions(opset=opset))
+
+    proto = onnx.load(tmp_path / "m.onnx")
+    assert [(each.domain, each.version) for each in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == ir_version
+
+
+def test_a_fixed_batch_is_fixed(network, digits, tmp_path, fp32):
+    export_onnx(network, digits.contract, tmp_path / "m.onnx", ExportOptions(batch=1))
+
+    assert onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()[0].shape == [1, 1, 8, 8]
+    np.testing.assert_allclose(
+        run_onnx(tmp_path / "m.onnx", digits.held_out[:5]), run_onnx(fp32, digits.held_out[:5]), atol=1e-5
+    )
+
+
+def test_equal_weights_give_equal_bytes_in_another_process_that_prints_nothing(tmp_path):
+    script = """
+import sys, torch
+from torch import nn
+from pathlib import Path
+from edgekd.config.export import ExportOptions
+from edgekd.graph.export import export_onnx
+from edgekd.records.contract import ModelContract
+
+def export(path, contract):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    export_onnx(model, ModelContract.model_validate_json(contract), Path(path), ExportOptions())
+
+if __name__ == "__main__":
+    export(*sys.argv[1:])
+"""
+    here, there = tmp_path / "here.onnx", tmp_path / "there.onnx"
+    done = subprocess.run(
+        [sys.executable, "-c", script, there, contract().model_dump_json()],
+        env={"PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names: dict[str, object] = {"__name__": "imported"}
+    exec(script, names)
+    names["export"](here, contract().model_dump_json())
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_model_in_training_mode_is_exported_for_inference_and_left_in_training_mode(digits, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.5), nn.Linear(32, 10))
+    model[3].eval()
+    export_onnx(model, digits.contract, tmp_path / "m.onnx", ExportOptions())
+
+    assert [module.training for module in model] == [True, True, True, False, True]
+    with torch.no_grad():
+        expected = model.eval()(torch.from_numpy(digits.held_out[:16])).numpy()
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", digits.held_out[:16]), expected, atol=1e-5)
+
+
+def test_weights_in_channels_last_order_export_right(network, digits, fp32, tmp_path):
+    export_onnx(network.to(memory_format=torch.channels_last), digits.contract, tmp_path / "m.onnx", ExportOptions())
+    network.to(memory_format=torch.contiguous_format)
+
+    assert (tmp_path / "m.onnx").read_bytes() == fp32.read_bytes()
+
+
+def test_an_operation_without_an_onnx_operator_is_named(tmp_path):
+    class Eigenvalues(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(x.mean(1)).real
+
+    with pytest.raises(StageError, match=r"uses aten\.linalg_eig, which has no ONNX operator") as caught:
+        export_onnx(Eigenvalues(), contract(8), tmp_path / "m.onnx", ExportOptions())
+
+    assert caught.value.hint
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_model_tied_to_one_batch_size_is_told_to_fix_it(tmp_path):
+    class TwoAtATime(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(2, 64)[:, :10]
+
+    with pytest.raises(StageError, match="does not take batches of any size") as caught:
+        export_onnx(TwoAtATime(), contract(), tmp_path / "m.onnx", ExportOptions())
+
+    assert "export.batch: 1" in caught.value.hint
+
+
+def test_a_model_that_branches_on_values_is_one_line(tmp_path):
+    class Branches(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            flat = x.flatten(1)[:, :10]
+            return flat if x.sum() > 0 else -flat
+
+    with pytest.raises(StageError, match="cannot export the model") as caught:
+        export_onnx(Branches(), contract(), tmp_path / "m.onnx", ExportOptions())
+
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_is_not_one_row_an_image_is_refused(tmp_path):
+    class AlwaysTwoRows(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(2, -1)[:, :10]
+
+    with pytest.raises(StageError, match=r"output is \(2, 10\), not logits \(batch, 10\)"):
+        export_onnx(AlwaysTwoRows(), contract(), tmp_path / "m.onnx", ExportOptions())
+
+
+def test_an_output_of_other_classes_is_refused(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+
+    with pytest.raises(StageError, match=r"output is \(batch, 7\), not logits \(batch, 10\)"):
+        export_onnx(model, contract(), tmp_path / "m.onnx", ExportOptions())

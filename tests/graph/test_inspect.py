@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.errors import ConfigError
+from edgekd.graph.inspect import count_parameters, describe, load_model, oldest_runtime
+
+
+def linear(*, opset: int = 18) -> onnx.ModelProto:
+    """image (batch, 4) -> logits (batch, 3): 12 weights and 3 biases."""
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["image", "w", "b"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(np.ones((4, 3), np.float32), "w"),
+            numpy_helper.from_array(np.ones(3, np.float32), "b"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def test_facts_are_what_the_file_holds(tmp_path):
+    path = tmp_path / "linear.onnx"
+    onnx.save(linear(), path)
+    facts = describe(path)
+
+    assert facts.parameters == 15
+    assert facts.size_bytes == path.stat().st_size
+    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (facts.opset, facts.ir_version, facts.runtime) == (18, 8, "1.15")
+    assert facts.operators == {"Gemm": 1}
+    assert [(each.name, each.dtype, each.shape) for each in facts.inputs] == [("image", "float32", ("batch", 4))]
+    assert [(each.name, each.dtype, each.shape) for each in facts.outputs] == [("logits", "float32", ("batch", 3))]
+
+
+def test_parameters_are_those_of_the_network_with_batch_norms_folded(network, fp32):
+    # each of the three convolutions has a bias after folding; one had none, and batch norms had two numbers a channel
+    own = sum(each.numel() for name, each in network.named_parameters() if not name.endswith(("1.weight", "1.bias")))
+
+    assert describe(fp32).parameters == own + 16
+
+
+@pytest.mark.parametrize(
+    ("opset", "ir_version", "release"),
+    [
+        (13, 7, "1.15"),
+        (18, 8, "1.15"),
+        (20, 9, "1.17"),
+        (18, 10, "1.18"),
+        (21, 10, "1.18"),
+        (23, 11, "1.23"),
+        (99, 8, None),
+        (18, 99, None),
+    ],
+)
+def test_the_oldest_runtime_is_the_later_of_what_opset_and_ir_need(opset, ir_version, release):
+    assert oldest_runtime(opset, ir_version) == release
+
+
+def test_a_file_that_is_missing_empty_or_something_else_is_told_in_one_line(tmp_path):
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "text.onnx").write_text("hello, this is not a model\n" * 10)
+    (tmp_path / "image.onnx").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+
+    with pytest.raises(ConfigError, match="cannot read the model .*missing.onnx: No such file"):
+        load_model(tmp_path / "missing.onnx")
+    with pytest.raises(ConfigError, match="empty"):
+        load_model(tmp_path / "empty.onnx")
+    for name in ("text.onnx", "image.onnx"):
+        with pytest.raises(ConfigError, match="not an ONNX model"):
+            load_model(tmp_path / name)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_model_cut_anywhere_is_refused(data, fp32, tmp_path):
+    whole = fp32.read_bytes()
+    length = data.draw(st.integers(0, len(whole) - 1))
+    (tmp_path / "cut.onnx").write_bytes(whole[:length])
+
+    with pytest.raises(ConfigError):
+        load_model(tmp_path / "cut.onnx")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_or_still_a_model_and_never_a_traceback(at, bit, fp32, tmp_path):
+    damaged = bytearray(fp32.read_bytes())
+    damaged[int(at * len(damaged))] ^= 1 << bit
+    (tmp_path / "damaged.onnx").write_bytes(damaged)
+
+    with contextlib.suppress(ConfigError):
+        describe(tmp_path / "damaged.onnx")
+
+
+def with_external_data(location: str) -> onnx.ModelProto:
+    model = linear()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", "48")):
+        tensor.external_data.add(key=key, value=value)
+    return model
+
+
+def test_external_data_beside_the_model_is_read(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(np.arange(12, dtype=np.float32).tobytes())
+    (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
+
+    weights = numpy_helper.to_array(load_model(tmp_path / "m.onnx").graph.initializer[0])
+    np.testing.assert_array_equal(weights, np.arange(12, dtype=np.float32).reshape(4, 3))
+
+
+def test_missing_external_data_is_named(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
+
+    with pytest.raises(ConfigError, match=r"external data 'weights\.bin' is missing"):
+        load_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "link.bin", "ABSOLUTE"])
+def test_external_data_outside_the_folder_is_refused(location, tmp_path):
+    (tmp_path / "weights.bin").write_bytes(bytes(48))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    location = location.replace("ABSOLUTE", str(tmp_path / "weights.bin"))
+    (folder / "m.onnx").write_bytes(with_external_data(location).SerializeToString())
+
+    with pytest.raises(ConfigError, match="outside the model's folder"):
+        load_model(folder / "m.onnx")
+
+
+def test_an_external_file_too_short_is_refused(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(bytes(20))
+    (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
+
+    with pytest.raises(ConfigError):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_scales_zero_points_and_shapes_are_no_parameters():
+    model = linear()
+    model.graph.node.extend(
+        [
+            helper.make_node("Reshape", ["logits", "shape"], ["r"]),
+            helper.make_node("QuantizeLinear", ["r", "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        ]
+    )
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array([-1, 3]), "shape"),
+            numpy_helper.from_array(np.array(0.5, np.float32), "s"),
+            numpy_helper.from_array(np.array(3, np.uint8), "z"),
+        ]
+    )
+
+    assert count_parameters(model) == 15

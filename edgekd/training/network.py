@@ -17,17 +17,24 @@ from edgekd.training.weights import load_weights
 
 
 def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module:
-    """The module, initialised from the seed.
+    """The module, initialised from the seed, in eval mode.
 
     Raises:
-        ConfigError: it does not give one logit a class, which only a user's own model can do.
+        ConfigError: it fails on the contract's images, or does not give one logit a class.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = model.build(contract)
-        network.eval()
-        with torch.no_grad():
-            logits = network(torch.zeros(2, *contract.image.shape))
+        network = model.build(contract).eval()
+        shape = contract.image.shape
+        try:
+            with torch.no_grad():
+                logits = network(torch.zeros(2, *shape))
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ConfigError(
+                f"the model {model.use} fails on images of shape {shape}: {reason}",
+                hint="choose another architecture, fewer stages, or a larger `size` of the images",
+            ) from error
     expected = (2, len(contract.classes))
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

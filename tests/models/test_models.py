@@ -1,0 +1,158 @@
+"""What every registered architecture must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgekd.config.component import component_class
+from edgekd.config.registry import MODELS
+from edgekd.errors import ConfigError
+from edgekd.models.base import Model
+from edgekd.models.custom import UserModel
+from edgekd.records.contract import ImageInput, ModelContract
+from edgekd.training.network import build_network, count_parameters
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 33, 20)]
+REQUIRED = {"torchvision": {"name": "resnet18"}}
+
+
+def contract(shape: tuple[int, int, int], classes: int = 10) -> ModelContract:
+    channels, height, width = shape
+    image = ImageInput(
+        channels=channels, height=height, width=width, mean=(0.5,) * channels, std=(0.25,) * channels
+    )
+    return ModelContract(inputs=(image,), classes=tuple(map(str, range(classes))))
+
+
+def model(use: str, **options: object) -> Model:
+    made = component_class(MODELS, use).model_validate({"use": use, **REQUIRED.get(use, {}), **options})
+    assert isinstance(made, Model)
+    return made
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", MODELS.members)
+def test_every_model_gives_one_logit_a_class_and_learns(name: str, shape: tuple[int, int, int]) -> None:
+    network = build_network(model(name), contract(shape, classes=7), seed=0).train()
+    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 6])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    logits = network(images)
+    assert logits.shape == (4, 7)
+    torch.nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in network.parameters()), "some weights can never learn"
+    optimizer.step()
+    assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS.members)
+def test_the_seed_alone_decides_the_weights_and_the_global_generator_stays(name: str) -> None:
+    torch.manual_seed(99)
+    state = torch.random.get_rng_state()
+    once, again, other = (build_network(model(name), contract((1, 28, 28)), seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(once.parameters(), again.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(once.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        # by hand: convolution 9·in·out, batch norm 2·out, linear in·out + out
+        ("conv", {"width": 8}, (72 + 16) + (1152 + 32) + (4608 + 64) + (320 + 10)),
+        ("conv", {"width": 4, "depth": 2, "stages": 1}, (36 + 8) + (144 + 8) + (40 + 10)),
+        ("mlp", {"width": 1200, "depth": 2}, (784 * 1200 + 1200) + (1200 * 1200 + 1200) + (12000 + 10)),
+        ("mlp", {"depth": 0}, 7850),
+        ("ds_cnn", {"width": 8, "stages": 1}, (72 + 16) + (72 + 16) + (64 + 16) + (80 + 10)),
+        ("resnet", {"width": 4, "stages": 1}, (36 + 8) + 2 * (144 + 8) + (40 + 10)),
+        ("resnet", {"width": 4, "stages": 2}, (36 + 8) + 304 + (288 + 16) + (576 + 16) + (32 + 16) + (80 + 10)),
+    ],
+)
+def test_parameters_are_as_counted_by_hand(name: str, options: dict[str, object], parameters: int) -> None:
+    assert count_parameters(model(name, **options).build(contract((1, 28, 28)))) == parameters
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "ds_cnn"])
+def test_convolutional_models_pool_by_an_operator_and_put_batch_norm_before_relu(name: str) -> None:
+    kinds = [type(module).__name__ for module in model(name).build(contract((1, 28, 28))).modules()]
+    assert "AdaptiveAvgPool2d" in kinds
+    for kind, following in zip(kinds, kinds[1:], strict=False):
+        assert kind != "Conv2d" or following == "BatchNorm2d"
+        assert following != "ReLU" or kind in ("BatchNorm2d", "Identity")  # Identity: after the residual sum
+
+
+def test_growth_multiplies_the_channels_of_each_stage() -> None:
+    network = model("conv", width=8, growth=1.5, stages=3).build(contract((1, 28, 28)))
+    channels = [module.out_channels for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert channels == [8, 12, 18]
+
+
+def test_more_stages_than_the_image_can_be_halved_are_refused() -> None:
+    assert model("conv", stages=4).build(contract((1, 8, 8))) is not None
+    with pytest.raises(ConfigError, match="5 stages halve an image of 8 x 8 to nothing") as error:
+        model("conv", stages=5).build(contract((1, 8, 8)))
+    assert "at most 4" in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("mobilenet_v3_small", None),
+        ("shufflenet_v2_x0_5", None),
+        ("squeezenet1_1", None),
+        ("efficientnet_b0", None),
+        ("googlenet", 64),
+        ("vgg11", 32),
+        ("vit_b_16", 32),
+    ],
+)
+def test_torchvision_models_fit_grey_images_of_28_pixels(name: str, size: int | None) -> None:
+    network = build_network(model("torchvision", name=name, size=size), contract((1, 28, 28)), seed=0)
+    network.train()
+    assert network(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_an_unknown_torchvision_model_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no classification model 'resnet81'") as error:
+        model("torchvision", name="resnet81").build(contract((1, 28, 28)))
+    assert "resnet18" in str(error.value.hint)
+
+
+def test_a_model_that_cannot_read_such_small_images_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"the model torchvision fails on images of shape \(1, 8, 8\)") as error:
+        build_network(model("torchvision", name="alexnet"), contract((1, 8, 8)), seed=0)
+    assert "size" in str(error.value.hint)
+
+
+def user_model(tmp_path: Path, code: str, **options: object) -> UserModel:
+    (tmp_path / "mine.py").write_text(code)
+    return UserModel.model_validate({"use": "mine.py:make", "use_group": "models", "use_folder": tmp_path, **options})
+
+
+def test_a_model_of_the_users_own_gets_the_contract_and_its_options(tmp_path: Path) -> None:
+    code = """
+from torch import nn
+def make(contract, hidden):
+    channels, height, width = contract.image.shape
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.Linear(hidden, len(contract.classes)))
+"""
+    network = build_network(user_model(tmp_path, code, hidden=5), contract((3, 4, 4), classes=3), seed=0)
+    assert count_parameters(network) == 48 * 5 + 5 + 15 + 3
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return 5", "returned int"),
+        ("from torch import nn; return nn.Flatten()", r"gives \(2, 64\) for two images, expected logits of shape \(2, 10\)"),
+        ("from torch import nn; return nn.Linear(3, 10)", r"fails on images of shape \(1, 8, 8\)"),
+    ],
+)
+def test_what_is_wrong_with_a_users_model_is_said(tmp_path: Path, body: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build_network(user_model(tmp_path, f"def make(contract):\n    {body}\n"), contract((1, 8, 8)), seed=0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
+from functools import lru_cache
+from importlib.resources import files
+from io import BytesIO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from edgekd.devices.base import Ended, Workspace
 from edgekd.errors import ConfigError, EdgekdError, StageError, TargetError
 from edgekd.harness.protocol import Done, Event, Job, Refused, Step, read_event
 
-AGENT = Path(__file__).with_name("agent.py")
 PATIENCE_S = 120.0
 """An agent that says nothing for so long is stopped: the longest that one load or one inference may take."""
 
@@ -20,6 +22,7 @@ HINTS = {
     "memory": "raise runtime.memory_limit_mb in the target file, or take a smaller model",
     "nan": "give real inputs; a NaN in them or in the weights makes every figure meaningless",
     "setting": "change it in the target file, or allow it on the device",
+    "missing": "on the device: python3 -m pip install numpy onnxruntime",
     "protocol": "the agent on the device is of another version of edgekd",
 }
 USER_INPUT = ("shape", "input")
@@ -35,7 +38,7 @@ def converse(
         StageError: the runtime refuses the model, or the agent died or fell silent on it.
         TargetError: no agent can be run on the device.
     """
-    agent = workspace.write("agent.py", AGENT.read_bytes())
+    agent = workspace.write("agent.pyz", agent_zip())
     ticket = workspace.write("job.json", job.model_dump_json().encode())
     last: list[Event] = []
     at: list[Step] = []
@@ -63,9 +66,26 @@ def converse(
     raise _death(ended, at)
 
 
+@lru_cache(maxsize=1)
+def agent_zip() -> bytes:
+    """The agent as one file that Python runs."""
+    folder = files("edgekd.harness.agent")
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+        for source in sorted(folder.iterdir(), key=lambda each: each.name):
+            if source.name.endswith(".py"):
+                name = "__main__.py" if source.name == "launch.py" else f"agent/{source.name}"
+                archive.writestr(name, source.read_bytes())
+    return buffer.getvalue()
+
+
 def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
-    kind = ConfigError if refused.kind in USER_INPUT else StageError
-    about = "" if refused.kind in ("setting", "protocol", "nan") else f"{_doing(at)}: "
+    kind: type[EdgekdError] = StageError
+    if refused.kind in USER_INPUT:
+        kind = ConfigError
+    elif refused.kind in ("missing", "protocol"):
+        kind = TargetError
+    about = f"{_doing(at)}: " if refused.kind in ("load", "run", "memory", *USER_INPUT) else ""
     return kind(f"{about}{refused.what}", hint=HINTS.get(refused.kind))
 
 

@@ -6,7 +6,6 @@ them; the host looks at the data at times fixed beforehand and stops when every 
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 from edgekd.config.target import Measuring, RuntimeSettings
 from edgekd.devices.base import Device, Workspace
 from edgekd.errors import StageError
-from edgekd.harness.campaign import Campaign, Subject
+from edgekd.harness.campaign import Campaign
 from edgekd.harness.conversation import converse
-from edgekd.harness.protocol import Event, JobModel, Predicted, PredictJob, PredictModel, job_runtime
+from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel, job_runtime
 from edgekd.harness.samples import save_raw
+from edgekd.harness.sets import TICKS_PER_S
 from edgekd.harness.statistics.looks import level_of_look, next_look
-from edgekd.harness.summary import FileFacts, summarise
+from edgekd.harness.subject import Subject, as_subjects, file_facts, job_models
+from edgekd.harness.summary import summarise
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord
-
-TICKS_PER_S = 10
 
 
 def predict(
@@ -55,7 +54,7 @@ def predict(
                 PredictModel(name=model, path=workspace.put(path), result=workspace.path(files[model]))
                 for model, path in models.items()
             ),
-            inputs=_put_array(workspace, folder, inputs),
+            inputs=put_array(workspace, folder, inputs),
             batch=batch,
         )
         with progress.task("predict", len(inputs) * len(models)) as advance:
@@ -88,16 +87,16 @@ def measure(
         StageError: the runtime refuses a model or dies of it, or a setting does not take effect.
         ConfigError: an input does not fit a model.
     """
-    subjects = {name: each if isinstance(each, Subject) else Subject(each) for name, each in models.items()}
-    facts = {name: file_facts(each.path) for name, each in subjects.items()}
+    subjects = as_subjects(models)
+    facts = {name: file_facts(each) for name, each in subjects.items()}
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
         folder = Path(name)
-        shared = None if inputs is None else _put_array(workspace, folder, inputs)
+        shared = None if inputs is None else put_array(workspace, folder, inputs)
         campaign = Campaign(
             workspace,
             folder,
             runtime,
-            [_job_model(workspace, name, each, shared) for name, each in subjects.items()],
+            job_models(workspace, subjects, shared),
             seed,
             measuring.seconds,
         )
@@ -117,37 +116,18 @@ def measure(
                 looks += 1
                 record = summarise(campaign, facts, baseline, measuring, level, looks)
                 if (record.decided and campaign.representative) or spent >= 1.0:
-                    advance(total - shown)
                     break
+            for number in campaign.missing_cold_starts:
+                campaign.run_cold_start(number)
+            record = summarise(campaign, facts, baseline, measuring, level, looks)
+            advance(total - shown)
         if samples is not None:
             save_raw(samples, campaign.processes, list(subjects))
     return record
 
 
-def file_facts(path: Path) -> FileFacts:
-    """The digest and size of a model file.
-
-    Raises:
-        StageError: it cannot be read.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StageError(f"cannot read {path}: {error.strerror}") from error
-    return FileFacts(hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _job_model(workspace: Workspace, name: str, subject: Subject, shared: str | None) -> JobModel:
-    return JobModel(
-        name=name,
-        path=workspace.put(subject.path),
-        inputs=shared if subject.inputs is None else workspace.put(subject.inputs),
-        shapes=dict(subject.shapes),
-        preprocess=subject.preprocess,
-    )
-
-
-def _put_array(workspace: Workspace, folder: Path, array: NDArray[np.float32]) -> str:
+def put_array(workspace: Workspace, folder: Path, array: NDArray[np.float32]) -> str:
+    """The path on the device of an array that models are fed."""
     path = folder / "inputs.npy"
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
     return workspace.put(path)

@@ -10,24 +10,23 @@ from pydantic import JsonValue
 from edgekd.records.environment import Environment
 
 if TYPE_CHECKING:
-    from edgekd.harness.campaign import Campaign
+    from edgekd.harness.sets import Seen
 
 
 def machine_identity() -> dict[str, JsonValue]:
     """What of this machine decides a measurement, for fingerprints: no host name, no time, nothing that changes
     from one boot to the next."""
-    from edgekd.harness.agent import cpu_facts
+    from edgekd.harness.agent.machine import cpu_facts
 
     return {**cpu_facts(), "onnxruntime": metadata.version("onnxruntime")}
 
 
-def environment_of(campaign: Campaign) -> Environment:
-    """The machine and the sum of what happened during the sets of a campaign."""
-    assert campaign.machine is not None, "every process ends with a description of its machine"
-    assert campaign.settings is not None, "the first process observes its settings"
-    spans = campaign.states
+def environment_of(seen: Seen) -> Environment:
+    """The machine, and the sum of what happened on it during all sets."""
+    assert seen.machine is not None, "every process ends with a description of its machine"
+    spans = seen.states
     seconds = sum(after.time_s - before.time_s for before, after in spans) or 1e-9
-    capacity = seconds * campaign.machine.cores
+    capacity = seconds * seen.machine.cores
     busy = sum(after.busy_s - before.busy_s for before, after in spans)
     own = sum(after.own_s - before.own_s for before, after in spans)
     steal = sum(after.steal_s - before.steal_s for before, after in spans)
@@ -35,13 +34,15 @@ def environment_of(campaign: Campaign) -> Environment:
     frequencies = [hz for before, after in spans for hz in (*before.frequency_hz, *after.frequency_hz)]
     temperatures = [c for before, after in spans for c in (*before.temperature_c, *after.temperature_c)]
     return Environment(
-        machine=campaign.machine,
-        settings=campaign.settings,
+        machine=seen.machine,
+        settings=seen.settings,
         seconds=seconds,
         busy_elsewhere=max(0.0, busy - own - steal) / capacity,
         steal=steal / capacity,
         involuntary_switches_per_s=switches / seconds,
         frequency_hz=(min(frequencies), max(frequencies)) if frequencies else None,
         temperature_c=(min(temperatures), max(temperatures)) if temperatures else None,
+        throttled=max((s.throttled for span in spans for s in span), default=0)
+        - min((s.throttled for span in spans for s in span), default=0),
         load_average=max((after.load_average for _, after in spans), default=0.0),
     )

@@ -44,24 +44,58 @@ class JobModel(Record):
     preprocess: Preprocess | None = None
 
 
-class MeasureJob(Record):
-    """Sets of fresh loads in one process; times in seconds, `capacity` in samples kept for each set."""
+class SetsJob(Record):
+    """Sets of fresh loads in one process: in each, the models by number in the order in which they are loaded.
 
-    kind: Literal["measure"] = "measure"
+    The agent starts no further set `process_s` seconds after the first.
+    """
+
     protocol: int = PROTOCOL
     runtime: JobRuntime
     models: tuple[JobModel, ...]
     sets: tuple[tuple[int, ...], ...]
+    process_s: float
+    result: str
+
+
+class MeasureJob(SetsJob):
+    """Back to back. `together`: blocks of all models are interleaved, else one model is loaded at a time;
+    `capacity`: samples kept for each set; `observe`: report what the settings came to."""
+
+    kind: Literal["measure"] = "measure"
     together: bool
     seed: int
     set_s: float
     min_turns: int
     block_s: float
     settle_s: float
-    deadline_s: float
     capacity: int
     observe: bool
-    result: str
+
+
+class ColdJob(Record):
+    """One cold start, of the first model."""
+
+    kind: Literal["cold"] = "cold"
+    protocol: int = PROTOCOL
+    runtime: JobRuntime
+    models: tuple[JobModel, ...]
+
+
+class PeriodicJob(SetsJob):
+    """One inference every `period_s`, `frames` times for each load."""
+
+    kind: Literal["periodic"] = "periodic"
+    period_s: float
+    frames: int
+
+
+class ThroughputJob(SetsJob):
+    """As many inferences as `clients` threads can do in `load_s`, for each load."""
+
+    kind: Literal["throughput"] = "throughput"
+    clients: int
+    load_s: float
 
 
 class PredictModel(JobModel):
@@ -81,9 +115,10 @@ class DescribeJob(Record):
     kind: Literal["describe"] = "describe"
     protocol: int = PROTOCOL
     runtime: JobRuntime
+    seconds: float
 
 
-Job = MeasureJob | PredictJob | DescribeJob
+Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | DescribeJob
 
 
 class Step(Record):
@@ -101,16 +136,19 @@ class Refused(Record):
 
 
 class Cold(Record):
-    """The first load of a process."""
+    """The first load of a process: the runtime's import, the session, the first inference, and the memory."""
 
     event: Literal["cold"]
     model: str
     import_ns: int
     load_ns: int
     first_ns: int
-    cold_start_ns: int
     peak_rss_bytes: int
     runtime_rss_bytes: int
+
+    @property
+    def cold_start_s(self) -> float:
+        return (self.import_ns + self.load_ns + self.first_ns) / 1e9
 
 
 class Observed(Settings):

@@ -18,8 +18,8 @@ LOAD_COLUMNS = ("process", "set", "model", "load_ns", "first_ns")
 
 @dataclass(frozen=True)
 class Load:
-    """One load of one model. blocks: median in seconds of each block, by turn; steady: seconds (N,), in time
-    order, without settling and warm-up."""
+    """One load of one model. turns, medians: the number of each steady block and its median in seconds; steady:
+    their samples in seconds (N,), in time order, without settling; unsteady: it never left its warm-up."""
 
     process: int
     set: int
@@ -31,6 +31,7 @@ class Load:
     steady: NDArray[np.float64]
     warmup: int
     settling: int
+    unsteady: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def loads_of(process: Process, first_set: int) -> list[Load]:
                 steady=np.concatenate(timed[cold:]),
                 warmup=sum(len(block) for block in timed[:cold]),
                 settling=int(blocks[rows, 4].sum()),
+                unsteady=0 < cold == len(medians) // 2,
             )
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgekd.config.target import RuntimeSettings
 from edgekd.errors import StageError
 from edgekd.harness.protocol import JobRuntime
 from edgekd.records.environment import Settings
@@ -35,7 +36,15 @@ def _differences(asked: JobRuntime, got: Settings) -> list[tuple[str, object, ob
         ("options", asked.options, got.options),
     ]
     if asked.affinity is not None:
-        pairs.append(("affinity", tuple(sorted(set(asked.affinity))), got.affinity))
+        wanted = tuple(sorted(set(asked.affinity)))
+        pairs.append(("affinity", wanted, got.affinity))
+        if got.worker_affinity:
+            pairs.append(("affinity of the workers", wanted, got.worker_affinity))
     if asked.threads > 1 and not asked.spinning:
         pairs.append(("spinning", False, got.worker_seconds_after_a_run > SPIN_SEEN_S))
     return [(name, wanted, found) for name, wanted, found in pairs if wanted != found]
+
+
+def spins_idle(runtime: RuntimeSettings) -> bool:
+    """Whether a session's idle workers keep cores busy, so that two sessions side by side disturb each other."""
+    return runtime.spinning and max(runtime.threads, runtime.inter_op_threads) > 1

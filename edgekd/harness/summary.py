@@ -3,59 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.config.target import Measuring
 from edgekd.harness.campaign import Campaign
 from edgekd.harness.disturbances import disturbances_of
 from edgekd.harness.environment import environment_of
-from edgekd.harness.samples import Load, log_ratios
+from edgekd.harness.samples import log_ratios
 from edgekd.harness.statistics.location import Located, pseudomedian
 from edgekd.harness.statistics.looks import outcome
 from edgekd.harness.statistics.percentiles import percentile
+from edgekd.harness.subject import FileFacts
 from edgekd.records.latency import Comparison, Estimate, LatencyRecord, ModelLatency, Speed
 
 SHARES = (0.5, 0.9, 0.99)
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    sha256: str
-    size_bytes: int
-
-
 def summarise(
     campaign: Campaign, facts: Mapping[str, FileFacts], baseline: str, measuring: Measuring, level: float, looks: int
 ) -> LatencyRecord:
-    """The record of what has been measured so far, every interval at the error `level` of this look."""
+    """The record of what has been measured so far, every interval at the error `level` of this look.
+
+    Cold starts are made after the last look and looked at once: their intervals have the whole error to spend.
+    """
     names = [model.name for model in campaign.models]
     others = [name for name in names if name != baseline]
     comparisons = tuple(
-        _comparison(campaign.loads, names, name, baseline, measuring.margin, level) for name in others
+        compare(
+            name,
+            baseline,
+            log_ratios(campaign.loads, names.index(name), names.index(baseline)),
+            measuring.margin,
+            level,
+        )
+        for name in others
     )
-    environment = environment_of(campaign)
+    environment = environment_of(campaign.seen)
     undecided = [each for each in comparisons if each.outcome is Speed.UNDECIDED]
     return LatencyRecord(
-        models=tuple(_model(campaign, number, name, facts[name], level) for number, name in enumerate(names)),
+        models=tuple(
+            _model(campaign, number, facts[name], level, 1 - measuring.confidence) for number, name in enumerate(names)
+        ),
         comparisons=comparisons,
         confidence=measuring.confidence,
         level=level,
         looks=looks,
         seconds=campaign.elapsed_s,
         seed=campaign.seed,
-        overhead_s=float(np.median([each.inside_ns for each in campaign.overheads])) / 1e9,
+        overhead_s=float(np.median([each.inside_ns for each in campaign.seen.overheads])) / 1e9,
         decided=not undecided,
         would_decide=_would_decide(undecided, campaign.elapsed_s),
         environment=environment,
-        disturbances=disturbances_of(environment),
+        disturbances=disturbances_of(environment, campaign.loads, names),
     )
 
 
-def _model(campaign: Campaign, number: int, name: str, facts: FileFacts, level: float) -> ModelLatency:
+def _model(campaign: Campaign, number: int, facts: FileFacts, level: float, alpha: float) -> ModelLatency:
+    name = campaign.models[number].name
     loads = [load for load in campaign.loads if load.model == number]
-    cold = [each for each in campaign.cold if each.model == name]
+    cold = [each for each in campaign.seen.cold if each.model == name]
     steady = [load.steady for load in loads]
     medians = np.array([np.median(load.steady) for load in loads])
     percentiles = [percentile(steady, share, level) for share in SHARES]
@@ -71,34 +79,35 @@ def _model(campaign: Campaign, number: int, name: str, facts: FileFacts, level: 
         settling=sum(load.settling for load in loads),
         percentiles=tuple(each for each in percentiles if each is not None),
         load_spread=float(np.std(np.log(medians), ddof=1)) if len(loads) > 1 else None,
-        throughput_per_s=_estimate([1 / float(load.steady.mean()) for load in loads], level),
-        session_load_s=_estimate([load.load_s for load in loads], level),
-        first_inference_s=_estimate([load.first_s for load in loads], level),
-        cold_start_s=_estimate([each.cold_start_ns / 1e9 for each in cold], level) if cold else None,
+        throughput_per_s=estimate([1 / float(load.steady.mean()) for load in loads], level),
+        session_load_s=estimate([load.load_s for load in loads], level),
+        first_inference_s=estimate([load.first_s for load in loads], level),
+        cold_start_s=estimate([each.cold_start_s for each in cold], alpha) if cold else None,
         peak_rss_bytes=max((each.peak_rss_bytes for each in cold), default=None),
         runtime_rss_bytes=min((each.runtime_rss_bytes for each in cold), default=None),
     )
 
 
-def _estimate(values: Sequence[float], level: float) -> Estimate:
+def estimate(values: Sequence[float] | NDArray[np.float64], level: float) -> Estimate:
+    """The centre of positive values, one for each load, with its interval."""
     located = pseudomedian(np.log(values), level, small=True)
     return Estimate(value=float(np.exp(located.value)), interval=_exp(located), count=len(values))
 
 
-def _comparison(
-    loads: Sequence[Load], names: Sequence[str], name: str, baseline: str, margin: float, level: float
+def compare(
+    model: str, baseline: str, log_ratios: NDArray[np.float64], margin: float, level: float
 ) -> Comparison:
-    ratios = log_ratios(loads, names.index(name), names.index(baseline))
-    located = pseudomedian(ratios, level, small=True)
+    """A model against the baseline from the log ratios of their times, one for each set of loads."""
+    located = pseudomedian(log_ratios, level, small=True)
     interval = _exp(located)
     return Comparison(
-        model=name,
+        model=model,
         baseline=baseline,
         ratio=float(np.exp(located.value)),
         interval=interval,
         margin=margin,
         outcome=outcome(interval, margin),
-        pairs=len(ratios),
+        pairs=len(log_ratios),
     )
 
 

@@ -46,7 +46,7 @@ class Settings(Record):
     threads: int
     inter_op_threads: int
     affinity: tuple[int, ...]
-    worker_affinity: tuple[str, ...]
+    worker_affinity: tuple[int, ...]
     worker_seconds_after_a_run: float
     spinning: bool
     optimisation: str
@@ -66,7 +66,7 @@ class Disturbance(Record):
 
 class Environment(Record):
     machine: Machine
-    settings: Settings
+    settings: Settings | None
     seconds: float
     busy_elsewhere: float
     """Share of the machine's processor time that other programs took, 0 to 1."""
@@ -75,4 +75,5 @@ class Environment(Record):
     involuntary_switches_per_s: float
     frequency_hz: tuple[float, float] | None
     temperature_c: tuple[float, float] | None
+    throttled: int
     load_average: float

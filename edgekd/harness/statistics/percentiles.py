@@ -34,10 +34,10 @@ def percentile(loads: Sequence[NDArray[np.float64]], share: float, level: float)
     batches = batched(loads, SMALLEST_SAMPLE[share])
     if len(batches) >= BATCHES_WANTED:
         values = np.log([quantile(batch, share) for batch in batches])
-        located = pseudomedian(values, level)
-        if located.interval is not None:
-            low, high = located.interval
-            return _made(share, float(np.exp(located.value)), (float(np.exp(low)), float(np.exp(high))), "loads")
+        located = pseudomedian(values, level, small=True)
+        assert located.interval is not None, "from 3 values on there is one"
+        low, high = np.exp(located.interval)
+        return _made(share, float(np.exp(located.value)), (float(low), float(high)), "loads")
     everything = np.concatenate(loads)
     interval = rank_interval(everything, share, level)
     return _made(share, quantile(everything, share), interval, "order statistics")

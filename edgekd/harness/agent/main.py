@@ -1,0 +1,56 @@
+"""From a job's file to its kind of work."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from .machine import kernel_state, machine_facts
+from .measure import cold, measure
+from .periodic import periodic
+from .predict import predict
+from .report import Refusal, Reporter
+from .session import apply_to_process
+from .throughput import throughput
+
+PROTOCOL = 1
+
+
+def describe(job: dict[str, Any], report: Reporter) -> None:
+    """The machine and its state over a short while, for `edgekd doctor`."""
+    before = kernel_state()
+    time.sleep(job["seconds"])
+    report("state", before=before, after=kernel_state())
+
+
+JOBS = {
+    "measure": measure,
+    "cold": cold,
+    "periodic": periodic,
+    "throughput": throughput,
+    "predict": predict,
+    "describe": describe,
+}
+
+
+def main(path: str, import_ns: int) -> int:
+    """The exit code: 0 after a finished job, 3 after a refusal."""
+    report = Reporter()
+    job = {**json.loads(Path(path).read_text(encoding="utf-8")), "import_ns": import_ns}
+    if job["protocol"] != PROTOCOL:
+        report("refusal", kind="protocol", what=f"this agent speaks protocol {PROTOCOL}, not {job['protocol']}")
+        return 3
+    try:
+        apply_to_process(job["runtime"])
+        JOBS[job["kind"]](job, report)
+        report("machine", **machine_facts())
+    except Refusal as refusal:
+        report("refusal", kind=refusal.kind, what=refusal.what)
+        return 3
+    except MemoryError:
+        report("refusal", kind="memory", what="there is not enough memory")
+        return 3
+    report("done")
+    return 0

@@ -40,7 +40,11 @@ def edgekd(folder: Path, *arguments: str) -> tuple[int, float]:
     environment = {**os.environ, "EDGEKD_STORE": str(folder / "store")}
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "edgekd", *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False
+        [sys.executable, "-m", "edgekd", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        check=False,
     )
     return done.returncode, time.perf_counter() - started
 

@@ -12,9 +12,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, ErrorType, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
-PYDANTIC_TYPES = frozenset(get_args(ErrorType))
+PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
 
 
 class Section(BaseModel):

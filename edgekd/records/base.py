@@ -14,9 +14,7 @@ class Record(BaseModel):
 
 def canonical_json(value: JsonValue) -> bytes:
     """The one UTF-8 serialisation of a JSON value: sorted keys, no spaces, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(value: JsonValue) -> str:

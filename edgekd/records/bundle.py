@@ -13,8 +13,6 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
 
-SCHEMA = 1
-
 
 class SessionSettings(Record):
     """How the runtime is set up on a target; `options` are further session configuration entries."""
@@ -69,7 +67,7 @@ class Manifest(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema")
     edgekd: str
     name: str
     outcome: Outcome

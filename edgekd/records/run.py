@@ -16,8 +16,6 @@ from edgekd.records.network import NetworkRecord
 from edgekd.records.quantized import Quantized
 from edgekd.records.release import ReleaseRecord
 
-SCHEMA = 1
-
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
 
 
@@ -40,7 +38,7 @@ class RunRecord(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema")
     edgekd: str
     name: str
     seed: int

@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgekd.errors import UsageError
-from edgekd.records.run import SCHEMA, RunRecord
+from edgekd.records.run import RunRecord
+
+SCHEMA = 1  # every version up to this one is read
 
 
 def find_run(name: str, runs: Path) -> Path:

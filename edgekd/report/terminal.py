@@ -36,14 +36,17 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         console.print(Text(f"\nverdict: {record.release.verdict.value} {mark}", style=f"bold {colour}"))
     if record.error:
         console.print(Text(f"\nnot finished: {record.error}", style="red"))
-    _line(console, f"run:     {folder}  ({_duration(record.seconds)}, peak memory {record.peak_rss_bytes / 2**30:.2f} GiB)")
+    _line(
+        console,
+        f"run:     {folder}  ({_duration(record.seconds)}, peak memory {record.peak_rss_bytes / 2**30:.2f} GiB)",
+    )
     if (folder / "bundle").is_dir():
         _line(console, f"bundle:  {folder / 'bundle'}")
 
 
 def model_facts(record: RunRecord) -> dict[str, ModelFacts]:
     """The facts of each model file that the run has."""
-    facts = {}
+    facts: dict[str, ModelFacts] = {}
     if record.exported:
         facts |= {"teacher": record.exported.teacher.facts, "student": record.exported.student.facts}
     if record.quantized:
@@ -105,7 +108,9 @@ def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
 
 
 def _print_stages(record: RunRecord, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{record.name} · seed {record.seed}", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=f"{record.name} · seed {record.seed}", title_justify="left"
+    )
     for heading in ("stage", "state", "result"):
         table.add_column(heading)
     for stage in record.stages:

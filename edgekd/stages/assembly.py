@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import cast
 
-from edgekd.config.component import Component
 from edgekd.config.pipeline import Pipeline
 from edgekd.data.base import Dataset
 from edgekd.graph.quantization.base import Scheme
@@ -20,18 +19,16 @@ from edgekd.stages.teacher import TeacherStage
 from edgekd.stages.validate import ValidateStage
 from edgekd.training.losses.base import Loss
 
-Kind = TypeVar("Kind", bound=Component)
-
 FILES = {"teacher": ("export", "teacher"), "student": ("export", "student"), "int8": ("quantize", "int8")}
 
 
 def assemble(pipeline: Pipeline) -> Plan:
     """data -> teacher -> distill -> export -> quantize, then validate and measure once a target, then release."""
     config = pipeline.config
-    dataset = _as(Dataset, config.data)
-    teacher_model, student_model = _as(Model, config.teacher.model), _as(Model, config.student.model)
-    losses = tuple(_as(Loss, loss) for loss in config.distill.losses)
-    scheme = _as(Scheme, config.quantize.scheme)
+    dataset = cast("Dataset", config.data)  # the schema chose each from the registry of its group
+    teacher_model, student_model = cast("Model", config.teacher.model), cast("Model", config.student.model)
+    losses = tuple(cast("Loss", loss) for loss in config.distill.losses)
+    scheme = cast("Scheme", config.quantize.scheme)
     learned_from = {port: ("data", port) for port in ("train", "validation", "contract")}
     nodes = [
         Node("data", DataStage(dataset), {}),
@@ -80,10 +77,3 @@ def assemble(pipeline: Pipeline) -> Plan:
         )
     )
     return Plan(config.name, config.seed, tuple(nodes))
-
-
-def _as(kind: type[Kind], component: Component) -> Kind:
-    """The component, known to be of its group: the schema chose it from that group's registry."""
-    if not isinstance(component, kind):
-        raise TypeError(f"{component.use} is registered as a {kind.__name__} but is a {type(component).__name__}")
-    return component

@@ -38,6 +38,7 @@ class ExportStage(Stage):
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.data.contract import normalise
         from edgekd.graph.export import export_onnx
         from edgekd.graph.inspect import describe
         from edgekd.graph.parity import check_parity
@@ -45,7 +46,6 @@ class ExportStage(Stage):
         from edgekd.stages.files import load_images, load_record, save_record
         from edgekd.training.evaluate import predict_logits
         from edgekd.training.network import trained_network
-        from edgekd.data.contract import normalise
 
         contract = load_record(ModelContract, inputs["contract"])
         images = load_images(inputs["validation"]).images[:PARITY_IMAGES]

@@ -48,6 +48,6 @@ class QuantizeStage(Stage):
             context.warn(f"quantize: operators that still compute in float: {names}")
         if quantization.saturates_without_vnni:
             context.progress.say(
-                "  note: on an x86 processor without VNNI these weights can overflow; set reduce_range for such a device"
+                "  note: on x86 without VNNI these weights can overflow; set reduce_range for such a device"
             )
         return f"{record.facts.size_bytes:,} bytes, {record.facts.parameters:,} parameters"

@@ -84,6 +84,8 @@ class ReleaseStage(Stage):
         quantized: Quantized,
         evidence: dict[str, TargetEvidence],
     ) -> None:
+        import numpy as np
+
         from edgekd.records.arrays import load_arrays
         from edgekd.release.archive import write_archive
         from edgekd.release.bundle import BundleInputs, build_bundle
@@ -103,8 +105,8 @@ class ReleaseStage(Stage):
                 contract=load_record(ModelContract, inputs["contract"]),
                 outcome=Outcome.PASS,
                 targets=evidence,
-                golden_images=golden["images"],
-                golden_logits=golden["logits"],
+                golden_images=golden["images"].astype(np.uint8),
+                golden_logits=golden["logits"].astype(np.float32),
                 onnxruntime=first.environment.machine.onnxruntime,
                 source=Source(
                     pipeline=self.pipeline,

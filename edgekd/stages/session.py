@@ -32,9 +32,7 @@ from edgekd.stages.files import load_record
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def run_pipeline(
-    pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path
-) -> tuple[Path, RunRecord]:
+def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
     """The run's folder and its record, which is written there whether the run succeeds, fails or is interrupted.
 
     Raises:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from edgekd.config.target import TargetProfile
 from edgekd.devices.base import Device
 
 
 def device_of(target: TargetProfile) -> Device:
-    assert isinstance(target.device, Device)  # the schema chose it from the registry of devices
-    return target.device
+    return cast("Device", target.device)  # the schema chose it from the registry of devices

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table reads better with one case a line
 """Every wrong pipeline file gets its one clear line: where, what, and a hint."""
 
 from __future__ import annotations
@@ -118,7 +119,10 @@ def test_every_error_of_a_file_is_told_in_its_order(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_pipeline(folder / "p.yaml")
     lines = [str(each).rpartition("/")[2] for each in (caught.value, *caught.value.others)]
-    assert lines == ["p.yaml:2: seed: expected a whole number, found 'x'", "p.yaml:15: distill.losses.0.wieght: unknown key"]
+    assert lines == [
+        "p.yaml:2: seed: expected a whole number, found 'x'",
+        "p.yaml:15: distill.losses.0.wieght: unknown key",
+    ]
 
 
 def test_missing_binary_and_folder_are_told_apart(tmp_path: Path) -> None:
@@ -165,7 +169,9 @@ def test_a_users_own_file_decides_results_by_its_content(folder: Path) -> None:
 
 def test_a_checkpoint_decides_results_by_its_content(folder: Path) -> None:
     (folder / "w.safetensors").write_bytes(b"one")
-    (folder / "p.yaml").write_text(GOOD.replace("  epochs: 2\n  learning", "  epochs: 0\n  checkpoint: w.safetensors\n  learning"))
+    (folder / "p.yaml").write_text(
+        GOOD.replace("  epochs: 2\n  learning", "  epochs: 0\n  checkpoint: w.safetensors\n  learning")
+    )
     before = identity(load_pipeline(folder / "p.yaml").config.teacher)
     (folder / "w.safetensors").write_bytes(b"two")
     assert identity(load_pipeline(folder / "p.yaml").config.teacher) != before

@@ -8,7 +8,12 @@ from edgekd.harness.scoring import count_correct, evaluate, paired, wilson
 
 def test_the_wilson_interval_has_its_published_values() -> None:
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81/263, 15/148, 0/20 and 1/29."""
-    published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611), (1, 29): (0.0061, 0.1718)}
+    published = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
     for (successes, total), interval in published.items():
         assert wilson(successes, total) == pytest.approx(interval, abs=5e-5)
 
@@ -57,7 +62,11 @@ def test_an_evaluation_compares_every_model_with_the_teacher_image_by_image() ->
         labels,
         classes=2,
     )
-    assert {name: each.accuracy.correct for name, each in result.models.items()} == {"teacher": 3, "student": 3, "int8": 2}
+    assert {name: each.accuracy.correct for name, each in result.models.items()} == {
+        "teacher": 3,
+        "student": 3,
+        "int8": 2,
+    }
     assert {name: each.agreement for name, each in result.models.items()} == {"teacher": 4, "student": 2, "int8": 3}
     assert result.models["int8"].against_teacher.only_reference_right == 1
     assert result.int8_against_student.only_reference_right == 1

@@ -7,7 +7,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import onnx
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
 from edgekd.errors import StageError
+
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 Method = Literal["minmax", "percentile", "entropy"]
 
@@ -36,7 +38,7 @@ class OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
         return self._left.pop() if self._left else None
 
 
-def spread(images: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+def spread(images: NDArray[Pixel], number: int) -> NDArray[Pixel]:
     """At most `number` of the images, evenly spaced: a data set sorted by class gives of every class."""
     if number >= len(images):
         return images

@@ -54,13 +54,13 @@ def assemble(pipeline: Pipeline) -> Plan:
             {"contract": ("data", "contract"), "train": ("data", "train"), "student": ("export", "student")},
         ),
     ]
-    answers: dict[str, tuple[str, str]] = {}
+    files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
     for target in pipeline.targets:
-        validate, measure = f"validate@{target.name}", f"measure@{target.name}"
-        files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
-        nodes.append(Node(validate, ValidateStage(target), {**files, "test": ("data", "test")}))
-        nodes.append(Node(measure, MeasureStage(target), files))
-        answers |= {validate: (validate, "evaluation"), measure: (measure, "latency")}
+        nodes.append(Node(f"validate@{target.name}", ValidateStage(target), {**files, "test": ("data", "test")}))
+    # after all validations: nothing else runs beside a measurement, and `--from measure` repeats measuring alone
+    nodes += [Node(f"measure@{target.name}", MeasureStage(target), files) for target in pipeline.targets]
+    answers = {f"validate@{target.name}": (f"validate@{target.name}", "evaluation") for target in pipeline.targets}
+    answers |= {f"measure@{target.name}": (f"measure@{target.name}", "latency") for target in pipeline.targets}
     nodes.append(
         Node(
             "release",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError
+from edgekd.models.staged import Staged
 from edgekd.records.contract import ModelContract
 
 Block = Callable[[int, int, int], nn.Module]
@@ -71,10 +72,8 @@ class Separable(nn.Sequential):
         )
 
 
-def staged(
-    contract: ModelContract, block: Block, *, width: int, depth: int, stages: int, growth: float, stem: bool
-) -> nn.Sequential:
-    """A network of `stages` stages of `depth` blocks; each further stage halves height and width.
+def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool) -> nn.Sequential:
+    """The network that the options describe, of such blocks.
 
     Stage k (from 0) has width · growth^k channels, rounded. `stem` puts a plain convolution before the first
     stage; without it the first block reads the image itself.
@@ -83,19 +82,21 @@ def staged(
         ConfigError: the image is too small to be halved so often.
     """
     image = contract.image
-    if min(image.height, image.width) < 2 ** (stages - 1):
+    side = min(image.height, image.width) // options.stride
+    if side < 2 ** (options.stages - 1):
         raise ConfigError(
-            f"{stages} stages halve an image of {image.height} x {image.width} to nothing",
-            hint=f"take at most {min(image.height, image.width).bit_length()} stages",
+            f"{options.stages} stages halve an image of {image.height} x {image.width} to nothing",
+            hint=f"take at most {max(1, side.bit_length())} stages, or a smaller stride",
         )
-    channels = image.channels
+    channels, stride = image.channels, options.stride
     layers: list[nn.Module] = []
     if stem:
-        layers.append(Plain(channels, width, 1))
-        channels = width
-    for stage in range(stages):
-        for position in range(depth):
-            wide = round(width * growth**stage)
-            layers.append(block(channels, wide, 2 if stage > 0 and position == 0 else 1))
-            channels = wide
+        layers.append(Plain(channels, options.width, stride))
+        channels, stride = options.width, 1
+    for stage in range(options.stages):
+        for _ in range(options.depth):
+            wide = round(options.width * options.growth**stage)
+            layers.append(block(channels, wide, stride))
+            channels, stride = wide, 1
+        stride = 2
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, len(contract.classes)))

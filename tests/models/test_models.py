@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,7 @@ REQUIRED = {"torchvision": {"name": "resnet18"}}
 
 def contract(shape: tuple[int, int, int], classes: int = 10) -> ModelContract:
     channels, height, width = shape
-    image = ImageInput(
-        channels=channels, height=height, width=width, mean=(0.5,) * channels, std=(0.25,) * channels
-    )
+    image = ImageInput(channels=channels, height=height, width=width, mean=(0.5,) * channels, std=(0.25,) * channels)
     return ModelContract(inputs=(image,), classes=tuple(map(str, range(classes))))
 
 
@@ -65,6 +64,7 @@ def test_the_seed_alone_decides_the_weights_and_the_global_generator_stays(name:
         # by hand: convolution 9·in·out, batch norm 2·out, linear in·out + out
         ("conv", {"width": 8}, (72 + 16) + (1152 + 32) + (4608 + 64) + (320 + 10)),
         ("conv", {"width": 4, "depth": 2, "stages": 1}, (36 + 8) + (144 + 8) + (40 + 10)),
+        ("conv", {"width": 6, "depth": 2, "growth": 1.5, "stages": 2, "stride": 2}, 54 + 324 + 486 + 729 + 60 + 100),
         ("mlp", {"width": 1200, "depth": 2}, (784 * 1200 + 1200) + (1200 * 1200 + 1200) + (12000 + 10)),
         ("mlp", {"depth": 0}, 7850),
         ("ds_cnn", {"width": 8, "stages": 1}, (72 + 16) + (72 + 16) + (64 + 16) + (80 + 10)),
@@ -80,7 +80,7 @@ def test_parameters_are_as_counted_by_hand(name: str, options: dict[str, object]
 def test_convolutional_models_pool_by_an_operator_and_put_batch_norm_before_relu(name: str) -> None:
     kinds = [type(module).__name__ for module in model(name).build(contract((1, 28, 28))).modules()]
     assert "AdaptiveAvgPool2d" in kinds
-    for kind, following in zip(kinds, kinds[1:], strict=False):
+    for kind, following in itertools.pairwise(kinds):
         assert kind != "Conv2d" or following == "BatchNorm2d"
         assert following != "ReLU" or kind in ("BatchNorm2d", "Identity")  # Identity: after the residual sum
 
@@ -89,6 +89,19 @@ def test_growth_multiplies_the_channels_of_each_stage() -> None:
     network = model("conv", width=8, growth=1.5, stages=3).build(contract((1, 28, 28)))
     channels = [module.out_channels for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     assert channels == [8, 12, 18]
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "ds_cnn"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_every_stage_but_the_first_halves_the_size_and_so_does_a_stride_of_two(name: str, stride: int) -> None:
+    *layers, pool, _, _ = model(name, stages=3, depth=2, stride=stride).build(contract((1, 32, 32))).children()
+    assert isinstance(pool, torch.nn.AdaptiveAvgPool2d)
+    sizes, images = [], torch.zeros(1, 1, 32, 32)
+    for layer in layers:
+        images = layer(images)
+        sizes.append(images.shape[2])
+    stem = [] if name == "conv" else [32]
+    assert [size * stride for size in sizes] == [*stem, 32, 32, 16, 16, 8, 8]
 
 
 def test_more_stages_than_the_image_can_be_halved_are_refused() -> None:
@@ -149,7 +162,10 @@ def make(contract, hidden):
     ("body", "words"),
     [
         ("return 5", "returned int"),
-        ("from torch import nn; return nn.Flatten()", r"gives \(2, 64\) for two images, expected logits of shape \(2, 10\)"),
+        (
+            "from torch import nn; return nn.Flatten()",
+            r"gives \(2, 64\) for two images, expected logits of shape \(2, 10\)",
+        ),
         ("from torch import nn; return nn.Linear(3, 10)", r"fails on images of shape \(1, 8, 8\)"),
     ],
 )

@@ -1,0 +1,19 @@
+"""The options that the convolutional networks share: stages of blocks, each stage at half the size."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgekd.models.base import Model
+
+
+class Staged(Model):
+    """A network of `stages` stages of `depth` blocks, then global average pooling and one linear layer."""
+
+    width: int = Field(16, ge=1, le=1024, description="channels of the first stage")
+    depth: int = Field(1, ge=1, le=64, description="blocks in each stage")
+    stages: int = Field(3, ge=1, le=6, description="stages; each further one halves height and width")
+    growth: float = Field(2.0, ge=1, le=4, description="channels of a stage relative to the one before")
+    stride: int = Field(
+        1, ge=1, le=4, description="of the first convolution; 2 makes all that follows about four times cheaper"
+    )

@@ -1,0 +1,185 @@
+"""An interrupted training goes on after the last finished epoch and ends in the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgekd.config.training import TrainingOptions
+from edgekd.progress import Silent
+from edgekd.training.loop import TrainingData, train
+from edgekd.training.losses.base import Batch
+from edgekd.training.objective import Objective
+from edgekd.training.weights import read_tensors
+
+from .conftest import OPTIONS, StopAfter, StoppedError, network, same, weights
+
+
+class Learned(nn.Module):
+    """A loss term with a weight of its own, which a checkpoint must keep as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(batch.student * self.scale, batch.labels)
+
+
+def run(
+    data: TrainingData, work: Path, progress: Silent, options: TrainingOptions = OPTIONS, seed: int = 0
+) -> tuple[dict[str, Tensor], object]:
+    """The final weights, the term's own among them, and the history."""
+    model, term = network(), Learned()
+    objective = Objective([("own", 1.0, term)])
+    result = train(model, objective, data, options, seed=seed, work=work, progress=progress, label="teacher")
+    return {**weights(model), "scale": term.scale.detach().clone()}, result.history
+
+
+@pytest.fixture
+def whole(data: TrainingData, tmp_path: Path) -> tuple[dict[str, Tensor], object]:
+    (tmp_path / "whole").mkdir()
+    return run(data, tmp_path / "whole", Silent())
+
+
+@pytest.mark.parametrize("stopped_at", [0, 5, 11, 12, 25, 33])
+def test_stopped_at_any_step_it_ends_in_the_same_weights(
+    data: TrainingData, work: Path, whole: tuple[dict[str, Tensor], object], stopped_at: int
+) -> None:
+    assert len(data.train) // 100 == 11  # so that these steps lie in, at the end of and between epochs
+    if stopped_at < 33:
+        with pytest.raises(StoppedError):
+            run(data, work, StopAfter(stopped_at))
+    progress = StopAfter()
+    ended, history = run(data, work, progress)
+    assert same(ended, whole[0])
+    assert history == whole[1]
+    finished = stopped_at // 11 if stopped_at < 33 else 0
+    assert progress.lines == ([f"teacher: going on after epoch {finished}"] if finished else [])
+    assert progress.steps == progress.total
+
+
+def test_stopped_again_and_again_it_still_ends_in_the_same_weights(
+    data: TrainingData, work: Path, whole: tuple[dict[str, Tensor], object]
+) -> None:
+    for steps in (13, 13):
+        with pytest.raises(StoppedError):
+            run(data, work, StopAfter(steps))
+    assert same(run(data, work, Silent())[0], whole[0])
+
+
+def test_a_finished_training_is_not_trained_again(
+    data: TrainingData, work: Path, whole: tuple[dict[str, Tensor], object]
+) -> None:
+    run(data, work, Silent())
+    ended, history = run(data, work, StopAfter(0))  # a single step would raise
+    assert same(ended, whole[0])
+    assert history == whole[1]
+
+
+@pytest.mark.parametrize("damage", ["flip tensors", "cut tensors", "no tensors", "flip json", "cut json", "no json"])
+def test_a_damaged_checkpoint_is_said_and_started_over_never_used(
+    data: TrainingData, work: Path, whole: tuple[dict[str, Tensor], object], damage: str
+) -> None:
+    with pytest.raises(StoppedError):
+        run(data, work, StopAfter(25))
+    kind, part = damage.split()
+    path = work / "checkpoint.json" if part == "json" else next(work.glob("epoch-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    if kind == "no":
+        path.unlink()
+    elif kind == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        place = content.index(b'"loss":') + 9 if part == "json" else len(content) - 40
+        content[place] ^= 1
+        path.write_bytes(content)
+    progress = StopAfter()
+    ended, _ = run(data, work, progress)
+    assert same(ended, whole[0])
+    warned = [line for line in progress.lines if line.startswith("warning: teacher: the checkpoint cannot be used")]
+    assert len(warned) == (0 if damage == "no json" else 1)
+
+
+@pytest.mark.parametrize("change", ["options", "seed"])
+def test_a_checkpoint_of_another_training_is_not_used(data: TrainingData, work: Path, change: str) -> None:
+    with pytest.raises(StoppedError):
+        run(data, work, StopAfter(25))
+    options = OPTIONS.model_copy(update={"learning_rate": 0.02}) if change == "options" else OPTIONS
+    progress = StopAfter()
+    run(data, work, progress, options, seed=0 if change == "options" else 1)
+    assert "it belongs to another training" in progress.lines[0]
+
+
+def test_only_the_last_checkpoint_is_kept(data: TrainingData, work: Path) -> None:
+    run(data, work, Silent())
+    assert sorted(path.name for path in work.iterdir()) == ["checkpoint.json", "epoch-3.safetensors"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from edgekd.config.training import AugmentOptions, TrainingOptions
+from edgekd.data.contract import contract_from
+from edgekd.data.digits import Digits
+from edgekd.data.split import stratified_split
+from edgekd.models.conv import ConvStack
+from edgekd.progress import Silent
+from edgekd.training.loop import TrainingData, train
+from edgekd.training.losses.cross_entropy import CrossEntropy
+from edgekd.training.network import build_network
+from edgekd.training.objective import objective_from
+from edgekd.training.weights import save_weights
+
+folder = Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+images = Digits(use="digits").load(Silent())
+kept, held = stratified_split(images.train.labels, 200, seed=0)
+contract = contract_from(images.train.images[kept], images.classes)
+model = build_network(ConvStack(use="conv", stages=2), contract, 0)
+options = TrainingOptions(epochs=20, batch_size=64, augment=AugmentOptions(shift=1))
+train(
+    model, objective_from([CrossEntropy(use="cross_entropy")], 1.0),
+    TrainingData(images.train.take(kept), images.train.take(held), contract.image),
+    options, seed=3, work=folder, progress=Silent(), label="teacher",
+)
+save_weights(model, folder / "final.safetensors")
+"""
+
+
+def _finished(folder: Path) -> int:
+    """The newest epoch that a checkpoint was written for."""
+    return max((int(path.stem.partition("-")[2]) for path in folder.glob("epoch-*.safetensors")), default=0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+def test_really_killed_twice_it_ends_in_the_same_weights(tmp_path: Path) -> None:
+    script = tmp_path / "training.py"
+    script.write_text(SCRIPT)
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, str(script), str(tmp_path / name), str(Path.cwd())])
+
+    assert start("whole").wait(300) == 0
+    for epoch in (2, 6):
+        victim = start("killed")
+        deadline_s = time.monotonic() + 300
+        while _finished(tmp_path / "killed") < epoch:
+            assert victim.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
+        victim.send_signal(signal.SIGKILL)
+        assert victim.wait(60) == -signal.SIGKILL
+        assert not (tmp_path / "killed" / "final.safetensors").exists()
+    assert start("killed").wait(300) == 0
+    expected, ended = (read_tensors(tmp_path / name / "final.safetensors") for name in ("whole", "killed"))
+    assert same(ended, expected)

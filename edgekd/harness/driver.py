@@ -7,7 +7,7 @@ them; the host looks at the data at times fixed beforehand and stops when every 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ from edgekd.harness.subject import Subject, as_subjects, file_facts, job_models
 from edgekd.harness.summary import summarise
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord
+
+SURE = 1.1  # upper over lower end of a median's interval
 
 
 def predict(
@@ -67,6 +69,15 @@ def predict(
         return {model: _fetch_outputs(workspace, folder, model, file) for model, file in files.items()}
 
 
+def settled(record: LatencyRecord) -> bool:
+    """Whether every comparison is decided and every median known to within 5 % or so."""
+    medians = [model.percentile(0.5) for model in record.models]
+    return record.decided and all(
+        each is not None and each.interval_s is not None and each.interval_s[1] / each.interval_s[0] < SURE
+        for each in medians
+    )
+
+
 def measure(
     device: Device,
     runtime: RuntimeSettings,
@@ -78,10 +89,12 @@ def measure(
     *,
     inputs: NDArray[np.float32] | None = None,
     samples: Path | None = None,
+    settled: Callable[[LatencyRecord], bool] = settled,
 ) -> LatencyRecord:
     """The latency of each model and its ratio to the baseline's; raw samples go to the file `samples` (.npz).
 
-    `inputs` float32 (N, ...) feeds every model that brings none of its own; its rows are cycled through.
+    `inputs` float32 (N, ...) feeds every model that brings none of its own; its rows are cycled through. It ends
+    when what has been measured is `settled`, or with the time of `measuring`.
 
     Raises:
         StageError: the runtime refuses a model or dies of it, or a setting does not take effect.
@@ -115,7 +128,7 @@ def measure(
                 before = spent
                 looks += 1
                 record = summarise(campaign, facts, baseline, measuring, level, looks)
-                if (record.decided and campaign.representative) or spent >= 1.0:
+                if (campaign.representative and settled(record)) or spent >= 1.0:
                     break
             for number in campaign.missing_cold_starts:
                 campaign.run_cold_start(number)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from edgekd.records.environment import Environment
+from edgekd.records.environment import Environment, KernelState, Machine, Settings
 
 if TYPE_CHECKING:
     from edgekd.harness.sets import Seen
@@ -24,9 +25,15 @@ def machine_identity() -> dict[str, JsonValue]:
 def environment_of(seen: Seen) -> Environment:
     """The machine, and the sum of what happened on it during all sets."""
     assert seen.machine is not None, "every process ends with a description of its machine"
-    spans = seen.states
+    return observed(seen.machine, seen.settings, seen.states)
+
+
+def observed(
+    machine: Machine, settings: Settings | None, spans: Sequence[tuple[KernelState, KernelState]]
+) -> Environment:
+    """What happened on a machine between pairs of its kernel's states."""
     seconds = sum(after.time_s - before.time_s for before, after in spans) or 1e-9
-    capacity = seconds * seen.machine.cores
+    capacity = seconds * machine.cores
     busy = sum(after.busy_s - before.busy_s for before, after in spans)
     own = sum(after.own_s - before.own_s for before, after in spans)
     steal = sum(after.steal_s - before.steal_s for before, after in spans)
@@ -34,8 +41,8 @@ def environment_of(seen: Seen) -> Environment:
     frequencies = [hz for before, after in spans for hz in (*before.frequency_hz, *after.frequency_hz)]
     temperatures = [c for before, after in spans for c in (*before.temperature_c, *after.temperature_c)]
     return Environment(
-        machine=seen.machine,
-        settings=seen.settings,
+        machine=machine,
+        settings=settings,
         seconds=seconds,
         busy_elsewhere=max(0.0, busy - own - steal) / capacity,
         steal=steal / capacity,

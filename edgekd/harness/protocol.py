@@ -175,9 +175,12 @@ class Predicted(Record):
 
 
 class State(Record):
+    """A while in which the agent only looked at the clock; `gaps_ns`: when it could not."""
+
     event: Literal["state"]
     before: KernelState
     after: KernelState
+    gaps_ns: tuple[int, ...]
 
 
 class Described(Machine):

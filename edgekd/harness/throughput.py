@@ -18,6 +18,7 @@ from edgekd.harness.sets import load_orders, run_for
 from edgekd.harness.subject import Subject, as_subjects, job_models
 from edgekd.harness.summary import compare, estimate
 from edgekd.progress import Progress
+from edgekd.records.latency import Speed
 from edgekd.records.pace import ThroughputModel, ThroughputRecord
 
 LOAD_S = 0.2
@@ -65,15 +66,17 @@ def measure_throughput(
     }
     level = 1 - measuring.confidence
     environment = environment_of(seen)
+    comparisons = tuple(
+        compare(name, baseline, np.log(each / times[baseline]), measuring.margin, level)
+        for name, each in times.items()
+        if name != baseline
+    )
     return ThroughputRecord(
         models=tuple(
             ThroughputModel(name=name, throughput_per_s=estimate(1 / each, level)) for name, each in times.items()
         ),
-        comparisons=tuple(
-            compare(name, baseline, np.log(each / times[baseline]), measuring.margin, level)
-            for name, each in times.items()
-            if name != baseline
-        ),
+        comparisons=comparisons,
+        decided=all(each.outcome is not Speed.UNDECIDED for each in comparisons),
         clients=clients,
         confidence=measuring.confidence,
         seconds=time.monotonic() - begun,

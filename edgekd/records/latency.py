@@ -81,6 +81,20 @@ class Comparison(Record):
     outcome: Speed
     pairs: int
 
+    def reverse(self) -> Comparison:
+        """The baseline against the model."""
+        interval = self.speedup_interval
+        turned = {Speed.FASTER: Speed.SLOWER, Speed.SLOWER: Speed.FASTER}
+        return Comparison(
+            model=self.baseline,
+            baseline=self.model,
+            ratio=self.speedup,
+            interval=interval,
+            margin=self.margin,
+            outcome=turned.get(self.outcome, self.outcome),
+            pairs=self.pairs,
+        )
+
     @property
     def speedup(self) -> float:
         """How many times faster than the baseline."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from edgekd.records.base import Record
 from edgekd.records.environment import Disturbance, Environment
 from edgekd.records.latency import Comparison, Estimate, Interval, Percentile
@@ -26,6 +28,9 @@ class PeriodicModel(Record):
 
 
 class PeriodicRecord(Record):
+    """A rate with its interval is all it says, so it is always `decided`."""
+
+    decided: Literal[True] = True
     models: tuple[PeriodicModel, ...]
     period_s: float
     deadline_s: float
@@ -46,6 +51,7 @@ class ThroughputRecord(Record):
 
     models: tuple[ThroughputModel, ...]
     comparisons: tuple[Comparison, ...]
+    decided: bool
     clients: int
     confidence: float
     seconds: float

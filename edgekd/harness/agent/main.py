@@ -16,13 +16,24 @@ from .session import apply_to_process
 from .throughput import throughput
 
 PROTOCOL = 1
+GAP_NS = 20_000
+GAPS_KEPT = 10_000
 
 
 def describe(job: dict[str, Any], report: Reporter) -> None:
-    """The machine and its state over a short while, for `edgekd doctor`."""
+    """The state of the machine over a while in which the agent only looks at the clock: every gap between two
+    looks is time that something else took."""
     before = kernel_state()
-    time.sleep(job["seconds"])
-    report("state", before=before, after=kernel_state())
+    clock = time.perf_counter_ns
+    gaps: list[int] = []
+    last = clock()
+    end = last + int(job["seconds"] * 1e9)
+    while last < end:
+        now = clock()
+        if now - last > GAP_NS and len(gaps) < GAPS_KEPT:
+            gaps.append(now - last)
+        last = now
+    report("state", before=before, after=kernel_state(), gaps_ns=gaps)
 
 
 JOBS = {

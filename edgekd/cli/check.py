@@ -1,0 +1,150 @@
+"""`edgekd check`: the gate alone, for a release pipeline that already has a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekd.cli.subjects import InputFile, Seconds, Seed, Shapes, TargetFile
+from edgekd.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from edgekd.cli.subjects import Given
+    from edgekd.config.target import Limits
+    from edgekd.records.bundle import Manifest
+    from edgekd.records.check import Check
+    from edgekd.records.latency import LatencyRecord
+    from edgekd.records.model import ModelFacts
+
+MODEL, BASELINE, TEACHER = "model", "baseline", "teacher"
+
+
+def check(
+    model: Annotated[Path, typer.Argument(metavar="MODEL|BUNDLE", help="What is to ship.")],
+    target: TargetFile = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="MODEL|BUNDLE", help="A previous release to be no worse than.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", metavar="MODEL", help="What speedup_vs_teacher is measured against.")
+    ] = None,
+    inputs: InputFile = None,
+    shapes: Shapes = [],  # noqa: B006 - typer reads the default, nobody changes it
+    accuracy_drop: Annotated[
+        float, typer.Option("--max-accuracy-drop", min=0, max=1, help="With --against: accuracy that may be lost.")
+    ] = 0.005,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Decide whether a model may ship: the target's limits, and no slower, bigger or worse than a previous release.
+
+    A bundle's files and golden answers are verified first. Exits with 0 (pass), 1 (fail) or 3 (undecided).
+    """
+    from rich.console import Console
+
+    from edgekd.cli.subjects import given, load_target, shapes_of, subject_of
+    from edgekd.graph.inspect import describe
+    from edgekd.harness.driver import measure
+    from edgekd.records.check import verdict
+    from edgekd.records.run import EXIT_CODES
+    from edgekd.report.check import check_json, print_checks
+    from edgekd.report.progress import progress_for
+    from edgekd.stages.targets import device_of
+
+    profile = load_target(target, seconds=seconds)
+    judged = given(model)
+    previous = None if against is None else given(against)
+    notes = _verified(model, judged)
+    parts = {MODEL: judged, BASELINE: previous, TEACHER: None if teacher is None else given(teacher)}
+    subjects = {name: subject_of(part, shapes_of(shapes), inputs) for name, part in parts.items() if part is not None}
+    limits = profile.limits
+    if limits.speedup_vs_teacher is not None and teacher is None:
+        limits = limits.model_copy(update={"speedup_vs_teacher": None})
+        notes.append("not checked: speedup_vs_teacher (give the teacher's file with --teacher)")
+    rules = Rules(limits, profile.measure.margin, accuracy_drop, describe(judged.path), judged.manifest, previous)
+    if previous is not None and (judged.manifest is None or previous.manifest is None):
+        notes.append("not checked: accuracy against the previous release (both must be bundles)")
+    progress = progress_for(Console(stderr=True))
+    try:
+        record = measure(
+            device_of(profile), profile.runtime, profile.measure, subjects, MODEL, seed, progress, settled=rules.settled
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was decided", err=True)
+        raise typer.Exit(130) from None
+    checks = rules.checks(record)
+    if not checks:
+        raise UsageError(
+            "there is nothing to check", hint="set limits in the target file, or give a previous release with --against"
+        )
+    if as_json:
+        typer.echo(check_json(checks, record, profile.name, notes))
+    else:
+        print_checks(checks, record, notes, Console())
+    raise typer.Exit(EXIT_CODES[verdict(checks)])
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything that one model is held to."""
+
+    limits: Limits
+    margin: float
+    accuracy_drop: float
+    facts: ModelFacts
+    manifest: Manifest | None
+    previous: Given | None
+
+    def checks(self, record: LatencyRecord) -> tuple[Check, ...]:
+        from edgekd.release import regression
+        from edgekd.release.gate import cost_checks
+
+        found = [*cost_checks(self.limits, _as_shipped(record), self.facts)]
+        if self.previous is not None:
+            pair = record.comparison(BASELINE).reverse()
+            found.append(regression.latency(pair, self.margin))
+            found.append(regression.size(record.model(MODEL), record.model(BASELINE), self.margin))
+            if self.manifest is not None and self.previous.manifest is not None:
+                found.append(regression.accuracy(self.manifest, self.previous.manifest, self.accuracy_drop))
+        return tuple(found)
+
+    def settled(self, record: LatencyRecord) -> bool:
+        """Whether more samples would change nothing; cold starts are made afterwards, accuracy is given."""
+        from edgekd.records.check import Outcome
+
+        later = ("cold_start_ms", "accuracy_vs_baseline")
+        return all(each.outcome is not Outcome.UNDECIDED or each.name in later for each in self.checks(record))
+
+
+def _as_shipped(record: LatencyRecord) -> LatencyRecord:
+    """The record by the names that a pipeline gives: the gate knows the model that ships as SHIPPED."""
+    from edgekd.release.gate import SHIPPED
+
+    shipped = record.model(MODEL).model_copy(update={"name": SHIPPED})
+    pairs = [each.reverse() for each in record.comparisons if each.model == TEACHER]
+    return record.model_copy(
+        update={
+            "models": (shipped,),
+            "comparisons": tuple(each.model_copy(update={"model": SHIPPED}) for each in pairs),
+        }
+    )
+
+
+def _verified(path: Path, judged: Given) -> list[str]:
+    """Notes about the bundle's own proof.
+
+    Raises:
+        ConfigError: the bundle is not what its manifest says.
+    """
+    if judged.manifest is None:
+        return ["a plain model: no golden answers to verify"]
+    from edgekd.release.verify import verify
+
+    problems = verify(path)
+    if problems:
+        raise ConfigError(f"{path}: {problems[0]}", hint=f"`edgekd verify {path}` lists every problem")
+    return [f"verified: {len(judged.manifest.files)} files and the golden answers"]

@@ -62,10 +62,12 @@ class ImageFolder(Dataset):
         self._found = found
 
     def identity(self) -> JsonValue:
-        options: JsonValue = self.model_dump(mode="json", exclude={"path"})
+        known = super().identity()
+        assert isinstance(known, dict)
+        options: JsonValue = self.model_dump(mode="json", exclude={"path"})  # moved images are the same images
         names = FolderFiles(self._found).names if self._found.is_dir() else None
         try:
-            return {"options": options, "content": content_digest(self._found, names)}
+            return {**known, "options": options, "content": content_digest(self._found, names)}
         except OSError as error:
             raise ConfigError(f"cannot read {error.filename or self._found}: {error.strerror}") from error
 

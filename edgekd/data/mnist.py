@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import JsonValue
 
 from edgekd.data.base import Dataset, Images, LabelledImages, data_folders
 from edgekd.errors import ConfigError
@@ -33,9 +32,6 @@ class Mnist(Dataset):
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }
-
-    def identity(self) -> JsonValue:
-        return {"options": self.model_dump(mode="json"), "md5": dict(self.files)}
 
     def load(self, progress: Progress) -> Images:
         folder = self._find() or self._download(progress)

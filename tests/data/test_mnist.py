@@ -117,4 +117,4 @@ def test_files_that_are_nowhere_are_downloaded_into_the_users_cache(
 def test_what_decides_the_images_is_known_without_reading_them(no_data: Path) -> None:
     assert Mnist(use="mnist").identity() == Mnist(use="mnist").identity()
     assert Mnist(use="mnist").identity() != Mnist(use="mnist", validation=5000).identity()
-    assert Mnist(use="mnist").identity() != FashionMnist(use="mnist").identity()
+    assert Mnist(use="mnist").identity() != FashionMnist(use="fashion_mnist").identity()

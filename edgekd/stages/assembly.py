@@ -55,8 +55,8 @@ def assemble(pipeline: Pipeline) -> Plan:
         ),
     ]
     files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
-    for target in pipeline.targets:
-        nodes.append(Node(f"validate@{target.name}", ValidateStage(target), {**files, "test": ("data", "test")}))
+    tested = {**files, "test": ("data", "test")}
+    nodes += [Node(f"validate@{target.name}", ValidateStage(target), tested) for target in pipeline.targets]
     # after all validations: nothing else runs beside a measurement, and `--from measure` repeats measuring alone
     nodes += [Node(f"measure@{target.name}", MeasureStage(target), files) for target in pipeline.targets]
     answers = {f"validate@{target.name}": (f"validate@{target.name}", "evaluation") for target in pipeline.targets}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -39,6 +40,7 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
         EdgekdError: a stage failed; what was finished is in run.json and in the store.
     """
     started, created = time.monotonic(), datetime.now(UTC)
+    _share_processor()
     plan = assemble(pipeline)
     _check_names(plan, selection)
     engine = Engine(Store(store_root()), progress)
@@ -59,6 +61,15 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
         with guarded(folder):
             write_atomically(folder / "run.json", record.model_dump_json(indent=1, by_alias=True).encode())
     return folder, record
+
+
+def _share_processor() -> None:
+    """Lets torch's waiting threads sleep early; it reads this when it is first imported.
+
+    By default they spin for milliseconds, which slows a training four- to tenfold while anything else runs on the
+    same cores, and gains nothing that could be measured while nothing does.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _check_names(plan: Plan, selection: Selection) -> None:
@@ -84,7 +95,7 @@ def _new_folder(parent: Path, created: datetime) -> Path:
 
 
 def _locate(error: EdgekdError, pipeline: Pipeline) -> None:
-    """Gives wrong input that only a stage could find its file:line, from the section (`teacher.checkpoint`) it is in."""
+    """Gives wrong input that only a stage could find its file:line, from its section (`teacher.checkpoint`)."""
     if isinstance(error, ConfigError) and error.where and error.where.partition(".")[0] in pipeline.source.data:
         section = error.where
         error.where = pipeline.source.where(tuple(section.split(".")))

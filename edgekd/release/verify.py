@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from edgekd.errors import ConfigError
 from edgekd.records.bundle import Manifest
 from edgekd.release.device.predict import Model, UnusableError, load_manifest
-from edgekd.release.device.verify import file_problems, golden_problems, runtime_problems
+from edgekd.release.device.verify import bundle_problems
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -30,13 +30,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify(folder: Path, target: str | None = None) -> list[str]:
-    """What is wrong with the bundle, one line each; nothing of it is trusted or run before its files are checked.
+    """What is wrong with the bundle, one line each; the programs in it are not used.
 
     target: whose session settings the golden images are replayed with, the first by default.
     """
     try:
         manifest = read_manifest(folder).model_dump(mode="json", by_alias=True)
-        problems = file_problems(folder, manifest) + runtime_problems(manifest, onnxruntime.__version__)
-        return problems or golden_problems(folder, manifest, Model(folder, manifest, target))
+        return bundle_problems(folder, manifest, onnxruntime.__version__, lambda: Model(folder, manifest, target))
     except (ConfigError, UnusableError) as error:
         return [str(error)]

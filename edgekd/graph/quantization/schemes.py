@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class StaticInt8(Scheme):
     """8-bit weights and activations, the activations' ranges fixed from calibration images."""
 
-    calibrate: Literal["minmax", "percentile", "entropy"] = Field(
+    calibrate: Literal["minmax", "percentile"] = Field(
         "minmax",
-        description="range of an activation: all that was seen; all but the outermost 0.001 %, for large networks "
-        "with outliers; or the least divergence (slow, and worse on small networks)",
+        description="range of an activation: all that was seen, or all but the outermost 0.001 % (for networks with "
+        "outliers)",
     )
     per_channel: bool = Field(
         True, description="a scale for each output channel of a weight; depthwise layers can collapse without"

@@ -17,8 +17,8 @@ from edgekd.graph.quantization.schemes import StaticInt8
 # In a fixed order: the quantizers' own default is a set of strings, and so differs from process to process.
 OPERATORS = (
     "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool",
-    "LeakyRelu", "MatMul", "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Squeeze", "Transpose",
-    "Unsqueeze",
+    "LeakyRelu", "MatMul", "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze",
+    "Transpose", "Unsqueeze",
 )  # fmt: skip
 TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 

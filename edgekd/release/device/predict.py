@@ -39,7 +39,8 @@ class Model:
         targets = manifest["targets"]
         name = target or next(iter(targets), None)
         if name not in targets:
-            raise UnusableError(f"the bundle has no settings for target {name!r}; it has {', '.join(targets) or 'none'}")
+            known = ', '.join(targets) or 'none'
+            raise UnusableError(f"the bundle has no settings for target {name!r}; it has {known}")
         self.image = manifest["contract"]["inputs"][0]
         self.classes = manifest["contract"]["classes"]
         session = targets[name]["session"]
@@ -48,7 +49,7 @@ class Model:
                 str(folder / manifest["model_file"]), _options(session), providers=[session["provider"]]
             )
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip().splitlines() or [""])[0]
             raise UnusableError(f"ONNX Runtime {onnxruntime.__version__} cannot load the model: {reason}") from error
 
     def logits(self, images: Any) -> Any:

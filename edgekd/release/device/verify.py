@@ -10,10 +10,25 @@ import argparse
 import hashlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 sys.dont_write_bytecode = True  # a __pycache__ would be a file that the manifest does not list
+
+
+def bundle_problems(
+    folder: Path, manifest: dict[str, Any], installed: str, load: Callable[[], Any]
+) -> list[str]:
+    """What is wrong with the bundle, one line each; its files are checked before any of them is used.
+
+    installed: the version of ONNX Runtime here; load: gives the Model of predict.py.
+    """
+    try:
+        problems = file_problems(folder, manifest) + runtime_problems(manifest, installed)
+        return problems or golden_problems(folder, manifest, load())
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        return [f"the manifest is damaged: {type(error).__name__}: {_first_line(error)}"]
 
 
 def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -73,7 +88,10 @@ def golden_problems(folder: Path, manifest: dict[str, Any], model: Any) -> list[
         return [f"golden images: {error}"]
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(expected) or not len(images):
         return ["golden images: not uint8 (N, H, W, C) with logits for each"]
-    actual = model.logits(images)
+    try:
+        actual = model.logits(images)
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the model does not answer
+        return [f"golden images: the model does not run on them: {_first_line(error)}"]
     if actual.shape != expected.shape:
         return [f"golden images: answers of shape {actual.shape}, {expected.shape} expected"]
     difference = np.abs(actual - expected).max(axis=1)
@@ -88,6 +106,10 @@ def golden_problems(folder: Path, manifest: dict[str, Any], model: Any) -> list[
     ]
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Whether this bundle is whole and computes here what it should.")
     parser.add_argument("--target", help="whose session settings to use; the first of the manifest by default")
@@ -98,12 +120,11 @@ def main() -> int:
     folder = Path(__file__).resolve().parent
     try:
         manifest = load_manifest(folder)
-        problems = file_problems(folder, manifest) + runtime_problems(manifest, onnxruntime.__version__)
-        problems = problems or golden_problems(folder, manifest, Model(folder, manifest, arguments.target))
+        problems = bundle_problems(
+            folder, manifest, onnxruntime.__version__, lambda: Model(folder, manifest, arguments.target)
+        )
     except UnusableError as error:
         problems = [str(error)]
-    except (AttributeError, KeyError, TypeError) as error:
-        problems = [f"the manifest is damaged: {type(error).__name__} {error}"]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if not problems:

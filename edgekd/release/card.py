@@ -10,6 +10,8 @@ from edgekd.records.check import Check
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 
+CLASSES_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Story:
@@ -22,12 +24,12 @@ class Story:
 
 def model_card(manifest: Manifest, story: Story) -> str:
     """The card as Markdown."""
+    told = (("Data", story.data), ("Training", story.training))
     sections = [
         f"# {manifest.name}\n\nVerdict of the release gate: **{manifest.outcome.value}**.",
         "## Model\n\n" + _table(("", ""), _model_rows(manifest)),
-        "## Data\n\n" + _bullets(story.data),
-        "## Training\n\n" + _bullets(story.training),
     ]
+    sections += [f"## {title}\n\n{_bullets(lines)}" for title, lines in told if lines]
     for name, evidence in manifest.targets.items():
         sections.append(_target(name, evidence, manifest.contract.classes))
     sections.append("## Limits\n\n" + _bullets((*_general_limits(manifest), *story.limits)))
@@ -41,7 +43,8 @@ def model_card(manifest: Manifest, story: Story) -> str:
 
 
 def _model_rows(manifest: Manifest) -> list[tuple[str, str]]:
-    image, facts = manifest.contract.image, manifest.model
+    image, facts, classes = manifest.contract.image, manifest.model, manifest.contract.classes
+    names = ", ".join(classes) if len(classes) <= CLASSES_SHOWN else f"{len(classes)} classes, named in manifest.json"
     runtime = f"ONNX Runtime {facts.runtime} or newer" if facts.runtime else "a current ONNX Runtime"
     return [
         ("file", f"`{manifest.model_file}`, {facts.size_bytes:,} bytes, {manifest.scheme}"),
@@ -49,7 +52,7 @@ def _model_rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("runs on", f"{runtime} (opset {facts.opset}, IR {facts.ir_version})"),
         ("input", f"`{image.name}`: {image.dtype} {image.layout}, {image.channels} × {image.height} × {image.width}"),
         ("preprocessing", f"(pixel / 255 − mean) / std, mean {_numbers(image.mean)}, std {_numbers(image.std)}"),
-        ("output", f"`{manifest.contract.output}`: one number a class: {', '.join(manifest.contract.classes)}"),
+        ("output", f"`{manifest.contract.output}`: one number a class: {names}"),
     ]
 
 
@@ -57,13 +60,13 @@ def _target(name: str, evidence: TargetEvidence, classes: Sequence[str]) -> str:
     session = evidence.session
     parts = [
         f"## On {name}: {evidence.outcome.value}",
-        f"{session.provider}, {session.threads} threads, optimisation {session.optimisation}.",
+        f"{session.provider}, threads: {session.threads}, optimisation: {session.optimisation}.",
     ]
     if evidence.checks:
         parts.append(_checks(evidence.checks))
     if evidence.accuracy is not None:
         parts.append(_accuracy(evidence.accuracy))
-        parts.append("Right by class:\n\n" + _by_class(evidence.accuracy, classes))
+        parts.append(_by_class(evidence.accuracy, classes))
     if evidence.latency is not None:
         parts.append(_latency(evidence.latency))
     return "\n\n".join(parts)
@@ -102,11 +105,20 @@ def _accuracy(evaluation: Evaluation) -> str:
 
 def _by_class(evaluation: Evaluation, classes: Sequence[str]) -> str:
     counts = [each.accuracy for each in evaluation.models.values()]
+
+    def worst_first(number: int) -> float:
+        return counts[-1].per_class_correct[number] / max(1, counts[-1].per_class_total[number])
+
+    shown: Sequence[int] = range(len(classes))
+    title = "Right by class"
+    if len(classes) > CLASSES_SHOWN:
+        shown = sorted(shown, key=worst_first)[:CLASSES_SHOWN]
+        title = f"Right by class, the {CLASSES_SHOWN} worst of {len(classes)}; manifest.json has them all"
     rows = [
-        (label, *(f"{each.per_class_correct[number]} of {each.per_class_total[number]}" for each in counts))
-        for number, label in enumerate(classes)
+        (classes[number], *(f"{each.per_class_correct[number]} of {each.per_class_total[number]}" for each in counts))
+        for number in shown
     ]
-    return _table(("class", *evaluation.models), rows)
+    return f"{title}:\n\n" + _table(("class", *evaluation.models), rows)
 
 
 def _latency(latency: LatencyRecord) -> str:
@@ -139,7 +151,7 @@ def _general_limits(manifest: Manifest) -> Iterable[str]:
     )
     yield "The confidence is the softmax of the logits and was not calibrated."
     yield f"Images must come as {image.width}×{image.height} pixels, resized as the training images were."
-    yield "Times hold for the named machine and settings; another processor, can rank models otherwise."
+    yield "Times hold for the named machine and settings; another processor can rank models otherwise."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -194,6 +194,14 @@ def test_an_output_that_is_not_one_row_an_image_is_refused(tmp_path):
         export_onnx(AlwaysTwoRows(), contract(), tmp_path / "m.onnx", ExportOptions())
 
 
+def test_a_model_that_does_not_fit_into_one_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgekd.graph.export.LARGEST_BYTES", 1000)
+
+    with pytest.raises(StageError, match="do not fit into one ONNX file"):
+        export_onnx(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), contract(), tmp_path / "m.onnx", ExportOptions())
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_an_output_of_other_classes_is_refused(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
 

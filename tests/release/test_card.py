@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgekd.records.accuracy import Accuracy
 from edgekd.records.environment import Environment, Machine
 from edgekd.records.latency import Comparison, Estimate, LatencyRecord, ModelLatency, Percentile, Speed
 from edgekd.release.bundle import build_bundle
@@ -65,6 +66,24 @@ def test_a_class_name_cannot_break_a_table(inputs, tmp_path):
 
     rows = [line for line in lines if line.startswith("| dog")]
     assert rows == ["| dog\\|hound | 50 of 55 |"] * 2  # one a target
+
+
+def test_of_very_many_classes_the_worst_are_shown(inputs, tmp_path):
+    classes = tuple(f"class {number}" for number in range(30))
+    target = evidence()
+    evaluation = target.accuracy.models["int8"]
+    right = tuple(range(30))
+    accuracy = Accuracy(correct=sum(right), total=900, per_class_correct=right, per_class_total=(30,) * 30)
+    models = {"int8": evaluation.model_copy(update={"accuracy": accuracy})}
+    target = target.model_copy(update={"accuracy": target.accuracy.model_copy(update={"models": models})})
+    contract = inputs.contract.model_copy(update={"classes": classes})
+    build_bundle(replace(inputs, contract=contract, targets={"board": target}), tmp_path / "b")
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+
+    assert "the 20 worst of 30" in card
+    assert "| class 0 | 0 of 30 |" in card
+    assert "| class 19 | 19 of 30 |" in card
+    assert "class 20" not in card
 
 
 def test_a_target_without_measurements_has_a_card_too(inputs, tmp_path):

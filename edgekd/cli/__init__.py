@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekd import __version__
-from edgekd.cli import gc, init, listing, plan, run, schema, show
+from edgekd.cli import bench, check, doctor, gc, init, listing, plan, run, schema, show, verify
 from edgekd.errors import ConfigError, EdgekdError
 
 app = typer.Typer(
@@ -25,6 +25,11 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(plan.plan)
 app.command()(show.show)
+app.command()(bench.bench)
+app.command()(check.check)
+app.command()(doctor.doctor)
+app.command()(verify.verify)
+app.command()(verify.predict)
 app.command()(init.init)
 app.command("list")(listing.list_group)
 app.command()(schema.schema)

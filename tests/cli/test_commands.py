@@ -11,7 +11,9 @@ import pytest
 
 from tests.command import DIGITS, REPOSITORY, Place
 
-COMMANDS = ["run", "plan", "show", "init", "list", "schema", "gc"]
+COMMANDS = [
+    "run", "plan", "show", "bench", "check", "doctor", "verify", "predict", "init", "list", "schema", "gc",
+]  # fmt: skip
 
 
 @pytest.fixture

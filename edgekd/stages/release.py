@@ -151,5 +151,12 @@ def _story(inputs: Mapping[str, Path], quantized: Quantized) -> Story:
             f"Student: {student.parameters:,} parameters, distilled from it, "
             f"{student.validation_accuracy:.2%} of validation right before quantization.",
         ),
-        limits=(),
+        limits=(
+            (
+                "On an x86 processor without VNNI its 8-bit sums can overflow, and the accuracy above does not hold; "
+                "quantize with reduce_range for such a device.",
+            )
+            if quantized.quantization.saturates_without_vnni
+            else ()
+        ),
     )

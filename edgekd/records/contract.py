@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from edgekd.records.base import Record
+
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ImageInput(Record):
@@ -14,11 +20,19 @@ class ImageInput(Record):
     name: str = "image"
     dtype: Literal["float32"] = "float32"
     layout: Literal["NCHW"] = "NCHW"
-    channels: int
-    height: int
-    width: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    channels: Size
+    height: Size
+    width: Size
+    mean: tuple[Finite, ...]
+    std: tuple[Positive, ...]
+
+    @model_validator(mode="after")
+    def _one_mean_and_std_a_channel(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"{self.channels} channels need as many means and stds, not {len(self.mean)} and {len(self.std)}"
+            )
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -27,8 +41,8 @@ class ImageInput(Record):
 
 
 class ModelContract(Record):
-    inputs: tuple[ImageInput, ...]
-    classes: tuple[str, ...]
+    inputs: tuple[ImageInput, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=2)
     output: str = "logits"
 
     @property

@@ -58,14 +58,7 @@ class LocalWorkspace:
 
     def run(self, argv: Sequence[str], on_line: Callable[[str], None], patience_s: float) -> Ended:
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C reaches edgekd alone, which then stops the program
-                cwd=self._folder,
-            )
+            process = self._start(argv, errors)
             assert process.stdout is not None
             grace_s = 0.0
             silent = True
@@ -75,6 +68,19 @@ class LocalWorkspace:
             finally:
                 _stop(process, grace_s)
             return Ended(process.returncode, _tail(errors), silent)
+
+    def _start(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C reaches edgekd alone, which then stops the program
+                cwd=self._folder,
+            )
+        except OSError as error:
+            raise TargetError(f"cannot run {argv[0]}: {error.strerror}") from error
 
 
 def _read_lines(stream: IO[bytes], on_line: Callable[[str], None], patience_s: float) -> bool:
@@ -90,6 +96,8 @@ def _read_lines(stream: IO[bytes], on_line: Callable[[str], None], patience_s: f
             for line in lines:
                 on_line(line.decode(errors="replace"))
             if not piece:
+                if pending:
+                    on_line(pending.decode(errors="replace"))
                 return True
 
 

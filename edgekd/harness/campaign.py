@@ -23,6 +23,7 @@ SET_S = 0.1  # of one load of one model: more loads tell more than longer ones
 MIN_TURNS = 3
 PROCESS_S = 1.0  # an agent starts no further set after so long; a fresh process follows
 SETS_IN_PROCESS = 8
+MOST_PROCESSES = 300  # with more time than that many need, all of them and their sets become longer
 SAMPLES_KEPT = 1 << 23  # over a whole measurement: 64 MiB
 COLD_STARTS = 5  # of each model, each in a process of its own
 
@@ -98,19 +99,20 @@ class Campaign:
         # the first load of a process is a cold start: each model has its turn
         first = number % count
         orders[0] = (first, *(position for position in orders[0] if position != first))
-        processes = max(1.0, self.seconds / PROCESS_S)
+        longer = max(1.0, self.seconds / (MOST_PROCESSES * PROCESS_S))
+        processes = max(1.0, self.seconds / (longer * PROCESS_S))
         return MeasureJob(
             runtime=job_runtime(self.runtime),
             models=tuple(self.models),
             sets=tuple(orders),
-            process_s=min(PROCESS_S, max(0.0, self.seconds - self.elapsed_s)),
+            process_s=min(longer * PROCESS_S, max(0.0, self.seconds - self.elapsed_s)),
             together=not spins_idle(self.runtime),
             seed=int(generator.integers(1 << 31)),
-            set_s=SET_S * count,
+            set_s=longer * SET_S * count,
             min_turns=MIN_TURNS,
             block_s=BLOCK_S,
             settle_s=SETTLE_S,
-            capacity=max(1000, round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS))),
+            capacity=round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)),
             observe=number == 0,
             result=self.workspace.path(result),
         )

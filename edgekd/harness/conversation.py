@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,12 +20,25 @@ PATIENCE_S = 120.0
 HINTS = {
     "shape": "give it, for example `--shape input=1,3,224,224`",
     "input": "the file's rows must fit the model's signature",
-    "memory": "raise runtime.memory_limit_mb in the target file, or take a smaller model",
+    "load": "an operator or opset that this version of onnxruntime lacks? `edgekd doctor` names the version",
+    "memory": "take a smaller model, or raise runtime.memory_limit_mb if the target file sets it",
     "nan": "give real inputs; a NaN in them or in the weights makes every figure meaningless",
     "setting": "change it in the target file, or allow it on the device",
     "missing": "on the device: python3 -m pip install numpy onnxruntime",
     "protocol": "the agent on the device is of another version of edgekd",
 }
+# how onnxruntime begins its messages: a code, and where in its own source it stands
+RUNTIME_NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+ .*?\) (?=[A-Z])")
+
+ABOUT = {
+    "load": "the runtime does not take it: ",
+    "run": "the runtime fails on it: ",
+    "memory": "not enough memory: ",
+    "input": "",
+    "shape": "",
+}
+LONGEST_REASON = 300
+
 USER_INPUT = ("shape", "input")
 
 
@@ -85,8 +99,10 @@ def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
         kind = ConfigError
     elif refused.kind in ("missing", "protocol"):
         kind = TargetError
-    about = f"{_doing(at)}: " if refused.kind in ("load", "run", "memory", *USER_INPUT) else ""
-    return kind(f"{about}{refused.what}", hint=HINTS.get(refused.kind))
+    what = RUNTIME_NOISE.sub("", refused.what).strip()
+    what = what if len(what) <= LONGEST_REASON else f"{what[:LONGEST_REASON]}..."
+    about = f"{at[0].model}: {ABOUT[refused.kind]}" if at and refused.kind in ABOUT else ""
+    return kind(f"{about}{what}", hint=HINTS.get(refused.kind))
 
 
 def _death(ended: Ended, at: list[Step]) -> EdgekdError:

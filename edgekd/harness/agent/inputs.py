@@ -35,7 +35,8 @@ def input_rows(session: Any, model: dict[str, Any]) -> list[dict[str, Any]]:
             for position, (have, want) in enumerate(zip(stored.shape, shape, strict=True))
         )
         if not fits:
-            raise Refusal("input", f"input {name!r} takes {list(shape)}, the file holds {list(stored.shape)}")
+            rows_wanted = ["N", *shape[1:]] if shape else []
+            raise Refusal("input", f"input {name!r} takes {rows_wanted}, the file holds {list(stored.shape)}")
         rows = [stored] if not shape else [
             stored[n * batch : (n + 1) * batch] for n in range(min(len(stored) // batch, INPUT_ROWS))
         ]  # fmt: skip
@@ -50,7 +51,7 @@ def _given(path: Path, names: list[str]) -> dict[str, Any]:
         stored = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         arrays = {names[0]: stored} if path.suffix == ".npy" else {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError) as error:
-        raise Refusal("input", f"{path.name} is no .npy or .npz file: {error}") from None
+        raise Refusal("input", f"{path.name} is no .npy or .npz file") from error
     if set(arrays) != set(names):
         raise Refusal("input", f"the model takes {sorted(names)}, the file holds {sorted(arrays)}")
     return arrays

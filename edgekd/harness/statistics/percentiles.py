@@ -45,7 +45,8 @@ def percentile(loads: Sequence[NDArray[np.float64]], share: float, level: float)
 
 def quantile(samples: NDArray[np.float64], share: float) -> float:
     """The smallest sample that at least `share` of all do not exceed."""
-    return float(np.quantile(samples, share, method="inverted_cdf"))
+    position = int(np.ceil(share * len(samples) - 1e-9)) - 1
+    return float(np.partition(samples, position)[position])
 
 
 def batched(loads: Sequence[NDArray[np.float64]], least: int) -> list[NDArray[np.float64]]:

@@ -1,0 +1,188 @@
+"""`edgekd bench` and `edgekd check` through the real command, on models of any origin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edgekd.records.bundle import Manifest
+from edgekd.release.bundle import BundleInputs, build_bundle
+from tests.command import Place
+from tests.harness.conftest import convolutions, save_model
+from tests.release.conftest import inputs  # noqa: F401 - a fixture
+
+TARGET = """\
+name: here
+device: local
+runtime: {threads: 1}
+limits: {LIMITS}
+measure: {seconds: 1.5}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    convolutions(tmp_path / "small.onnx", 8, 3, 14)
+    convolutions(tmp_path / "big.onnx", 32, 6, 28)
+    return Place(tmp_path)
+
+
+def target(place: Place, limits: str = "{}") -> Path:
+    path = place.folder / "here.yaml"
+    path.write_text(TARGET.replace("{LIMITS}", limits))
+    return path
+
+
+def test_bench_compares_models_side_by_side(place: Place) -> None:
+    done = place.edgekd("bench", "big.onnx", "small.onnx", "--seconds", "3", "--save", "out.json", "--samples", "raw.npz")
+    assert done.returncode == 0, done.stderr
+    for word in ("big.onnx", "small.onnx", "p50", "p90", "ratio to first", "faster", "cold start", "peak memory"):
+        assert word in done.stdout
+    saved = json.loads((place.folder / "out.json").read_text())
+    assert saved["schema"] == 1
+    assert saved["mode"] == "back-to-back"
+    assert saved["target"] == "local"
+    (pair,) = saved["comparisons"]
+    assert (pair["model"], pair["baseline"], pair["outcome"]) == ("small.onnx", "big.onnx", "faster")
+    assert pair["interval"][0] <= pair["ratio"] <= pair["interval"][1]
+    assert saved["environment"]["machine"]["onnxruntime"]
+    assert (place.folder / "raw.npz").is_file()
+
+
+def test_bench_prints_json_for_machines_and_nothing_else(place: Place) -> None:
+    np.save(place.folder / "x.npy", np.zeros((3, 1, 14, 14), np.float32))
+    done = place.edgekd("bench", "small.onnx", "--json", "--seconds", "1", "--input", "x.npy", "--target", target(place))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["target"] == "here"
+    assert [model["name"] for model in told["models"]] == ["small.onnx"]
+    assert told["comparisons"] == []
+
+
+def test_bench_needs_no_torch(place: Place) -> None:
+    (place.folder / "torch.py").write_text("raise ImportError('torch was imported')")
+    blocked = Place(place.folder, {"PYTHONPATH": str(place.folder)})
+    assert blocked.edgekd("bench", "small.onnx", "--seconds", "0.5").returncode == 0
+
+
+def test_what_is_undecided_exits_with_3_and_says_what_would_decide(place: Place) -> None:
+    done = place.edgekd("bench", "small.onnx", "small.onnx", "--seconds", "0.5", "--margin", "0.0001", "--json")
+    told = json.loads(done.stdout)
+    names = [model["name"] for model in told["models"]]
+    assert names == ["small.onnx", "small.onnx (2)"]
+    if told["decided"]:  # half a second may still, wrongly, decide: one time in a hundred
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 3
+        assert told["would_decide"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nowhere.onnx"], 2, "nowhere.onnx"),
+        (["text.onnx"], 2, "text.onnx is not an ONNX model"),
+        (["cut.onnx"], 2, "cut.onnx is not an ONNX model"),
+        (["small.onnx", "--seconds", "0"], 2, "measure.seconds: input should be greater than 0"),
+        (["small.onnx", "--margin", "-1"], 2, "measure.margin"),
+        (["small.onnx", "--every", "0"], 2, "--every 0: expected milliseconds above 0"),
+        (["small.onnx", "--every", "5", "--clients", "2"], 2, "two ways to measure"),
+        (["small.onnx", "--deadline", "5"], 2, "--deadline belongs to --every"),
+        (["small.onnx", "--shape", "x"], 2, "expected NAME=SIZES"),
+        (["small.onnx", "--input", "nowhere.npy"], 2, "no such input file: nowhere.npy"),
+        (["small.onnx", "--end-to-end"], 2, "small.onnx is a plain model"),
+        (["small.onnx", "--target", "nowhere.yaml"], 2, "no such file: nowhere.yaml"),
+        (["free.onnx"], 2, "no shape is given"),
+        (["nan.onnx"], 4, "nan.onnx returns NaN"),
+    ],
+)
+def test_bad_input_is_one_clear_line(place: Place, arguments: list[str], code: int, says: str) -> None:
+    (place.folder / "text.onnx").write_text("this is no model")
+    (place.folder / "cut.onnx").write_bytes((place.folder / "big.onnx").read_bytes()[:5000])
+    save_model(place.folder / "nan.onnx", [helper.make_node("Log", ["x"], ["y"])])
+    save_model(place.folder / "free.onnx", [helper.make_node("Relu", ["x"], ["y"])], shape=("n", "rows", 4))
+    done = place.edgekd("bench", *arguments)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("hint:") and "measure" not in line[:9]]
+    assert len(lines) == 1
+    assert says in lines[0]
+
+
+def test_a_target_file_is_checked_with_its_line(place: Place) -> None:
+    path = target(place)
+    path.write_text(path.read_text().replace("seconds: 1.5", "seconds: 0"))
+    done = place.edgekd("bench", "small.onnx", "--target", path)
+    assert done.returncode == 2
+    assert f"{path}:5: measure.seconds: input should be greater than 0" in done.stderr
+
+
+def test_check_passes_within_the_limits(place: Place) -> None:
+    limits = "{p90_latency_ms: 1000, model_bytes: 1000000, peak_rss_mb: 1000, cold_start_ms: 60000}"
+    done = place.edgekd("check", "small.onnx", "--target", target(place, limits))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("p90_latency_ms", "model_bytes", "peak_rss_mb", "cold_start_ms"):
+        assert f"✓ {name}" in done.stdout
+    assert "verdict: pass" in done.stdout
+
+
+def test_check_refuses_what_breaks_a_limit(place: Place) -> None:
+    done = place.edgekd("check", "big.onnx", "--target", target(place, "{p90_latency_ms: 0.001}"), "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "fail"
+    assert [check["outcome"] for check in told["checks"]] == ["fail"]
+
+
+def test_check_refuses_what_got_slower_and_bigger_than_the_last_release(place: Place) -> None:
+    done = place.edgekd("check", "big.onnx", "--against", "small.onnx", "--target", target(place))
+    assert done.returncode == 1, done.stderr
+    assert "✗ latency_vs_baseline" in done.stdout
+    assert "✗ bytes_vs_baseline" in done.stdout
+    back = place.edgekd("check", "small.onnx", "--against", "big.onnx", "--target", target(place))
+    assert back.returncode == 0, back.stderr
+
+
+def test_check_measures_the_speed_up_against_the_teacher_it_is_given(place: Place) -> None:
+    path = target(place, "{speedup_vs_teacher: 2}")
+    done = place.edgekd("check", "small.onnx", "--target", path, "--teacher", "big.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "✓ speedup_vs_teacher" in done.stdout
+    alone = place.edgekd("check", "small.onnx", "--target", path)
+    assert alone.returncode == 2
+    assert "nothing to check" in alone.stderr
+
+
+def test_a_bundle_is_verified_then_checked_against_the_last_one(place: Place, inputs: BundleInputs) -> None:  # noqa: F811
+    old, new = place.folder / "old", place.folder / "new"
+    build_bundle(inputs, old)
+    build_bundle(inputs, new)
+    done = place.edgekd("check", new, "--against", old, "--target", target(place, "{model_bytes: 1000000}"))
+    assert done.returncode in (0, 3), done.stderr  # the same file: never worse; a busy machine may leave it open
+    assert "✓ accuracy_vs_baseline" in done.stdout
+    assert "✓ bytes_vs_baseline" in done.stdout
+    assert "verified:" in done.stdout
+    (new / "model.onnx").write_bytes((place.folder / "small.onnx").read_bytes())
+    assert place.edgekd("check", new, "--target", target(place)).returncode == 2
+
+
+def test_bundles_are_timed_from_pixels_to_label(place: Place, inputs: BundleInputs) -> None:  # noqa: F811
+    folder = place.folder / "bundle"
+    manifest: Manifest = build_bundle(inputs, folder)
+    assert manifest.contract.image.channels == 1
+    done = place.edgekd("bench", folder, "--end-to-end", "--seconds", "2", "--json")
+    assert done.returncode in (0, 3), done.stderr
+    assert [model["name"] for model in json.loads(done.stdout)["models"]] == ["bundle", "bundle end to end"]
+
+
+def test_other_modes_print_their_tables(place: Place) -> None:
+    periodic = place.edgekd("bench", "small.onnx", "--every", "10", "--deadline", "5", "--seconds", "2")
+    assert periodic.returncode == 0, periodic.stderr
+    assert "missed" in periodic.stdout
+    clients = place.edgekd("bench", "big.onnx", "small.onnx", "--clients", "2", "--seconds", "2")
+    assert clients.returncode == 0, clients.stderr
+    assert "inferences/s" in clients.stdout

@@ -46,7 +46,12 @@ def test_a_signal_is_a_negative_code() -> None:
 
 
 def test_a_program_that_says_nothing_is_stopped_with_its_children() -> None:
-    program = "import subprocess, sys, time\np = subprocess.Popen(['sleep', '600'])\nprint(p.pid, flush=True)\ntime.sleep(600)"
+    program = """
+import subprocess, time
+child = subprocess.Popen(["sleep", "600"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
     begin = time.monotonic()
     ended, lines = run(program, patience_s=0.5)
     assert ended.silent

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,7 @@ def process_of(levels: list[list[float]], number: int = 0) -> Process:
     steady inferences, the first two turns twice as slow."""
     blocks, samples, loads = [], [], []
     for set_number, row in enumerate(levels):
-        for model, level in enumerate(row):
-            loads.append((set_number, model, 1000, 2000))
+        loads += [(set_number, model, 1000, 2000) for model in range(len(row))]
         for turn in range(10):
             for model, level in enumerate(row):
                 blocks.append((set_number, turn, model, 0, 1, 5))
@@ -104,7 +104,7 @@ def test_ratios_are_taken_within_each_set() -> None:
 def test_a_drift_within_a_set_cancels_in_the_ratio() -> None:
     process = process_of([[1e6, 1.1e6]])
     slower = np.repeat(np.linspace(1, 3, len(process.blocks)), 5)
-    drifting = Process(0, process.blocks, (process.samples * slower).astype(np.int64), process.loads, process.inferences)
+    drifting = replace(process, samples=(process.samples * slower).astype(np.int64))
     (ratio,) = np.exp(log_ratios(loads_of(drifting, 0), 1, 0))
     assert ratio == pytest.approx(1.1, abs=0.07)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tarfile
 from abc import ABC, abstractmethod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from edgekd.data.content import all_files
 from edgekd.errors import ConfigError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+ENDINGS = frozenset({"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
 
 
 class ImageFiles(ABC):
@@ -66,6 +66,7 @@ def open_files(path: Path) -> ImageFiles:
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != ".")
-    return path.suffix.lower() in SUFFIXES and not hidden
+    """By its ending; hidden files, and the copies that macOS puts into archives, are not."""
+    base, _, ending = name.removeprefix("./").rpartition(".")
+    hidden = base.startswith((".", "__MACOSX/")) or "/." in base or "/__MACOSX/" in base
+    return ending.lower() in ENDINGS and bool(base) and not hidden

@@ -38,10 +38,10 @@ def pseudomedian(values: NDArray[np.float64], level: float, *, small: bool = Fal
         return Located(centre, (float(averages[cut - 1]), float(averages[-cut])))
     if not small or n < 3:
         return Located(centre, None)
-    from scipy import stats
+    from scipy import special
 
     mean = float(values.mean())
-    half = float(stats.t.ppf(1 - level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(n - 1, 1 - level / 2) * values.std(ddof=1) / np.sqrt(n))
     return Located(centre, (min(mean - half, centre), max(mean + half, centre)))
 
 

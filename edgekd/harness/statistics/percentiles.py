@@ -67,17 +67,24 @@ def rank_interval(samples: NDArray[np.float64], share: float, level: float) -> t
 
     The number above each rank is binomial; n is reduced to the effective number of independent samples.
     """
-    from scipy import stats
-
     n = len(samples)
-    effective = effective_count(samples <= quantile(samples, share))
-    low = stats.binom.ppf(level / 2, round(effective), share) / effective
-    high = (stats.binom.ppf(1 - level / 2, round(effective), share) + 1) / effective
+    effective = round(effective_count(samples <= quantile(samples, share)))
+    low = binomial_quantile(level / 2, effective, share) / effective
+    high = (binomial_quantile(1 - level / 2, effective, share) + 1) / effective
     first, last = int(np.floor(low * n)) - 1, int(np.ceil(high * n)) - 1
     if first < 0 or last >= n:
         return None
     ordered = np.sort(samples)
     return float(ordered[first]), float(ordered[last])
+
+
+def binomial_quantile(probability: float, trials: int, chance: float) -> float:
+    """The smallest number of hits that is not exceeded with at least this probability."""
+    from scipy import special
+
+    hits = float(np.ceil(special.bdtrik(probability, trials, chance)))
+    below = max(hits - 1, 0.0)
+    return below if special.bdtr(below, trials, chance) >= probability else hits
 
 
 def _made(

@@ -17,7 +17,7 @@ def rate_interval(
     Source: Korn, Graubard 1998, Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data, Survey Methodology 24.
     """
-    from scipy import stats
+    from scipy import special
 
     total, loads = int(trials.sum()), len(trials)
     rate = float(events.sum() / total)
@@ -25,10 +25,10 @@ def rate_interval(
     residual = events - rate * trials
     if loads > 1 and 0 < rate < 1:
         variance = loads / (loads - 1) * float((residual**2).sum()) / total**2
-        spread = stats.norm.ppf(1 - level / 2) / stats.t.ppf(1 - level / 2, loads - 1)
+        spread = special.ndtri(1 - level / 2) / special.stdtrit(loads - 1, 1 - level / 2)
         if variance > rate * (1 - rate) / total:
             effective = max(1.0, rate * (1 - rate) / variance * spread**2)
     hits = rate * effective
-    low = 0.0 if hits == 0 else float(stats.beta.ppf(level / 2, hits, effective - hits + 1))
-    high = 1.0 if hits == effective else float(stats.beta.ppf(1 - level / 2, hits + 1, effective - hits))
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, effective - hits + 1, level / 2))
+    high = 1.0 if hits == effective else float(special.betaincinv(hits + 1, effective - hits, 1 - level / 2))
     return rate, (low, high)

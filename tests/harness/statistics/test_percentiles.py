@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from edgekd.harness.statistics.percentiles import batched, percentile, quantile, rank_interval
+from edgekd.harness.statistics.percentiles import batched, binomial_quantile, percentile, quantile, rank_interval
 from tests.harness.statistics.simulate import SIMULATIONS
 
 RUNS, LOADS, SAMPLES = 1500, 14, 400
@@ -79,3 +80,10 @@ def test_quantile_is_numpys_inverted_cdf(share: float) -> None:
     for samples in (1, 7, 10, 100, 1001):
         values = np.random.default_rng(samples).exponential(size=samples)
         assert quantile(values, share) == np.quantile(values, share, method="inverted_cdf")
+
+
+@pytest.mark.parametrize("probability", [0.0005, 0.025, 0.5, 0.975, 0.9995])
+def test_binomial_quantiles_are_scipys(probability: float) -> None:
+    for trials in (1, 5, 64, 662, 10_000):
+        for chance in (0.5, 0.9, 0.99):
+            assert binomial_quantile(probability, trials, chance) == stats.binom.ppf(probability, trials, chance)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from edgekd.harness.statistics.proportion import rate_interval
 from edgekd.harness.statistics.series import autocorrelation, effective_count, warmup_blocks
@@ -65,6 +66,18 @@ def test_a_drift_is_found_with_its_size_and_noise_is_none() -> None:
     found = drift(np.linspace(1.0, 1.1, 30) * noise)
     assert found == pytest.approx(0.1, abs=0.02)
     assert drift(noise) is None
+
+
+def test_drift_is_what_mann_kendall_and_theil_sen_say() -> None:
+    rng = np.random.default_rng(12)
+    for slope in (0.0, 0.002, 0.02):
+        medians = np.exp(slope * np.arange(25) + 0.01 * rng.standard_normal(25))
+        significant = stats.kendalltau(np.arange(25), medians, method="asymptotic").pvalue <= 0.001
+        found = drift(medians)
+        assert (found is not None) == significant
+        if found is not None:
+            fitted = stats.theilslopes(np.log(medians), np.arange(25)).slope
+            assert found == pytest.approx(np.expm1(24 * fitted))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])

@@ -27,8 +27,6 @@ from edgekd.training.evaluate import count_right, network_input
 from edgekd.training.losses.base import Batch
 from edgekd.training.objective import Objective
 
-TOTAL = ""  # no term's name
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -85,12 +83,12 @@ def train(
             with torch.random.fork_rng(devices=[]):
                 # a seed for each epoch: to go on after one, no generator's state is needed
                 torch.manual_seed(_derived_seed(seed, number))
-                means = _one_epoch(trained, teacher, data, options, rates, precision, advance, label)
+                loss, terms = _one_epoch(trained, teacher, data, options, rates, precision, advance, label)
             done = Epoch(
                 epoch=number + 1,
                 learning_rate=rates[-1],
-                loss=means.pop(TOTAL),
-                terms=means,
+                loss=loss,
+                terms=terms,
                 validation_correct=count_right(model, data.validation, data.image),
                 validation_total=len(data.validation),
             )
@@ -111,12 +109,13 @@ def _one_epoch(
     precision: str,
     advance: Advance,
     label: str,
-) -> dict[str, float]:
-    """The mean of each term over the epoch, and under TOTAL that of their weighted sum."""
+) -> tuple[float, dict[str, float]]:
+    """The means over the epoch: of the weighted sum, and of each term without its weight."""
     black = network_input(np.zeros((1, 1, 1, data.image.channels), dtype=np.uint8), data.image).reshape(-1)
     # a ragged last batch is left out: another one in each epoch
     order = torch.randperm(len(data.train)).numpy()[: len(rates) * min(options.batch_size, len(data.train))]
     reduced = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    total = 0.0
     sums: dict[str, float] = defaultdict(float)
     trained.model.train()
     trained.objective.train()
@@ -139,11 +138,11 @@ def _one_epoch(
         trained.optimizer.zero_grad()
         loss.backward()
         trained.optimizer.step()
-        sums[TOTAL] += value
+        total += value
         for name, term in terms.items():
             sums[name] += float(term)
         advance()
-    return {name: total / len(rates) for name, total in sums.items()}
+    return total / len(rates), {name: value / len(rates) for name, value in sums.items()}
 
 
 def one_cycle(options: TrainingOptions, steps: int) -> list[float]:

@@ -66,7 +66,7 @@ def assemble(pipeline: Pipeline) -> Plan:
             "release",
             ReleaseStage(config.name, config.seed, config.release, pipeline.targets),
             {
-                **{port: ("data", port) for port in ("train", "validation", "test", "contract")},
+                **{port: ("data", port) for port in ("train", "validation", "contract")},
                 "teacher_training": ("teacher", "training"),
                 "student_training": ("distill", "training"),
                 "int8_facts": ("quantize", "facts"),

@@ -22,7 +22,7 @@ from edgekd.records.quantized import Quantized
 from edgekd.records.release import ReleaseRecord
 from edgekd.release.card import Story
 
-SPLITS = ("train", "validation", "test")
+LEARNED_FROM = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ReleaseStage(Stage):
     targets: tuple[TargetProfile, ...]
 
     name = "release"
-    inputs = (*SPLITS, "contract", "teacher_training", "student_training", "int8_facts", "int8", "golden")
+    inputs = (*LEARNED_FROM, "contract", "teacher_training", "student_training", "int8_facts", "int8", "golden")
     outputs = {"release": "release.json", "bundle": "bundle.zip"}
     optional = frozenset({"bundle"})
     code = ("release", "stages/release.py")
@@ -111,8 +111,8 @@ class ReleaseStage(Stage):
                 source=Source(
                     pipeline=self.pipeline,
                     seed=self.seed,
-                    data={split: inputs[split].stem for split in SPLITS},  # a blob is named by its sha256
-                    stages={port: path.stem for port, path in inputs.items() if port not in SPLITS},
+                    data={split: inputs[split].stem for split in LEARNED_FROM},  # a blob is named by its sha256
+                    stages={port: path.stem for port, path in inputs.items() if port not in LEARNED_FROM},
                 ),
                 story=_story(inputs, quantized),
             ),
@@ -139,11 +139,11 @@ def _story(inputs: Mapping[str, Path], quantized: Quantized) -> Story:
 
     teacher = load_record(NetworkRecord, inputs["teacher_training"])
     student = load_record(NetworkRecord, inputs["student_training"])
-    counts = {split: count_images(inputs[split]) for split in SPLITS}
+    counts = {split: count_images(inputs[split]) for split in LEARNED_FROM}
     return Story(
         data=(
             f"{counts['train']:,} training and {counts['validation']:,} validation images, split by class.",
-            f"{counts['test']:,} test images, read once, for the accuracy below.",
+            "The test images were read once, for the accuracy below.",
             f"Calibration of the 8-bit ranges: {quantized.quantization.calibration_images} training images.",
         ),
         training=(

@@ -116,9 +116,11 @@ def test_of_two_runs_at_once_one_works_and_the_other_takes_its_result(tmp_path: 
 def test_a_killed_run_leaves_its_locks_free(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from edgekd.pipeline.engine import *; from edgekd.progress import Silent; from tests.pipeline.stages import *\n"
+        "from edgekd.pipeline.engine import *; from edgekd.progress import Silent\n"
+        "from tests.pipeline.stages import *\n"
         "def die(context): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Engine(Store(Path(sys.argv[1])), Silent()).run(chain(Number(3), Parity(before=die), Shout()), Selection())\n"
+        "plan = chain(Number(3), Parity(before=die), Shout())\n"
+        "Engine(Store(Path(sys.argv[1])), Silent()).run(plan, Selection())\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=False)
     assert killed.returncode == -9

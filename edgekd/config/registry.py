@@ -66,6 +66,11 @@ SCHEMES = Group(
     },
 )
 
-DEVICES = Group("devices", "target kind", custom="", members={"local": "edgekd.devices.local:Local"})
+DEVICES = Group(
+    "devices",
+    "target kind",
+    custom="",
+    members={"local": "edgekd.devices.local:Local", "ssh": "edgekd.devices.ssh:Ssh"},
+)
 
 GROUPS: dict[str, Group] = {group.name: group for group in (DATASETS, MODELS, LOSSES, SCHEMES, DEVICES)}

@@ -19,13 +19,29 @@ from edgekd.harness.settings import require_settings, spins_idle
 
 BLOCK_S = 0.005  # of one model at a stretch: short against what drifts, long against the change of model
 SETTLE_S = 0.001  # not timed after a change of model, while caches and idle workers settle
-SET_S = 0.1  # of one load of one model: more loads tell more than longer ones
+LOAD_S = 0.1  # of one load of one model: more loads tell more than longer ones
 MIN_TURNS = 3
 PROCESS_S = 1.0  # an agent starts no further set after so long; a fresh process follows
 SETS_IN_PROCESS = 8
 MOST_PROCESSES = 300  # with more time than that many need, all of them and their sets become longer
 SAMPLES_KEPT = 1 << 23  # over a whole measurement: 64 MiB
 COLD_STARTS = 5  # of each model, each in a process of its own
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a process starts sets, how long a load of one model is measured, and the samples kept of a set."""
+
+    process_s: float
+    load_s: float
+    capacity: int
+
+
+def pace_of(seconds: float) -> Pace:
+    """The pace of a measurement of so many seconds, such that it keeps no more than SAMPLES_KEPT in all."""
+    longer = max(1.0, seconds / (MOST_PROCESSES * PROCESS_S))
+    processes = max(1.0, seconds / (longer * PROCESS_S))
+    return Pace(longer * PROCESS_S, longer * LOAD_S, round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)))
 
 
 @dataclass
@@ -99,20 +115,19 @@ class Campaign:
         # the first load of a process is a cold start: each model has its turn
         first = number % count
         orders[0] = (first, *(position for position in orders[0] if position != first))
-        longer = max(1.0, self.seconds / (MOST_PROCESSES * PROCESS_S))
-        processes = max(1.0, self.seconds / (longer * PROCESS_S))
+        pace = pace_of(self.seconds)
         return MeasureJob(
             runtime=job_runtime(self.runtime),
             models=tuple(self.models),
             sets=tuple(orders),
-            process_s=min(longer * PROCESS_S, max(0.0, self.seconds - self.elapsed_s)),
+            process_s=min(pace.process_s, max(0.0, self.seconds - self.elapsed_s)),
             together=not spins_idle(self.runtime),
             seed=int(generator.integers(1 << 31)),
-            set_s=longer * SET_S * count,
+            set_s=pace.load_s * count,
             min_turns=MIN_TURNS,
             block_s=BLOCK_S,
             settle_s=SETTLE_S,
-            capacity=round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)),
+            capacity=pace.capacity,
             observe=number == 0,
             result=self.workspace.path(result),
         )

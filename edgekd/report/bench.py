@@ -106,7 +106,8 @@ def _comparison_rows(names: Sequence[str], comparisons: Sequence[Comparison]) ->
     ratios, outcomes = ["1"], ["[dim]baseline[/]"]
     for name in names[1:]:
         pair = pairs[name]
-        ratios.append(f"{pair.ratio:.4g}{_between(pair.interval, 1)}")
+        interval = "" if pair.interval is None else f" [{pair.interval[0]:.4g}, {pair.interval[1]:.4g}]"
+        ratios.append(f"{pair.ratio:.4g}{interval}")
         outcomes.append(f"[{COLOURS[pair.outcome]}]{pair.outcome.value}[/]")
     return {"ratio to first": ratios, "outcome": outcomes}
 
@@ -129,7 +130,7 @@ def _percentile(found: Percentile | None) -> str:
     if found is None:
         return "too few samples"
     factor, unit = _unit(found.value_s)
-    return f"{found.value_s * factor:.3g} {unit}{_between(found.interval_s, factor)}"
+    return f"{_digits(found.value_s * factor)} {unit}{_between(found.interval_s, factor)}"
 
 
 def _time(estimate: Estimate | None) -> str:
@@ -151,12 +152,16 @@ def _of(percentiles: Sequence[Percentile], share: float) -> Percentile | None:
 def _between(interval: Interval | None, factor: float) -> str:
     if interval is None:
         return ""
-    low, high = (f"{end * factor:#.3g}".rstrip(".") for end in interval)
-    return f" [{low}, {high}]"
+    return f" [{_digits(interval[0] * factor)}, {_digits(interval[1] * factor)}]"
+
+
+def _digits(number: float) -> str:
+    """Three significant digits, and every digit before the point."""
+    return f"{number:,.0f}" if number >= 99.95 else f"{number:#.3g}"
 
 
 def _unit(seconds: float) -> tuple[float, str]:
-    return next(((factor, unit) for factor, unit in ((1e6, "µs"), (1e3, "ms")) if seconds * factor < 1000), (1.0, "s"))
+    return next(((factor, unit) for factor, unit in ((1e6, "µs"), (1e3, "ms")) if seconds * factor < 999.5), (1.0, "s"))
 
 
 def _print_course(record: LatencyRecord, console: Console) -> None:

@@ -70,7 +70,11 @@ DEVICES = Group(
     "devices",
     "target kind",
     custom="",
-    members={"local": "edgekd.devices.local:Local", "ssh": "edgekd.devices.ssh:Ssh"},
+    members={
+        "local": "edgekd.devices.local:Local",
+        "ssh": "edgekd.devices.ssh:Ssh",
+        "qemu": "edgekd.devices.qemu:Qemu",
+    },
 )
 
 GROUPS: dict[str, Group] = {group.name: group for group in (DATASETS, MODELS, LOSSES, SCHEMES, DEVICES)}

@@ -51,6 +51,13 @@ class Limits(Section):
         None, gt=0, allow_inf_nan=False, description="at least so many times faster than the teacher"
     )
 
+    @property
+    def of_times(self) -> tuple[str, ...]:
+        """The names of the given limits that only a measurement on the real processor can check."""
+        return tuple(
+            name for name in type(self).model_fields if name != "model_bytes" and getattr(self, name) is not None
+        )
+
 
 class Measuring(Section):
     """How a comparison is measured; what counts as the same."""

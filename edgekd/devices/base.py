@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from edgekd.config.component import Component
 
@@ -54,7 +54,13 @@ class Workspace(Protocol):
 
 
 class Device(Component):
-    """The base of every target kind; `TargetProfile.device` holds one (the config layer cannot name this class)."""
+    """The base of every target kind; `TargetProfile.device` holds one (the config layer cannot name this class).
+
+    here: it is this machine. emulated: its answers are a real processor's, its times are not.
+    """
+
+    here: ClassVar[bool] = False
+    emulated: ClassVar[bool] = False
 
     @abstractmethod
     def connect(self) -> AbstractContextManager[Workspace]:

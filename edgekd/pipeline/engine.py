@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgekd.errors import EdgekdError, StageError, UsageError
+from edgekd.errors import EdgekdError, StageError, TargetError, UsageError
 from edgekd.pipeline.fingerprint import fingerprint, preimage
 from edgekd.pipeline.plan import Node, Plan, explain_miss, input_digests
 from edgekd.pipeline.stage import Context
@@ -42,16 +42,19 @@ class Finished:
 
 @dataclass
 class Engine:
+    """`unreachable`: by target, why the nodes that need it have no result."""
+
     store: Store
     progress: Progress
     finished: list[Finished] = field(default_factory=list)
+    unreachable: dict[str, TargetError] = field(default_factory=dict)
 
     def run(self, plan: Plan, selection: Selection) -> list[Finished]:
         """Every selected node's result, in order. `finished` grows meanwhile, and stays when a stage fails.
 
         Raises:
             UsageError: the selection names no stage, or starts after one whose result is missing.
-            EdgekdError: a stage failed.
+            EdgekdError: a stage failed, or no target at all could be reached.
         """
         first = min(plan.positions(selection.start)) if selection.start else 0
         wanted = plan.needed_for(selection.until) if selection.until else {node.id for node in plan.nodes}
@@ -60,19 +63,37 @@ class Engine:
         records: dict[str, StageRecord] = {}
         with self.store.in_use():
             for position, node in enumerate(plan.nodes):
-                if node.id not in wanted:
+                if node.id not in wanted or node.target in self.unreachable:
                     continue
-                outcome = self._node(
-                    node,
-                    records,
-                    plan.seed,
-                    must_exist=position < first,
-                    fresh=selection.fresh and position >= first,
-                )
+                try:
+                    outcome = self._node(
+                        node,
+                        records,
+                        plan.seed,
+                        must_exist=position < first,
+                        fresh=selection.fresh and position >= first,
+                    )
+                except TargetError as error:
+                    self._go_on_without(node, error, plan)
+                    continue
                 self.finished.append(outcome)
                 records[node.id] = outcome.record
                 node.stage.accept(self.paths(outcome.record.outputs))
         return self.finished
+
+    def _go_on_without(self, node: Node, error: TargetError, plan: Plan) -> None:
+        """Leaves a target out.
+
+        Raises:
+            TargetError: it was the last one.
+        """
+        targets = {each.target for each in plan.nodes if each.target}
+        if not node.target or targets <= {*self.unreachable, node.target}:
+            raise error
+        self.unreachable[node.target] = error
+        self.progress.say(f"warning: {error}; going on without {node.target}")
+        if error.hint:
+            self.progress.say(f"hint: {error.hint}")
 
     def paths(self, outputs: Mapping[str, Artifact]) -> dict[str, Path]:
         return {port: self.store.path(artifact) for port, artifact in outputs.items()}
@@ -99,7 +120,7 @@ class Engine:
             inputs = {
                 port: self.store.path(records[source].outputs[output])
                 for port, (source, output) in node.inputs.items()
-                if output in records[source].outputs
+                if source in records and output in records[source].outputs
             }
             work = self.store.work(key, fresh=fresh)
             context = Context(work, node.stage.outputs, seed, self.progress)

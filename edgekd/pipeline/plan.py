@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgekd.errors import UsageError
+from edgekd.errors import TargetError, UsageError
 from edgekd.pipeline.fingerprint import differences, fingerprint, preimage
 from edgekd.pipeline.stage import Stage
 from edgekd.pipeline.store import Store
@@ -15,11 +15,15 @@ from edgekd.records.stage import StageRecord
 
 @dataclass(frozen=True)
 class Node:
-    """A stage in its place; `inputs` maps each of its ports to the node and port that feed it."""
+    """A stage in its place; `inputs` maps each of its ports to the node and port that feed it.
+
+    target: the one that the stage needs. When it cannot be reached, the others go on without what needs it.
+    """
 
     id: str
     stage: Stage
     inputs: Mapping[str, tuple[str, str]]
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,11 @@ def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
         if waiting:
             found[node.id] = Forecast(node, None, f"after {', '.join(dict.fromkeys(waiting))}")
             continue
-        image = preimage(node.stage, input_digests(node, {k: f.record for k, f in found.items()}), plan.seed)
+        try:
+            image = preimage(node.stage, input_digests(node, {k: f.record for k, f in found.items()}), plan.seed)
+        except TargetError as error:
+            found[node.id] = Forecast(node, None, str(error))
+            continue
         record = store.find(node.stage.name, fingerprint(image), progress)
         found[node.id] = Forecast(node, record, "" if record else explain_miss(node.stage, image, store))
     return list(found.values())
@@ -85,9 +93,8 @@ def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
 def input_digests(node: Node, records: Mapping[str, StageRecord | None]) -> dict[str, str]:
     digests = {}
     for port, (source, output) in node.inputs.items():
-        record = records[source]
-        assert record is not None
-        if output in record.outputs:
+        record = records.get(source)  # none when its target could not be reached
+        if record is not None and output in record.outputs:
             digests[port] = record.outputs[output].digest
     return digests
 

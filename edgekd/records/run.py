@@ -34,7 +34,8 @@ class StageOutcome(Record):
 
 
 class RunRecord(Record):
-    """`evaluations` and `latencies` are by target; what the run did not reach is empty or None."""
+    """`evaluations` and `latencies` are by target; what the run did not reach is empty or None. `unreachable`: why a
+    target that the others went on without could not be reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -57,6 +58,7 @@ class RunRecord(Record):
     evaluations: dict[str, Evaluation] = {}
     latencies: dict[str, LatencyRecord] = {}
     release: ReleaseRecord | None = None
+    unreachable: dict[str, str] = {}
     error: str = ""
 
     @property

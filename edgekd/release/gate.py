@@ -24,9 +24,7 @@ def accuracy_checks(limits: ReleaseSection, evaluation: Evaluation) -> tuple[Che
     checks = []
     if limits.max_accuracy_drop is not None:
         pair = model.against_teacher
-        checks.append(
-            at_most("accuracy_drop", limits.max_accuracy_drop, pair.drop, pair.drop_interval, MORE_IMAGES)
-        )
+        checks.append(at_most("accuracy_drop", limits.max_accuracy_drop, pair.drop, pair.drop_interval, MORE_IMAGES))
     if limits.min_agreement is not None:
         observed = model.agreement / evaluation.images
         checks.append(at_least("agreement", limits.min_agreement, observed, model.agreement_interval, MORE_IMAGES))
@@ -37,13 +35,23 @@ def accuracy_checks(limits: ReleaseSection, evaluation: Evaluation) -> tuple[Che
     return tuple(checks)
 
 
+def size_checks(limits: Limits, facts: ModelFacts) -> tuple[Check, ...]:
+    """What one target demands of the shipped file alone."""
+    if limits.model_bytes is None:
+        return ()
+    size = float(facts.size_bytes)
+    return (at_most("model_bytes", limits.model_bytes, size, (size, size), ""),)
+
+
+def unreached() -> Check:
+    """A target that could not be reached decides nothing, so it cannot pass."""
+    return _undecided("reached", 1.0, None, "the target could not be reached", "run again when it can be")
+
+
 def cost_checks(limits: Limits, latency: LatencyRecord, facts: ModelFacts) -> tuple[Check, ...]:
     """What one target demands of the shipped model's latency, size and memory."""
     model = latency.model(SHIPPED)
-    checks = []
-    if limits.model_bytes is not None:
-        size = float(facts.size_bytes)
-        checks.append(at_most("model_bytes", limits.model_bytes, size, (size, size), ""))
+    checks = [*size_checks(limits, facts)]
     if limits.p90_latency_ms is not None:
         p90 = model.percentile(0.9)
         value = p90.value_s * 1e3 if p90 else None
@@ -89,9 +97,7 @@ def at_least(name: str, limit: float, observed: float | None, interval: Interval
     return _undecided(name, limit, observed, "the interval holds the limit", remedy, interval)
 
 
-def _decided(
-    name: str, limit: float, observed: float, interval: Interval, outcome: Outcome, relation: str
-) -> Check:
+def _decided(name: str, limit: float, observed: float, interval: Interval, outcome: Outcome, relation: str) -> Check:
     return Check(
         name=name,
         limit=limit,

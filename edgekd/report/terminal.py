@@ -13,6 +13,7 @@ from edgekd.records.check import Check, Outcome
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
+from edgekd.records.release import Agreement
 from edgekd.records.run import RunRecord
 
 MARKS = {Outcome.PASS: ("✓", "green"), Outcome.FAIL: ("✗", "red"), Outcome.UNDECIDED: ("?", "yellow")}
@@ -28,7 +29,11 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
             _print_notes(record.latencies.get(target), console)
     else:
         _print_stages(record, console)
+    for target, why in record.unreachable.items():
+        _line(console, f"not reached: {target}: {why}", "yellow")
     if record.release:
+        for target, agreement in record.release.agreements.items():
+            _print_agreement(target, agreement, console)
         for target, checks in record.release.checks.items():
             for check in checks:
                 console.print(_check_line(target, check, several=len(record.release.checks) > 1))
@@ -105,6 +110,15 @@ def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
     if student and int8 and int8[0] > student[1]:
         factor = latency.comparison("int8").ratio / latency.comparison("student").ratio
         _line(console, f"note: the fp32 student is {factor:.2f} times as fast as the int8 one on this target", "yellow")
+
+
+def _print_agreement(target: str, agreement: Agreement, console: Console) -> None:
+    """Which test images another processor answers differently, the widest margins first."""
+    images = f"{agreement.flipped} of {agreement.images:,}"
+    _line(console, f"{target} answers {images} test images differently from {agreement.reference}")
+    for flip in agreement.flips[:5]:
+        margin = f"margin {flip.margin:.3g} there"
+        _line(console, f"  image {flip.image}: class {flip.expected} -> {flip.found}, {margin}")
 
 
 def _print_stages(record: RunRecord, console: Console) -> None:

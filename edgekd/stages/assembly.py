@@ -15,6 +15,7 @@ from edgekd.stages.export import ExportStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
+from edgekd.stages.targets import device_of
 from edgekd.stages.teacher import TeacherStage
 from edgekd.stages.validate import ValidateStage
 from edgekd.training.losses.base import Loss
@@ -56,11 +57,16 @@ def assemble(pipeline: Pipeline) -> Plan:
     ]
     files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
     tested = {**files, "test": ("data", "test")}
-    nodes += [Node(f"validate@{target.name}", ValidateStage(target), tested) for target in pipeline.targets]
+    names = [target.name for target in pipeline.targets]
+    # an emulated processor's times say nothing
+    timed = [target for target in pipeline.targets if not device_of(target).emulated]
+    nodes += [Node(f"validate@{each.name}", ValidateStage(each), tested, each.name) for each in pipeline.targets]
     # after all validations: nothing else runs beside a measurement, and `--from measure` repeats measuring alone
-    nodes += [Node(f"measure@{target.name}", MeasureStage(target), files) for target in pipeline.targets]
-    answers = {f"validate@{target.name}": (f"validate@{target.name}", "evaluation") for target in pipeline.targets}
-    answers |= {f"measure@{target.name}": (f"measure@{target.name}", "latency") for target in pipeline.targets}
+    nodes += [Node(f"measure@{each.name}", MeasureStage(each), files, each.name) for each in timed]
+    answers = {f"validate@{name}": (f"validate@{name}", "evaluation") for name in names}
+    answers |= {f"measure@{each.name}": (f"measure@{each.name}", "latency") for each in timed}
+    if len(names) > 1:
+        answers |= {f"logits@{name}": (f"validate@{name}", "logits") for name in names}
     nodes.append(
         Node(
             "release",
@@ -71,7 +77,7 @@ def assemble(pipeline: Pipeline) -> Plan:
                 "student_training": ("distill", "training"),
                 "int8_facts": ("quantize", "facts"),
                 "int8": ("quantize", "int8"),
-                "golden": (f"validate@{pipeline.targets[0].name}", "golden"),
+                "golden": (f"validate@{names[0]}", "golden"),
                 **answers,
             },
         )

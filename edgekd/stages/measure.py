@@ -36,9 +36,9 @@ class MeasureStage(Stage):
         }
 
     def environment(self) -> dict[str, JsonValue]:
-        from edgekd.harness.environment import machine_identity
+        from edgekd.stages.targets import device_of, machine_of
 
-        return machine_identity()
+        return machine_of(device_of(self.target))
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.data.contract import normalise

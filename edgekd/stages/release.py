@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -12,16 +13,20 @@ from edgekd.config.component import identity
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.base import Record
 from edgekd.records.bundle import SessionSettings, Source, TargetEvidence
 from edgekd.records.check import Outcome, verdict
 from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
 from edgekd.records.quantized import Quantized
-from edgekd.records.release import ReleaseRecord
+from edgekd.records.release import Agreement, ReleaseRecord
 from edgekd.release.card import Story
+from edgekd.stages.targets import device_of
 
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 LEARNED_FROM = ("train", "validation")
 
 
@@ -45,37 +50,71 @@ class ReleaseStage(Stage):
             "seed": self.seed,
             **identity(self.section),
             "targets": {target.name: identity(target.limits) for target in self.targets},
+            "emulated": [target.name for target in self.targets if device_of(target).emulated],
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.release.gate import accuracy_checks, cost_checks
         from edgekd.stages.files import load_record, save_record
 
         quantized = load_record(Quantized, inputs["int8_facts"])
-        evidence = {}
-        for target in self.targets:
-            evaluation = load_record(Evaluation, inputs[f"validate@{target.name}"])
-            latency = load_record(LatencyRecord, inputs[f"measure@{target.name}"])
-            checks = (
-                *accuracy_checks(self.section, evaluation),
-                *cost_checks(target.limits, latency, quantized.facts),
-            )
-            evidence[target.name] = TargetEvidence(
-                session=_session(target),
-                outcome=verdict(checks),
-                checks=checks,
-                accuracy=evaluation,
-                latency=latency,
-            )
+        evidence = {target.name: self._evidence(context, target, inputs, quantized.facts) for target in self.targets}
         record = ReleaseRecord(
             verdict=verdict(tuple(check for each in evidence.values() for check in each.checks)),
             targets={name: each.outcome for name, each in evidence.items()},
             checks={name: each.checks for name, each in evidence.items()},
+            agreements=self._agreements(context, inputs),
         )
         if record.verdict is Outcome.PASS:
             self._bundle(context, inputs, quantized, evidence)
         save_record(context.output("release"), record)
         return record.verdict.value
+
+    def _evidence(
+        self, context: Context, target: TargetProfile, inputs: Mapping[str, Path], facts: ModelFacts
+    ) -> TargetEvidence:
+        """What was found on one target; less of it, and never a pass, if it could not be reached."""
+        from edgekd.release.gate import accuracy_checks, cost_checks, size_checks, unreached
+        from edgekd.stages.files import load_record
+
+        def found(port: str, kind: type[AnyRecord]) -> AnyRecord | None:
+            return load_record(kind, inputs[port]) if port in inputs else None
+
+        evaluation = found(f"validate@{target.name}", Evaluation)
+        latency = found(f"measure@{target.name}", LatencyRecord)
+        emulated = device_of(target).emulated
+        checks = () if evaluation is None else accuracy_checks(self.section, evaluation)
+        checks += size_checks(target.limits, facts) if latency is None else cost_checks(target.limits, latency, facts)
+        if evaluation is None or (latency is None and not emulated):
+            checks += (unreached(),)
+        if emulated and target.limits.of_times:
+            context.warn(f"{target.name}: not checked, for its times are emulated: {', '.join(target.limits.of_times)}")
+        return TargetEvidence(
+            session=_session(target), outcome=verdict(checks), checks=checks, accuracy=evaluation, latency=latency
+        )
+
+    def _agreements(self, context: Context, inputs: Mapping[str, Path]) -> dict[str, Agreement]:
+        """How the answers of the file that ships differ from target to target."""
+        import numpy as np
+
+        from edgekd.records.arrays import load_arrays
+        from edgekd.release.agreement import agreement
+
+        ports = {target.name: f"logits@{target.name}" for target in self.targets}
+        logits = {
+            name: load_arrays(inputs[port])["int8"].astype(np.float32) for name, port in ports.items() if port in inputs
+        }
+        reference = next(iter(logits), "")
+        found = {
+            name: agreement(reference, logits[reference], each) for name, each in logits.items() if name != reference
+        }
+        for name, each in found.items():
+            if each.flipped:
+                worst = each.flips[0]
+                context.warn(
+                    f"{name} and {reference} answer {each.flipped} of {each.images:,} test images differently, "
+                    f"the surest of them image {worst.image} (margin {worst.margin:.3g})"
+                )
+        return found
 
     def _bundle(
         self,
@@ -92,8 +131,6 @@ class ReleaseStage(Stage):
         from edgekd.stages.files import load_record
 
         golden = load_arrays(inputs["golden"])
-        first = next(iter(evidence.values())).latency
-        assert first is not None
         folder = context.fresh_folder("bundle")
         build_bundle(
             BundleInputs(
@@ -107,7 +144,7 @@ class ReleaseStage(Stage):
                 targets=evidence,
                 golden_images=golden["images"].astype(np.uint8),
                 golden_logits=golden["logits"].astype(np.float32),
-                onnxruntime=first.environment.machine.onnxruntime,
+                onnxruntime=str(golden["onnxruntime"]),
                 source=Source(
                     pipeline=self.pipeline,
                     seed=self.seed,

@@ -155,6 +155,7 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
         evaluations={name: each for name, each in evaluations.items() if each is not None},
         latencies={name: each for name, each in latencies.items() if each is not None},
         release=result("release", "release", ReleaseRecord),
+        unreachable={name: str(each) for name, each in engine.unreachable.items()},
         error=error,
     )
 

@@ -37,9 +37,9 @@ class ValidateStage(Stage):
         }
 
     def environment(self) -> dict[str, JsonValue]:
-        from edgekd.harness.environment import machine_identity
+        from edgekd.stages.targets import device_of, machine_of
 
-        return machine_identity()
+        return machine_of(device_of(self.target))
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
@@ -49,7 +49,7 @@ class ValidateStage(Stage):
         from edgekd.harness.scoring import evaluate
         from edgekd.records.arrays import save_arrays
         from edgekd.stages.files import load_images, load_record, save_record
-        from edgekd.stages.targets import device_of
+        from edgekd.stages.targets import device_of, machine_of
 
         contract = load_record(ModelContract, inputs["contract"])
         test = load_images(inputs["test"])
@@ -64,6 +64,10 @@ class ValidateStage(Stage):
         logits = {name: each[: len(test)] for name, each in answers.items()}
         evaluation = evaluate(self.target.name, logits, test.labels, len(contract.classes))
         save_arrays(context.output("logits"), logits)
-        save_arrays(context.output("golden"), {"images": golden, "logits": answers["int8"][len(test) :]})
+        runtime = np.array(str(machine_of(device_of(self.target))["onnxruntime"]))
+        save_arrays(
+            context.output("golden"),
+            {"images": golden, "logits": answers["int8"][len(test) :], "onnxruntime": runtime},
+        )
         save_record(context.output("evaluation"), evaluation)
         return " · ".join(f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items())

@@ -15,7 +15,7 @@ from edgekd import __version__
 from edgekd.records.environment import Disturbance
 from edgekd.records.latency import Comparison, Estimate, Interval, LatencyRecord, Percentile, Speed
 from edgekd.records.pace import PeriodicModel, PeriodicRecord, ThroughputRecord
-from edgekd.report.terminal import duration
+from edgekd.report.text import duration, print_line, three_digits, time_unit
 
 SCHEMA = 1
 COLOURS = {Speed.FASTER: "green", Speed.SLOWER: "red", Speed.SAME: "default", Speed.UNDECIDED: "yellow"}
@@ -48,7 +48,7 @@ def print_bench(record: Measured, target: str, console: Console) -> None:
     else:
         rows = _throughput_rows(record)
         what += f" · {record.clients} clients of one session"
-    _line(console, what)
+    print_line(console, what)
     _print_columns([each.name for each in record.models], rows, console)
     if isinstance(record, LatencyRecord):
         _print_course(record, console)
@@ -57,9 +57,9 @@ def print_bench(record: Measured, target: str, console: Console) -> None:
 
 def print_disturbances(disturbances: Sequence[Disturbance], console: Console) -> None:
     for each in disturbances:
-        _line(console, f"disturbed: {each.what}", "yellow")
+        print_line(console, f"disturbed: {each.what}", "yellow")
         if each.remedy:
-            _line(console, f"  remedy: {each.remedy}", "dim")
+            print_line(console, f"  remedy: {each.remedy}", "dim")
 
 
 def _latency_rows(record: LatencyRecord) -> Rows:
@@ -129,8 +129,8 @@ def _print_columns(names: Sequence[str], rows: Rows, console: Console) -> None:
 def _percentile(found: Percentile | None) -> str:
     if found is None:
         return "too few samples"
-    factor, unit = _unit(found.value_s)
-    return f"{_digits(found.value_s * factor)} {unit}{_between(found.interval_s, factor)}"
+    factor, unit = time_unit(found.value_s)
+    return f"{three_digits(found.value_s * factor)} {unit}{_between(found.interval_s, factor)}"
 
 
 def _time(estimate: Estimate | None) -> str:
@@ -152,28 +152,19 @@ def _of(percentiles: Sequence[Percentile], share: float) -> Percentile | None:
 def _between(interval: Interval | None, factor: float) -> str:
     if interval is None:
         return ""
-    return f" [{_digits(interval[0] * factor)}, {_digits(interval[1] * factor)}]"
-
-
-def _digits(number: float) -> str:
-    """Three significant digits, and every digit before the point."""
-    return f"{number:,.0f}" if number >= 99.95 else f"{number:#.3g}"
-
-
-def _unit(seconds: float) -> tuple[float, str]:
-    return next(((factor, unit) for factor, unit in ((1e6, "µs"), (1e3, "ms")) if seconds * factor < 999.5), (1.0, "s"))
+    return f" [{three_digits(interval[0] * factor)}, {three_digits(interval[1] * factor)}]"
 
 
 def _print_course(record: LatencyRecord, console: Console) -> None:
     looks = "one look" if record.looks == 1 else f"{record.looks} looks"
-    _line(
+    print_line(
         console,
         f"{record.seconds:.1f} s, {looks} at the data; the timing loop adds "
         f"{record.overhead_s * 1e9:.0f} ns to each inference; seed {record.seed}",
         "dim",
     )
     if record.would_decide:
-        _line(console, f"undecided; what would decide: {record.would_decide}", "yellow")
+        print_line(console, f"undecided; what would decide: {record.would_decide}", "yellow")
 
 
 def _bytes(count: int) -> str:
@@ -181,7 +172,3 @@ def _bytes(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count} B"
-
-
-def _line(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from edgekd import __version__
 from edgekd.records.check import Check, Outcome, verdict
 from edgekd.records.latency import LatencyRecord
 from edgekd.report.bench import print_disturbances
-from edgekd.report.terminal import MARKS
+from edgekd.report.text import print_check, print_line, print_verdict
 
 SCHEMA = 1
 
@@ -34,22 +33,9 @@ def check_json(checks: tuple[Check, ...], record: LatencyRecord, target: str, no
 def print_checks(checks: tuple[Check, ...], record: LatencyRecord, notes: Sequence[str], console: Console) -> None:
     """Prints each check, the notes, what disturbed the measurement, and the verdict."""
     for check in checks:
-        console.print(_line(check), soft_wrap=True)
+        print_check(console, check)
     for note in notes:
-        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, note, "dim")
     if verdict(checks) is not Outcome.PASS:
         print_disturbances(record.disturbances, console)
-    mark, colour = MARKS[verdict(checks)]
-    console.print(Text(f"\nverdict: {verdict(checks).value} {mark}", style=f"bold {colour}"))
-
-
-def _line(check: Check) -> Text:
-    mark, colour = MARKS[check.outcome]
-    observed = "–" if check.observed is None else f"{check.observed:.4g}"
-    if check.interval is not None and check.interval[0] != check.interval[1]:
-        observed += f" [{check.interval[0]:.4g}, {check.interval[1]:.4g}]"
-    line = Text(f"{mark} ", style=colour)
-    line.append(f"{check.name:<20} {observed} · limit {check.limit:.4g}", style="default")
-    if check.outcome is not Outcome.PASS:
-        line.append(f" · {check.why}", style=colour)
-    return line
+    print_verdict(console, verdict(checks))

@@ -73,7 +73,7 @@ class ReleaseStage(Stage):
         self, context: Context, target: TargetProfile, inputs: Mapping[str, Path], facts: ModelFacts
     ) -> TargetEvidence:
         """What was found on one target; less of it, and never a pass, if it could not be reached."""
-        from edgekd.release.gate import accuracy_checks, cost_checks, size_checks, unreached
+        from edgekd.release.gate import SHIPPED, accuracy_checks, cost_checks, size_checks, unreached
         from edgekd.stages.files import load_record
 
         def found(port: str, kind: type[AnyRecord]) -> AnyRecord | None:
@@ -83,7 +83,10 @@ class ReleaseStage(Stage):
         latency = found(f"measure@{target.name}", LatencyRecord)
         emulated = device_of(target).emulated
         checks = () if evaluation is None else accuracy_checks(self.section, evaluation)
-        checks += size_checks(target.limits, facts) if latency is None else cost_checks(target.limits, latency, facts)
+        if latency is None:
+            checks += size_checks(target.limits, facts)
+        else:
+            checks += cost_checks(target.limits, latency.model(SHIPPED), latency.comparison(SHIPPED), facts)
         if evaluation is None or (latency is None and not emulated):
             checks += (unreached(),)
         if emulated and target.limits.of_times:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekd import __version__
-from edgekd.cli import bench, check, doctor, gc, init, listing, plan, run, schema, show, verify
+from edgekd.cli import bench, check, doctor, gc, init, listing, plan, run, schema, show, target, verify
 from edgekd.errors import ConfigError, EdgekdError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command()(check.check)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(verify.predict)
+app.add_typer(target.app, name="target")
 app.command()(init.init)
 app.command("list")(listing.list_group)
 app.command()(schema.schema)

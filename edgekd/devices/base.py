@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from edgekd.config.component import Component
+from edgekd.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,25 @@ class Device(Component):
 
     here: ClassVar[bool] = False
     emulated: ClassVar[bool] = False
+
+    @property
+    def place(self) -> str:
+        """Where it is, in a few words for the user."""
+        return self.use
+
+    @property
+    def fetches(self) -> tuple[str, ...]:
+        """What setting it up would fetch now, in lines for the user; nothing when it is ready."""
+        return ()
+
+    def setup(self, progress: Progress) -> None:  # noqa: ARG002 - most devices are ready as they are
+        """Makes ready what can be made ready from here.
+
+        Raises:
+            TargetError: it cannot be reached, or lacks something.
+        """
+        with self.connect():
+            pass
 
     @abstractmethod
     def connect(self) -> AbstractContextManager[Workspace]:

@@ -24,6 +24,10 @@ GRACE_S = 5.0  # for a program to end after it has closed its output
 class Local(Device):
     here = True
 
+    @property
+    def place(self) -> str:
+        return "this machine"
+
     @contextmanager
     def connect(self) -> Iterator[Workspace]:
         try:

@@ -60,12 +60,15 @@ class Qemu(Device):
     def recipe(self) -> Recipe:
         return Recipe(self.onnxruntime, self.numpy)
 
-    def setup(self, progress: Progress) -> Path:
-        """The system root, made if it is not there.
+    @property
+    def place(self) -> str:
+        return f"{self.cpu}, emulated"
 
-        Raises:
-            TargetError: there is no qemu, or the root cannot be made.
-        """
+    @property
+    def fetches(self) -> tuple[str, ...]:
+        return () if self.recipe.ready else self.recipe.fetches
+
+    def setup(self, progress: Progress) -> None:
         program, _ = qemu()
         self._require_versions()
 
@@ -80,7 +83,7 @@ class Qemu(Device):
                 raise TargetError(f"what was set up does not run: {(ended.errors or 'no reason').splitlines()[-1]}")
             return dict(zip(("numpy", "onnxruntime"), lines[0].split(), strict=True))
 
-        return build(self.recipe, check, progress)
+        build(self.recipe, check, progress)
 
     @contextmanager
     def connect(self) -> Iterator[Workspace]:

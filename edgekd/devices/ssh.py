@@ -68,7 +68,7 @@ class Ssh(Device):
         return {"kind": "ssh"}
 
     @property
-    def label(self) -> str:
+    def place(self) -> str:
         return f"{self.user}@{self.host}" if self.user else self.host
 
     @property
@@ -107,13 +107,13 @@ class Ssh(Device):
                     "there is no ssh program on this machine", hint="install OpenSSH's client (openssh-client)"
                 ) from None
             except (LostError, TimeoutError) as error:
-                raise unreachable(self.label, self.python, error) from None
+                raise unreachable(self.place, self.python, error) from None
             if "error" in greeting:
-                raise refused(self.label, greeting)
-            problem = lacking(self.label, greeting)
+                raise refused(self.place, greeting)
+            problem = lacking(self.place, greeting)
             if problem is not None:
                 raise problem
-            yield SshWorkspace(self.label, channel, str(greeting["python"]), str(greeting["work"]))
+            yield SshWorkspace(self.place, channel, str(greeting["python"]), str(greeting["work"]))
 
 
 class SshWorkspace:

@@ -14,6 +14,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.run import RunRecord
+from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
 
 
@@ -27,6 +28,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
             _print_notes(latency, console)
     else:
         _print_stages(record, console)
+    print_targets(record, console)
     if record.release:
         several = len(record.release.checks) > 1
         for target, checks in record.release.checks.items():

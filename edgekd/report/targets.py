@@ -1,0 +1,22 @@
+"""What a run on several targets has to say beside each one's table: who was not reached, who answers differently."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from edgekd.records.run import RunRecord
+from edgekd.report.text import print_line
+
+FLIPS_SHOWN = 5
+
+
+def print_targets(record: RunRecord, console: Console) -> None:
+    """Prints nothing for a run on one target that was reached."""
+    for name, why in record.unreachable.items():
+        print_line(console, f"not reached: {name}: {why}", "yellow")
+    for name, agreement in (record.release.agreements if record.release else {}).items():
+        images = f"{agreement.flipped} of {agreement.images:,}"
+        print_line(console, f"{name} answers {images} test images differently from {agreement.reference}")
+        for flip in agreement.flips[:FLIPS_SHOWN]:
+            answers = f"class {flip.expected} -> {flip.found}"
+            print_line(console, f"  image {flip.image}: {answers}, margin {flip.margin:.3g} there")

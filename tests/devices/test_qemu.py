@@ -1,0 +1,194 @@
+"""Real aarch64 kernels under user emulation, against this machine's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.config.target import RuntimeSettings
+from edgekd.data.contract import normalise
+from edgekd.devices import sysroot
+from edgekd.devices.local import Local
+from edgekd.devices.qemu import Qemu
+from edgekd.errors import TargetError
+from edgekd.harness.driver import predict
+from edgekd.pipeline.store import Store
+from edgekd.progress import Silent
+from edgekd.records.contract import ModelContract
+from edgekd.records.run import RunRecord
+from edgekd.release.agreement import agreement
+from edgekd.stages.files import load_images
+from edgekd.stages.targets import machine_of
+from tests.command import DIGITS, Place, sets
+from tests.conftest import Told
+
+IMAGES = 1000
+
+
+@pytest.fixture(scope="session")
+def arm() -> Qemu:
+    if not any(shutil.which(name) for name in ("qemu-aarch64-static", "qemu-aarch64")):
+        pytest.skip("there is no qemu: install qemu-user-static")
+    device = Qemu(use="qemu", cpu="cortex-a72")
+    if not device.recipe.ready:
+        pytest.skip("the ARM system is not set up: edgekd target setup targets/arm64-qemu.yaml")
+    return device
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RunRecord]:
+    """A quickly trained digits student, quantized."""
+    place = Place(tmp_path_factory.mktemp("trained"))
+    short = sets("teacher.epochs=1", "teacher.min_accuracy=0", "teacher.model={use: conv, width: 12, stages: 2}")
+    short += sets("distill.epochs=25", "distill.batch_size=16", "distill.losses=[{use: cross_entropy, weight: 1}]")
+    short += sets("student.model={use: conv, width: 8, stages: 2}", "distill.augment={}")
+    done = place.edgekd("run", DIGITS, *short, "--until", "quantize")
+    assert done.returncode == 0, done.stderr
+    (path,) = place.folder.glob("runs/digits/*/run.json")
+    return Store(place.folder / "store"), RunRecord.model_validate_json(path.read_bytes())
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76", "max"])
+def test_the_int8_student_answers_on_arm_as_on_this_machine(
+    arm: Qemu, trained: tuple[Store, RunRecord], cpu: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, record = trained
+    paths = {f"{each.id}.{port}": store.path(a) for each in record.stages for port, a in each.outputs.items()}
+    contract = ModelContract.model_validate_json(paths["data.contract"].read_bytes())
+    splits = [load_images(paths[f"data.{name}"]) for name in ("test", "validation", "train")]
+    images = np.concatenate([each.images for each in splits])[:IMAGES]
+    labels = np.concatenate([each.labels for each in splits])[:IMAGES]
+    fed = normalise(images, contract.image)
+    model = {"int8": paths["quantize.int8"]}
+    device = arm.model_copy(update={"cpu": cpu})
+    here = predict(Local(use="local"), RuntimeSettings(), model, fed, Silent())["int8"]
+    there = predict(device, RuntimeSettings(), model, fed, Silent())["int8"]
+    told = agreement("x86", here, there)
+    with capsys.disabled():
+        print(f"\n{cpu}: {told.flipped} of {IMAGES} predictions flip, logits differ by {told.largest_difference:.3g}")
+    assert len(images) == IMAGES
+    assert (here.argmax(axis=1) == labels).mean() > 0.7, "it has learned something"
+    assert told.flipped <= IMAGES // 100
+    assert told.largest_difference <= 0.05 * np.ptp(here)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "has", "lacks"),
+    [
+        ("cortex-a72", {"asimd"}, {"asimddp", "i8mm", "sve"}),
+        ("cortex-a76", {"asimd", "asimddp"}, {"i8mm", "sve"}),
+        ("max", {"asimd", "asimddp", "i8mm", "sve", "bf16"}, set()),
+    ],
+)
+def test_the_machine_is_the_emulated_one(arm: Qemu, cpu: str, has: set[str], lacks: set[str]) -> None:
+    facts = machine_of(arm.model_copy(update={"cpu": cpu}))
+    assert facts["machine"] == "aarch64"
+    assert str(facts["cpu"]).startswith(f"{cpu}, emulated by qemu")
+    assert facts["onnxruntime"] == arm.onnxruntime
+    isa = facts["isa"]
+    assert isinstance(isa, list)
+    assert has <= set(isa)
+    assert not lacks & set(isa)
+
+
+def test_this_machines_own_libraries_stay_out(arm: Qemu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('of this machine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lines: list[str] = []
+    with arm.connect() as workspace:
+        assert workspace.run([workspace.python, "-c", "import numpy; print('ok')"], lines.append, 60).code == 0
+    assert lines == ["ok"]
+
+
+def test_without_its_system_the_command_that_makes_it_is_told(
+    arm: Qemu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(TargetError, match="not set up") as caught:
+        arm.connect().__enter__()
+    assert "edgekd target setup" in str(caught.value.hint)
+
+
+def test_without_qemu_its_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from edgekd.devices.qemu import qemu
+
+    qemu.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match="no qemu-aarch64") as caught:
+        Qemu(use="qemu").connect().__enter__()
+    assert "qemu-user-static" in str(caught.value.hint)
+    qemu.cache_clear()
+
+
+def test_a_runtime_that_crashes_under_an_old_qemu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.devices.qemu.qemu", lambda: ("qemu", "7.2.22"))
+    with pytest.raises(TargetError, match=r"onnxruntime 1\.28\.0 crashes under qemu 7") as caught:
+        Qemu(use="qemu", onnxruntime="1.28.0").connect().__enter__()
+    assert "1.27.0" in str(caught.value.hint)
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Setting up with programs that fetch nothing; gives what they were called for."""
+    calls: list[str] = []
+
+    def pretend(argv: list[str], what: str) -> None:
+        calls.append(what)
+        if "download" in argv:
+            folder = Path(argv[argv.index("--dest") + 1])
+            folder.mkdir(exist_ok=True)
+            for each in (part for part in argv if "==" in part):
+                subprocess.run(
+                    ["zip", "-q", folder / f"{each.replace('==', '-')}-py3-none-any.whl", __file__], check=True
+                )
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sysroot, "_run", pretend)
+    monkeypatch.setattr(sysroot, "_require_tools", lambda: None)
+    return calls
+
+
+def fails(tree: Path) -> dict[str, str]:
+    raise TargetError("it does not run")
+
+
+def works(tree: Path) -> dict[str, str]:
+    return {"onnxruntime": "1.27.0"}
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip")
+def test_an_interrupted_set_up_goes_on_and_a_broken_one_is_never_taken(fetched: list[str]) -> None:
+    recipe = sysroot.Recipe("1.27.0", "2.4.6")
+    with pytest.raises(TargetError, match="does not run"):
+        sysroot.build(recipe, fails, Told())
+    assert not recipe.ready
+    assert "the wheels" in fetched
+    fetched.clear()
+    assert sysroot.build(recipe, works, Told()) == recipe.folder
+    assert "the wheels" not in fetched, "they were there already"
+    assert recipe.ready
+    fetched.clear()
+    never: Callable[[Path], dict[str, str]] = fails
+    sysroot.build(recipe, never, Told())
+    assert fetched == []
+
+
+def test_other_versions_are_another_system() -> None:
+    folders = {sysroot.Recipe(*each).folder for each in (("1.27.0", "2.4.6"), ("1.26.0", "2.4.6"), ("1.27.0", "2.2.0"))}
+    assert len(folders) == 3
+
+
+def test_a_download_that_fails_is_told_in_a_line() -> None:
+    with pytest.raises(TargetError, match="cannot fetch the lists: E: no network"):
+        sysroot._run(["sh", "-c", "echo reading; echo 'E: no network' >&2; echo more >&2; exit 100"], "the lists")
+
+
+def test_a_missing_tool_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match="needs apt-get and dpkg-deb"):
+        sysroot._require_tools()

@@ -1,0 +1,68 @@
+"""One run on several targets through the real command: this machine, a board over SSH, and one that is off."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgekd.records.check import Outcome
+from edgekd.records.run import RunRecord
+from tests.command import DIGITS, QUICK, Place, sets
+from tests.devices.conftest import Server
+
+
+@pytest.fixture
+def place(server: Server, tmp_path: Path) -> Place:
+    board = {"use": "ssh", "host": "board", "config": str(server.client), "python": sys.executable}
+    devices = {
+        "local": {"use": "local"},
+        "board": {**board, "folder": str(tmp_path / "device")},
+        "gone": {"use": "ssh", "host": "127.0.0.1", "port": 1},
+    }
+    for name, device in devices.items():
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)  # a target's process has the niceness that the target says
+        content = {
+            "name": name,
+            "device": device,
+            "runtime": {"nice": niceness},
+            "limits": {"p90_latency_ms": 10000},
+            "measure": {"seconds": 2},
+        }
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(content))
+    return Place(tmp_path)
+
+
+def run(place: Place, *targets: str) -> tuple[int, RunRecord, str]:
+    paths = ", ".join(str(place.folder / f"{name}.yaml") for name in targets)
+    done = place.edgekd("run", DIGITS, *sets(*QUICK, f"targets=[{paths}]"))
+    newest = max((place.folder / "runs" / "digits").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return done.returncode, RunRecord.model_validate_json((newest / "run.json").read_bytes()), done.stdout + done.stderr
+
+
+def test_a_run_goes_on_without_the_target_that_is_off(place: Place) -> None:
+    code, record, said = run(place, "local", "board", "gone")
+    assert code == 3, said
+    assert record.release is not None
+    assert record.release.targets == {"local": Outcome.PASS, "board": Outcome.PASS, "gone": Outcome.UNDECIDED}
+    assert list(record.unreachable) == ["gone"]
+    assert "not reached: gone: 127.0.0.1: it refuses the connection" in said
+    assert set(record.evaluations) == set(record.latencies) == {"local", "board"}
+    # the same processor and runtime at the other end of the wire: not one answer differs
+    agreement = record.release.agreements["board"]
+    assert (agreement.reference, agreement.flipped, agreement.largest_difference) == ("local", 0, 0.0)
+    assert [path.name for path in (place.folder / "device").iterdir()] == ["files"]
+
+    code, record, said = run(place, "local", "board")
+    assert code == 0, said
+    assert {each.id: each.state for each in record.stages if "@" in each.id} == {
+        f"{stage}@{target}": "cached" for stage in ("validate", "measure") for target in ("local", "board")
+    }
+
+    code, record, said = run(place, "gone")
+    assert code == 5, said
+    assert record.release is None
+    assert "hint: is an ssh server running there, on this port?" in said

@@ -1,16 +1,28 @@
-"""Whether a bundle is what its manifest says, and computes here what it computed where it was made."""
+"""Whether a bundle is what its manifest says, and computes what it computed where it was made."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-import onnxruntime
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, StageError
 from edgekd.records.bundle import Manifest
 from edgekd.release.device.predict import Model, UnusableError, load_manifest
 from edgekd.release.device.verify import bundle_problems
+
+Replay = Callable[[Path, Manifest, NDArray[np.uint8]], NDArray[np.float32]]
+"""The model's answers float32 (N, classes) to images uint8 (N, H, W, C), from wherever it runs."""
+
+
+class Answering(Protocol):
+    """What the bundle's own program asks for the golden answers."""
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -27,6 +39,8 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{folder / 'manifest.json'}: {where}: {first['msg']}") from None
+    except RecursionError:
+        raise ConfigError(f"{folder / 'manifest.json'} is nested too deep") from None
 
 
 def verify(folder: Path, target: str | None = None) -> list[str]:
@@ -34,8 +48,38 @@ def verify(folder: Path, target: str | None = None) -> list[str]:
 
     target: whose session settings the golden images are replayed with, the first by default.
     """
+    import onnxruntime
+
+    return _problems(
+        folder, onnxruntime.__version__, lambda manifest: Model(folder, manifest.model_dump(mode="json"), target)
+    )
+
+
+def verify_elsewhere(folder: Path, installed: str, replay: Replay) -> list[str]:
+    """The same with the golden images answered by another machine, whose onnxruntime is `installed`.
+
+    Raises:
+        TargetError: it cannot be reached.
+    """
+    return _problems(folder, installed, lambda manifest: _Replayed(folder, manifest, replay))
+
+
+def _problems(folder: Path, installed: str, load: Callable[[Manifest], Answering]) -> list[str]:
     try:
-        manifest = read_manifest(folder).model_dump(mode="json", by_alias=True)
-        return bundle_problems(folder, manifest, onnxruntime.__version__, lambda: Model(folder, manifest, target))
-    except (ConfigError, UnusableError) as error:
+        manifest = read_manifest(folder)
+        plain = manifest.model_dump(mode="json", by_alias=True)
+        return bundle_problems(folder, plain, installed, lambda: load(manifest))
+    except (ConfigError, StageError, UnusableError) as error:
         return [str(error)]
+
+
+class _Replayed:
+    """Answers that were computed before they are asked for: what goes wrong there is no fault of the bundle's."""
+
+    def __init__(self, folder: Path, manifest: Manifest, replay: Replay) -> None:
+        images = np.load(folder / manifest.golden.images, allow_pickle=False)
+        self._answers = replay(folder / manifest.model_file, manifest, images)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert len(images) == len(self._answers)
+        return self._answers

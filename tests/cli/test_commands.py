@@ -12,7 +12,7 @@ import pytest
 from tests.command import DIGITS, REPOSITORY, Place
 
 COMMANDS = [
-    "run", "plan", "show", "bench", "check", "doctor", "verify", "predict", "init", "list", "schema", "gc",
+    "run", "plan", "show", "bench", "check", "doctor", "verify", "sign", "predict", "target", "init", "list", "schema", "gc",
 ]  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class Model:
         targets = manifest["targets"]
         name = target or next(iter(targets), None)
         if name not in targets:
-            known = ', '.join(targets) or 'none'
+            known = ", ".join(targets) or "none"
             raise UnusableError(f"the bundle has no settings for target {name!r}; it has {known}")
         self.image = manifest["contract"]["inputs"][0]
         self.classes = manifest["contract"]["classes"]

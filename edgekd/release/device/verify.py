@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+OWN = ("manifest.json", "manifest.sig")  # what a manifest cannot list
+
 sys.dont_write_bytecode = True  # a __pycache__ would be a file that the manifest does not list
 
 
-def bundle_problems(
-    folder: Path, manifest: dict[str, Any], installed: str, load: Callable[[], Any]
-) -> list[str]:
+def bundle_problems(folder: Path, manifest: dict[str, Any], installed: str, load: Callable[[], Any]) -> list[str]:
     """What is wrong with the bundle, one line each; its files are checked before any of them is used.
 
     installed: the version of ONNX Runtime here; load: gives the Model of predict.py.
@@ -49,7 +49,7 @@ def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
             problems.append(f"{name}: its content was changed")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name not in listed and name != "manifest.json" and (path.is_symlink() or not path.is_dir()):
+        if name not in listed and name not in OWN and (path.is_symlink() or not path.is_dir()):
             problems.append(f"{name}: not of this bundle")
     used = (manifest["model_file"], manifest["golden"]["images"], manifest["golden"]["logits"])
     return problems + [f"{name}: used, but not listed in the manifest" for name in used if name not in listed]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from pydantic import JsonValue
 
@@ -29,6 +29,7 @@ LONGEST_ANSWER = 1 << 24
 PIECE = 1 << 16
 
 Answer = dict[str, JsonValue]
+Value = TypeVar("Value", int, str, bool)
 
 
 class LostError(Exception):
@@ -38,6 +39,18 @@ class LostError(Exception):
         super().__init__(errors)
         self.code = code
         self.errors = errors
+
+
+def field(answer: Answer, name: str, kind: type[Value]) -> Value:
+    """A value of an answer.
+
+    Raises:
+        LostError: there is none of that kind: whoever answers is no keeper.
+    """
+    value = answer.get(name)
+    if type(value) is not kind:
+        raise LostError(None, f"the device's answer has no {name}")
+    return value
 
 
 class Channel:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from edgekd.devices.channel import Answer, LostError
+from pydantic import JsonValue
+
+from edgekd.devices.channel import Answer, LostError, field
 from edgekd.errors import TargetError
 
 OLDEST_PYTHON = (3, 10)
@@ -57,18 +59,18 @@ def broken(label: str, error: LostError | TimeoutError) -> TargetError:
 
 def lacking(label: str, greeting: Answer) -> TargetError | None:
     """What the device's Python lacks, and the command that installs it."""
-    version = tuple(int(str(part)) for part in _parts(greeting["version"]))
-    python = str(greeting["python"])
+    version = tuple(part for part in _parts(greeting, "version") if isinstance(part, int))
+    python = field(greeting, "python", str)
     if version < OLDEST_PYTHON:
         found, wanted = (".".join(map(str, each)) for each in (version, OLDEST_PYTHON))
         return TargetError(
             f"{label}: {python} is Python {found}, {wanted} or newer is needed",
             hint="install a newer one and name it in the target file: device.python",
         )
-    missing = " ".join(str(part) for part in _parts(greeting["missing"]))
+    missing = " ".join(str(part) for part in _parts(greeting, "missing"))
     if not missing:
         return None
-    if greeting["managed"]:
+    if greeting.get("managed") is True:
         hint = (
             f"on the device: {python} -m venv ~/edgekd && ~/edgekd/bin/pip install numpy onnxruntime; "
             "then in the target file: device.python: ~/edgekd/bin/python"
@@ -89,5 +91,8 @@ def refused(label: str, answer: Answer) -> TargetError:
     return TargetError(f"{label}: {answer['error']}{path}", hint=hint)
 
 
-def _parts(value: object) -> list[object]:
-    return list(value) if isinstance(value, list) else []
+def _parts(greeting: Answer, name: str) -> list[JsonValue]:
+    value = greeting.get(name)
+    if not isinstance(value, list):
+        raise LostError(None, f"the device's answer has no {name}")
+    return value

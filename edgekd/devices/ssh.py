@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from edgekd.devices.base import Device, Ended, Workspace
-from edgekd.devices.channel import BOOTSTRAP, Answer, Channel, LostError, open_channel
+from edgekd.devices.channel import BOOTSTRAP, Answer, Channel, LostError, field, open_channel
 from edgekd.devices.failures import broken, lacking, refused, unreachable
 from edgekd.errors import TargetError
 
@@ -110,10 +110,14 @@ class Ssh(Device):
                 raise unreachable(self.place, self.python, error) from None
             if "error" in greeting:
                 raise refused(self.place, greeting)
-            problem = lacking(self.place, greeting)
+            try:
+                problem = lacking(self.place, greeting)
+                python, folder = field(greeting, "python", str), field(greeting, "work", str)
+            except LostError as error:
+                raise broken(self.place, error) from None
             if problem is not None:
                 raise problem
-            yield SshWorkspace(self.place, channel, str(greeting["python"]), str(greeting["work"]))
+            yield SshWorkspace(self.place, channel, python, folder)
 
 
 class SshWorkspace:
@@ -135,7 +139,8 @@ class SshWorkspace:
         sha256 = hashlib.sha256(content).hexdigest()
         name = f"{sha256[:16]}-{re.sub(r'[^A-Za-z0-9._-]', '_', path.name)[-100:]}"
         if self._there.get(name) != sha256:
-            if not self._ask({"op": "use", "name": name, "sha256": sha256})["known"]:
+            answer = self._ask({"op": "use", "name": name, "sha256": sha256})
+            if answer.get("known") is not True:
                 self._send(name, sha256, content, keep=True)
             self._there[name] = sha256
         return self.path(name)
@@ -155,10 +160,10 @@ class SshWorkspace:
         part = to.with_name(f".{to.name}.part")
         hasher = hashlib.sha256()
         with self._watching(), part.open("wb") as stream:
-            for piece in self._channel.read(int(str(answer["size"]))):
+            for piece in self._channel.read(field(answer, "size", int)):
                 hasher.update(piece)
                 stream.write(piece)
-        if hasher.hexdigest() != answer["sha256"]:
+        if hasher.hexdigest() != answer.get("sha256"):
             part.unlink()
             raise TargetError(f"{self._label}: {name} arrived damaged", hint="run the same command again")
         part.replace(to)
@@ -180,7 +185,7 @@ class SshWorkspace:
             if "error" in answer:
                 raise refused(self._label, answer)
             if "ended" in answer:
-                return Ended(int(str(answer["ended"])), str(answer["errors"]))
+                return Ended(field(answer, "ended", int), field(answer, "errors", str))
             on_line(str(answer.get("line", "")))
 
     def _stop(self) -> Ended:
@@ -189,7 +194,7 @@ class SshWorkspace:
         while True:
             answer = self._channel.answer(max(0.0, deadline - time.monotonic()))
             if "ended" in answer:
-                return Ended(int(str(answer["ended"])), str(answer["errors"]), silent=True)
+                return Ended(field(answer, "ended", int), field(answer, "errors", str), silent=True)
 
     def _send(self, name: str, sha256: str, content: bytes, *, keep: bool) -> None:
         request: Answer = {"op": "send", "name": name, "sha256": sha256, "size": len(content), "keep": keep}

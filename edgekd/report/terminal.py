@@ -60,8 +60,9 @@ def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: Late
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in evaluation.models:
         table.add_column(name, justify="right", no_wrap=True)
 
@@ -75,12 +76,12 @@ def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: Late
 
     row("parameters", lambda name: f"{facts[name].parameters:,}")
     row("bytes", lambda name: f"{facts[name].size_bytes:,}")
-    row("accuracy %", accuracy)
-    row("as teacher %", lambda name: f"{100 * evaluation.models[name].agreement / evaluation.images:.2f}")
+    row("accuracy", accuracy)
+    row("as teacher", lambda name: f"{100 * evaluation.models[name].agreement / evaluation.images:.2f}")
     if latency is not None:
         for share in (0.5, 0.9, 0.99):
             row(f"p{100 * share:g}", lambda name, share=share: _percentile(latency, name, share))  # type: ignore[misc]
-        row("times as fast", lambda name: _speedup(latency, name))
+        row("speed-up", lambda name: _speedup(latency, name))
     return table
 
 
@@ -103,7 +104,7 @@ def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
     """What the brackets are; and when the 8-bit file is slower than the one it was made from: tiny ones often are."""
     if latency is None:
         return
-    print_line(console, f"[..]: 95 % intervals of accuracy, {latency.confidence * 100:g} % of speed", "dim")
+    print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {latency.confidence * 100:g} % of speed-up", "dim")
     student, int8 = latency.comparison("student").interval, latency.comparison("int8").interval
     if student and int8 and int8[0] > student[1]:
         factor = latency.comparison("int8").ratio / latency.comparison("student").ratio

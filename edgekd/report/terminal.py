@@ -109,7 +109,8 @@ def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
     """What the brackets are; and when the 8-bit file is slower than the one it was made from: tiny ones often are."""
     if latency is None:
         return
-    print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {latency.confidence * 100:g} % of speed-up", "dim")
+    confidence = f"{latency.confidence * 100:g} %"
+    print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
     student, int8 = latency.comparison("student").interval, latency.comparison("int8").interval
     if student and int8 and int8[0] > student[1]:
         factor = latency.comparison("int8").ratio / latency.comparison("student").ratio

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Workspace
+from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import ColdJob, JobModel, MeasureJob, job_runtime
 from edgekd.harness.samples import Load, Process, loads_of, read_process
@@ -93,8 +94,9 @@ class Campaign:
         began = time.monotonic()
         result = f"samples-{number}.npz"
         converse(self.workspace, self._job(number, result), self.seen.receive)
+        if self.seen.settings is None or self.seen.machine is None or not self.seen.overheads or not self.seen.cold:
+            raise StageError("the device does not say how it measured", hint="is another program answering there?")
         if number == 0:
-            assert self.seen.settings is not None, "the first process observes its settings"
             require_settings(job_runtime(self.runtime), self.seen.settings)
         self.workspace.fetch(result, self.folder / result)
         process = read_process(self.folder / result, number)

@@ -113,10 +113,15 @@ def _death(ended: Ended, at: list[Step]) -> EdgekdError:
         )
     if ended.code < 0:
         return StageError(
-            f"{_doing(at)} killed the measuring process with {signal.Signals(-ended.code).name}",
+            f"{_doing(at)} killed the measuring process with {_signal_name(-ended.code)}",
             hint="the runtime crashes on this model" if -ended.code != signal.SIGKILL else "out of memory?",
         )
     return StageError(f"{_doing(at)} ended the measuring process with code {ended.code}: {reason}")
+
+
+def _signal_name(number: int) -> str:
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")
 
 
 def _doing(at: list[Step]) -> str:

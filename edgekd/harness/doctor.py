@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Device
+from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
 from edgekd.harness.disturbances import happened, standing
 from edgekd.harness.environment import observed
@@ -36,6 +37,8 @@ def examine(device: Device, runtime: RuntimeSettings, *, seconds: float = SECOND
 
     with device.connect() as workspace:
         converse(workspace, DescribeJob(runtime=job_runtime(runtime), seconds=seconds), receive)
+    if len(states) != 1 or len(machines) != 1:
+        raise StageError("the device does not describe itself", hint="is another program answering there?")
     (state,), (described,) = states, machines
     machine = Machine.model_validate(described.model_dump(exclude={"event"}))
     environment = observed(machine, None, [(state.before, state.after)])

@@ -19,6 +19,7 @@ from edgekd.errors import StageError
 from edgekd.harness.campaign import Campaign
 from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel, job_runtime
+from edgekd.harness.replies import read_outputs
 from edgekd.harness.samples import save_raw
 from edgekd.harness.sets import TICKS_PER_S
 from edgekd.harness.statistics.looks import level_of_look, next_look
@@ -66,7 +67,7 @@ def predict(
                     advance(event.rows, note=event.model)
 
             converse(workspace, job, on_event)
-        return {model: _fetch_outputs(workspace, folder, model, file) for model, file in files.items()}
+        return {model: _fetch_outputs(workspace, folder, model, file, len(inputs)) for model, file in files.items()}
 
 
 def settled(record: LatencyRecord) -> bool:
@@ -146,9 +147,9 @@ def put_array(workspace: Workspace, folder: Path, array: NDArray[np.float32]) ->
     return workspace.put(path)
 
 
-def _fetch_outputs(workspace: Workspace, folder: Path, model: str, file: str) -> NDArray[np.float32]:
+def _fetch_outputs(workspace: Workspace, folder: Path, model: str, file: str, rows: int) -> NDArray[np.float32]:
     workspace.fetch(file, folder / file)
-    outputs: NDArray[np.float32] = np.load(folder / file, allow_pickle=False)
+    outputs = read_outputs(folder / file, model, rows)
     finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
     if not finite.all():
         raise StageError(

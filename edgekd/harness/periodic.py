@@ -27,6 +27,7 @@ from edgekd.records.pace import PeriodicModel, PeriodicRecord
 LOAD_S = 0.5  # of one load of one model, and at least:
 FRAMES_OF_LOAD = 10
 SETS_IN_PROCESS = 8
+COLUMNS = {"ticks": 4, "loads": 4}
 
 
 def measure_periodic(
@@ -62,14 +63,12 @@ def measure_periodic(
                 result=result,
             )
 
-        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, "measure")
+        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, COLUMNS)
     environment = environment_of(seen)
     level = 1 - measuring.confidence
     by_load = [_by_load(results, number) for number in range(len(parts))]
     return PeriodicRecord(
-        models=tuple(
-            _model(name, loads, deadline_s, level) for name, loads in zip(models, by_load, strict=True)
-        ),
+        models=tuple(_model(name, loads, deadline_s, level) for name, loads in zip(models, by_load, strict=True)),
         period_s=period_s,
         deadline_s=deadline_s,
         confidence=measuring.confidence,

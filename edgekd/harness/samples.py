@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.errors import StageError
+from edgekd.harness.replies import HINT, read_integers
 from edgekd.harness.statistics.series import warmup_blocks
-from edgekd.records.arrays import load_arrays, save_arrays
+from edgekd.records.arrays import save_arrays
 
 BLOCK_COLUMNS = ("process", "set", "turn", "model", "start_ns", "settling", "count")
 LOAD_COLUMNS = ("process", "set", "model", "load_ns", "first_ns")
@@ -46,8 +48,26 @@ class Process:
 
 
 def read_process(path: Path, number: int) -> Process:
-    arrays = {name: array.astype(np.int64) for name, array in load_arrays(path).items()}
-    return Process(number, arrays["blocks"], arrays["samples"], arrays["loads"], arrays["inferences"])
+    """What a process measured.
+
+    Raises:
+        StageError: the file is damaged, or its parts do not belong together.
+    """
+    arrays = read_integers(path, {"blocks": 6, "samples": 0, "loads": 4, "inferences": 0})
+    process = Process(number, arrays["blocks"], arrays["samples"], arrays["loads"], arrays["inferences"])
+    models = len(process.inferences)
+    settling, counts = process.blocks[:, 4], process.blocks[:, 5]
+    whole = (
+        len(process.loads) > 0
+        and all(((rows >= 0) & (rows < models)).all() for rows in (process.blocks[:, 2], process.loads[:, 1]))
+        and ((settling >= 0) & (settling < counts)).all()
+        and counts.sum() == len(process.samples)
+        and (process.samples > 0).all()
+        and (process.loads[:, 2:] > 0).all()
+    )
+    if not whole:
+        raise StageError("what the device measured is damaged: its parts do not belong together", hint=HINT)
+    return process
 
 
 def loads_of(process: Process, first_set: int) -> list[Load]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edgekd.devices.base import Workspace
 from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import Cold, Described, Event, Observed, Overhead, PeriodicJob, SetDone, ThroughputJob
+from edgekd.harness.replies import read_integers
 from edgekd.progress import Progress
-from edgekd.records.arrays import load_arrays
 from edgekd.records.environment import KernelState, Machine, Settings
 
 TICKS_PER_S = 10
@@ -54,23 +54,23 @@ def run_for(
     seconds: float,
     make_job: Callable[[int, str], PeriodicJob | ThroughputJob],
     progress: Progress,
-    label: str,
+    columns: dict[str, int],
 ) -> tuple[list[dict[str, NDArray[np.int64]]], Seen]:
     """The arrays of each process until the time is over, of two at least; `make_job` takes the process's number
-    and the path of its result."""
+    and the path of its result, `columns` what is in it, as `read_integers` takes it."""
     seen = Seen()
     results: list[dict[str, NDArray[np.int64]]] = []
     begun = time.monotonic()
     longest = 0.0
     total = round(seconds * TICKS_PER_S)
     shown = 0
-    with progress.task(label, total) as advance:
+    with progress.task("measure", total) as advance:
         while len(results) < 2 or time.monotonic() - begun + longest <= seconds:
             began = time.monotonic()
             name = f"result-{len(results)}.npz"
             converse(workspace, make_job(len(results), workspace.path(name)), seen.receive)
             workspace.fetch(name, folder / name)
-            results.append({key: array.astype(np.int64) for key, array in load_arrays(folder / name).items()})
+            results.append(read_integers(folder / name, columns))
             longest = max(longest, time.monotonic() - began)
             reached = min(total, round((time.monotonic() - begun) * TICKS_PER_S))
             advance(reached - shown)

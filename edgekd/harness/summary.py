@@ -94,9 +94,7 @@ def estimate(values: Sequence[float] | NDArray[np.float64], level: float) -> Est
     return Estimate(value=float(np.exp(located.value)), interval=_exp(located), count=len(values))
 
 
-def compare(
-    model: str, baseline: str, log_ratios: NDArray[np.float64], margin: float, level: float
-) -> Comparison:
+def compare(model: str, baseline: str, log_ratios: NDArray[np.float64], margin: float, level: float) -> Comparison:
     """A model against the baseline from the log ratios of their times, one for each set of loads."""
     located = pseudomedian(log_ratios, level, small=True)
     interval = _exp(located)

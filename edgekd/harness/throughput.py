@@ -58,7 +58,7 @@ def measure_throughput(
                 result=result,
             )
 
-        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, "measure")
+        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, {"counts": 4})
     counts = np.concatenate([arrays["counts"] for arrays in results])
     times = {
         name: counts[counts[:, 1] == number, 3] / 1e9 / np.maximum(counts[counts[:, 1] == number, 2], 1)

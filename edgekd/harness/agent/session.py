@@ -99,9 +99,7 @@ def load(model: dict[str, Any], runtime: dict[str, Any]) -> Any:
         Refusal: the runtime does not take the file.
     """
     try:
-        return onnxruntime.InferenceSession(
-            model["path"], session_options(runtime), providers=[runtime["provider"]]
-        )
+        return onnxruntime.InferenceSession(model["path"], session_options(runtime), providers=[runtime["provider"]])
     except MemoryError:
         raise Refusal("memory", f"there is not enough memory to load {model['name']}") from None
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base

@@ -68,7 +68,7 @@ class Measuring(Section):
 
 
 class TargetProfile(Section):
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+$", description="what reports call the target")
+    name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$", description="what reports call the target")
     device: Annotated[Component, Use("devices")] = Field(description="what kind of machine it is and how it is reached")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
     limits: Limits = Field(default_factory=Limits)

@@ -48,7 +48,7 @@ def check(model: type[Model], source: Source, *, folder: Path | None = None) -> 
 def _translate(source: Source, detail: ErrorDetails) -> ConfigError:
     location = tuple(part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-"))
     location = _inside(source.data, location)
-    dotted = ".".join(str(part) for part in location)
+    dotted = ".".join(_printable(str(part)) for part in location)
     where = source.where(location)
     kind = detail["type"]
     if kind in PLAIN_WORDS:
@@ -75,6 +75,11 @@ def _inside(data: object, location: tuple[str | int, ...]) -> tuple[str | int, .
             kept.append(part)
             node = node[part]
     return tuple(kept)
+
+
+def _printable(key: str) -> str:
+    """A key as it stands in the file, but that it cannot move the cursor or break the line."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _shown(value: object) -> str:

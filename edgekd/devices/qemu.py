@@ -112,6 +112,7 @@ class Qemu(Device):
             f"processor\t: 0\nmodel name\t: {self.cpu}, emulated by qemu {version}\n"
             f"Features\t: {' '.join(features(program, self.cpu, tree))}\nCPU implementer\t: {implementer}\n"
             f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 0\n"
+            f"emulator\t: qemu {version}\n"  # the agent reports it, so that no time passes for a real one
         )
         return sysroot
 

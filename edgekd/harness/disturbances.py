@@ -35,6 +35,12 @@ def standing(machine: Machine) -> Iterator[Disturbance]:
             what=f"this is a virtual machine ({machine.virtual}): neighbours that cannot be seen share the hardware",
             remedy="compare side by side only, or measure on the real device",
         )
+    if machine.emulated:
+        yield Disturbance(
+            name="emulated",
+            what=f"this processor is emulated by {machine.emulated}: its times say nothing about a real one",
+            remedy="measure on the real device",
+        )
     quota = machine.cpu_quota.split()
     if quota and quota[0] not in ("max", "-1"):
         yield Disturbance(

@@ -6,7 +6,8 @@ from edgekd.records.base import Record
 
 
 class Machine(Record):
-    """What holds for the whole length of a measurement. `isa`: the instruction sets that matter to inference."""
+    """What holds for the whole length of a measurement. `isa`: the instruction sets that matter to inference.
+    `emulated`: by which program the processor is imitated; its times then say nothing."""
 
     cpu: str
     machine: str
@@ -22,6 +23,7 @@ class Machine(Record):
     turbo: str
     smt: bool
     virtual: str
+    emulated: str = ""
     cpu_quota: str
     affinity: tuple[int, ...]
 

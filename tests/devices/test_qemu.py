@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -53,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RunRecord]
     return Store(place.folder / "store"), RunRecord.model_validate_json(path.read_bytes())
 
 
-@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76", "max"])
+@pytest.mark.parametrize("cpu", ["cortex-a72", "max"])
 def test_the_int8_student_answers_on_arm_as_on_this_machine(
     arm: Qemu, trained: tuple[Store, RunRecord], cpu: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,3 +194,23 @@ def test_a_missing_tool_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="needs apt-get and dpkg-deb"):
         sysroot._require_tools()
+
+
+def test_no_time_of_an_emulated_processor_passes_a_gate(
+    arm: Qemu, tmp_path: Path, trained: tuple[Store, RunRecord]
+) -> None:
+    store, record = trained
+    quantize = next(each for each in record.stages if each.id == "quantize")
+    place = Place(tmp_path)
+    limits = "{p90_latency_ms: 100000, peak_rss_mb: 100000, model_bytes: 1000000}"
+    runtime = f"{{nice: {os.getpriority(os.PRIO_PROCESS, 0)}}}"
+    (tmp_path / "t.yaml").write_text(f"name: arm\ndevice: qemu\nruntime: {runtime}\nlimits: {limits}\n")
+    model = store.path(quantize.outputs["int8"])
+    done = place.edgekd("check", model, "--target", "t.yaml", "--seconds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [each["name"] for each in told["checks"]] == ["model_bytes"]
+    assert {"not checked: p90_latency_ms", "not checked: peak_rss_mb"} <= {
+        note.partition(" (")[0] for note in told["notes"]
+    }
+    assert "this processor is emulated by qemu" in str(told["latency"]["disturbances"])

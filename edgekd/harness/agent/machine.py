@@ -24,12 +24,18 @@ def read(path: str) -> str:
         return ""
 
 
-def cpu_facts() -> dict[str, Any]:
-    """What of the processor does not change: model, instruction sets, usable cores."""
+def _cpuinfo() -> dict[str, str]:
+    """The kernel's description of the first processor."""
     fields: dict[str, str] = {}
     for line in read("/proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def cpu_facts() -> dict[str, Any]:
+    """What of the processor does not change: model, instruction sets, usable cores."""
+    fields = _cpuinfo()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     name = fields.get("model name") or read("/proc/device-tree/model").strip("\0") or fields.get("CPU part", "")
     return {
@@ -86,6 +92,7 @@ def machine_facts() -> dict[str, Any]:
         or {"0": "off", "1": "on"}.get(read("/sys/devices/system/cpu/cpufreq/boost"), ""),
         "smt": read("/sys/devices/system/cpu/smt/active") == "1",
         "virtual": _virtual(),
+        "emulated": _cpuinfo().get("emulator", ""),
         "cpu_quota": next(iter(filter(None, map(read, limits))), ""),
         "affinity": sorted(os.sched_getaffinity(0)),
     }

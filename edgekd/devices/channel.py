@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 
 from pydantic import JsonValue
 
-ANSWER_S = 60.0
+ANSWER_S = 120.0
 """What a device may take for a request that is no program: to hash a file on a slow card, for example."""
 BEAT_S = 10.0
 CLOSING_S = 10.0

@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811 - a fixture of another file
 """One run on several targets through the real command: this machine, a board over SSH, and one that is off."""
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.devices.qemu import Qemu
 from edgekd.records.check import Outcome
 from edgekd.records.run import RunRecord
 from tests.command import DIGITS, QUICK, Place, sets
 from tests.devices.conftest import Server
+from tests.devices.test_qemu import arm
 
 
-@pytest.fixture
-def place(server: Server, tmp_path: Path) -> Place:
+@pytest.fixture(scope="module")
+def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder whose store the tests share: trained once."""
+    tmp_path = tmp_path_factory.mktemp("several")
     board = {"use": "ssh", "host": "board", "config": str(server.client), "python": sys.executable}
     devices = {
         "local": {"use": "local"},
         "board": {**board, "folder": str(tmp_path / "device")},
         "gone": {"use": "ssh", "host": "127.0.0.1", "port": 1},
+        "arm": {"use": "qemu", "cpu": "cortex-a72"},
     }
     for name, device in devices.items():
         niceness = os.getpriority(os.PRIO_PROCESS, 0)  # a target's process has the niceness that the target says
@@ -66,3 +72,14 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place) -> None:
     assert code == 5, said
     assert record.release is None
     assert "hint: is an ssh server running there, on this port?" in said
+
+
+def test_an_emulated_target_is_validated_and_its_times_are_not_checked(place: Place, arm: Qemu) -> None:
+    code, record, said = run(place, "local", "arm")
+    assert code == 0, said
+    assert record.release is not None
+    assert [each.id for each in record.stages if "@arm" in each.id] == ["validate@arm"]
+    assert [each.name for each in record.release.checks["arm"]] == ["accuracy_drop"]
+    (release,) = (each for each in record.stages if each.id == "release")
+    assert release.warnings == ("arm: not checked, for its times are emulated: p90_latency_ms",)
+    assert record.release.agreements["arm"].images == record.evaluations["local"].images

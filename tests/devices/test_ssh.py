@@ -148,6 +148,27 @@ def test_a_dropped_connection_is_told_and_leaves_nothing(server: Server) -> None
     assert soon(lambda: server.left() == [])
 
 
+def test_a_line_that_falls_silent_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.devices.ssh.ALIVE_S", 1)
+    frozen: list[int] = []
+
+    def freeze(line: str) -> None:
+        frozen.extend(server.sessions())
+        for session in frozen:
+            os.kill(session, signal.SIGSTOP)
+
+    program = "import time\nprint('on',flush=True)\ntime.sleep(600)"
+    try:
+        begin = time.monotonic()
+        with pytest.raises(TargetError, match="the connection broke"), server.device().connect() as workspace:
+            workspace.run([workspace.python, "-c", program], freeze, 600)
+        assert time.monotonic() - begin < 60
+    finally:
+        for session in frozen:
+            os.kill(session, signal.SIGCONT)
+    assert soon(lambda: server.left() == [])
+
+
 def test_an_interruption_ends_the_program_there(server: Server) -> None:
     seen: list[int] = []
 

@@ -85,16 +85,15 @@ class Keeper:
     def __init__(self, line: Line, home: Path, keep_bytes: int) -> None:
         self.line = line
         self.keep_bytes = keep_bytes
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)
-        self.files = home / "files"
+        private(home)
+        self.files = home / "edgekd-files"
         self.files.mkdir(mode=0o700, exist_ok=True)
         entrance = os.open(str(home), os.O_RDONLY)
         fcntl.flock(entrance, fcntl.LOCK_EX)  # no other visit takes the new folder for one left behind
-        for left in home.glob("work-*"):
+        for left in home.glob("edgekd-work-*"):
             if self.held(left) is not None:
                 shutil.rmtree(str(left), ignore_errors=True)  # of a visit that could not clean up
-        self.work = Path(tempfile.mkdtemp(prefix="work-", dir=str(home)))
+        self.work = Path(tempfile.mkdtemp(prefix="edgekd-work-", dir=str(home)))
         self.hold = self.held(self.work)
         os.close(entrance)
         self.process: subprocess.Popen[bytes] | None = None
@@ -212,6 +211,14 @@ class Keeper:
             for folder in (self.files, self.files.parent):
                 with suppress(OSError):  # another visit is there
                     folder.rmdir()
+
+
+def private(folder: Path) -> None:
+    """Makes the folder, or takes one that nobody else can look into or prepare."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.stat()
+    if facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+        raise OSError(errno.EPERM, "the folder is there already and open to others", str(folder))
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ class Ssh(Device):
         description="interpreter on the device, for example ~/edgekd/bin/python of a virtual environment",
     )
     folder: str = Field(
-        "~/.cache/edgekd", pattern=r"^(~/|/)[^\x00-\x1f]+$", description="private folder on the device, made as needed"
+        "~/.cache/edgekd-device", pattern=r"^(~/|/)[^\x00-\x1f]+$", description="private folder on the device, made as needed"
     )
     keep_mb: float = Field(
         512,

@@ -49,7 +49,7 @@ class Server:
 
     def left(self) -> list[str]:
         """What stands in the device's folder, beside the files that are kept."""
-        return sorted(path.name for path in self.home.glob("*") if path.name != "files")
+        return sorted(path.name for path in self.home.glob("*") if path.name != "edgekd-files")
 
     def sessions(self) -> list[int]:
         """The server's processes that hold a connection."""

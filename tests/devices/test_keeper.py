@@ -66,6 +66,26 @@ def test_what_a_killed_keeper_left_goes_with_the_next_visit_and_a_living_one_sta
     assert not home.exists()
 
 
+def test_a_folder_that_is_open_to_others_is_not_used_and_not_changed(tmp_path: Path) -> None:
+    home = tmp_path / "shared"
+    home.mkdir()
+    home.chmod(0o755)
+    with open_channel(HERE, str(home), 0, 30) as (_, greeted):
+        assert greeted["error"] == "the folder is there already and open to others"
+    assert home.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_else_is_in_the_folder_stays(tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    (home / "work-on-thesis").mkdir(parents=True)
+    (home / "files").mkdir()
+    (home / "files" / "thesis.txt").touch()
+    home.chmod(0o700)
+    with open_channel(HERE, str(home), 0, 30) as (_, greeted):
+        assert "work" in greeted
+    assert sorted(path.name for path in home.rglob("*")) == ["files", "thesis.txt", "work-on-thesis"]
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", "", "/etc/passwd"])
 def test_no_request_leaves_the_folder(tmp_path: Path, name: str) -> None:
     with open_channel(HERE, str(tmp_path / "home"), 0, 30) as (channel, _):

@@ -60,7 +60,7 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place) -> None:
     # the same processor and runtime at the other end of the wire: not one answer differs
     agreement = record.release.agreements["board"]
     assert (agreement.reference, agreement.flipped, agreement.largest_difference) == ("local", 0, 0.0)
-    assert [path.name for path in (place.folder / "device").iterdir()] == ["files"]
+    assert [path.name for path in (place.folder / "device").iterdir()] == ["edgekd-files"]
 
     code, record, said = run(place, "local", "board")
     assert code == 0, said

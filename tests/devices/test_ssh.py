@@ -100,7 +100,7 @@ def test_a_kept_file_that_was_changed_is_sent_again(server: Server, tmp_path: Pa
     (tmp_path / "model.onnx").write_bytes(content := os.urandom(1000))
     with server.device().connect() as workspace:
         workspace.put(tmp_path / "model.onnx")
-    for kept in (server.home / "files").iterdir():
+    for kept in (server.home / "edgekd-files").iterdir():
         kept.write_bytes(b"x" + kept.read_bytes()[1:])
     with server.device().connect() as workspace:
         assert Path(workspace.put(tmp_path / "model.onnx")).read_bytes() == content
@@ -122,7 +122,7 @@ def test_only_so_much_is_kept_the_newest_first(server: Server, tmp_path: Path) -
         with server.device(folder=str(home), keep_mb=0.0021).connect() as workspace:
             workspace.put(tmp_path / "m")
         time.sleep(0.02)  # file times tell them apart
-    assert sorted(path.read_bytes()[0] for path in (home / "files").iterdir()) == [1, 2]
+    assert sorted(path.read_bytes()[0] for path in (home / "edgekd-files").iterdir()) == [1, 2]
 
 
 def test_answers_are_those_of_this_machine(server: Server, tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_full_disk_is_told_and_what_fits_goes_on(server: Server, tmp_path: Pat
                 workspace.put(tmp_path / "big")
             assert "device.folder" in str(caught.value.hint)
             assert Path(workspace.put(tmp_path / "little")).read_bytes() == b"12"
-        assert [path.name for path in (small / "edgekd").iterdir()] == ["files"]
+        assert [path.name for path in (small / "edgekd").iterdir()] == ["edgekd-files"]
     finally:
         subprocess.run(["umount", small], check=True)
 

@@ -43,7 +43,9 @@ class Ssh(Device):
         description="interpreter on the device, for example ~/edgekd/bin/python of a virtual environment",
     )
     folder: str = Field(
-        "~/.cache/edgekd-device", pattern=r"^(~/|/)[^\x00-\x1f]+$", description="private folder on the device, made as needed"
+        "~/.cache/edgekd-device",
+        pattern=r"^(~/|/)[^\x00-\x1f]+$",
+        description="private folder on the device, made as needed",
     )
     keep_mb: float = Field(
         512,

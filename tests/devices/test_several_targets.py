@@ -22,7 +22,8 @@ from tests.devices.test_qemu import arm
 def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A folder whose store the tests share: trained once."""
     tmp_path = tmp_path_factory.mktemp("several")
-    board = {"use": "ssh", "host": "board", "config": str(server.client), "python": sys.executable}
+    (tmp_path / "ssh_config").write_text(server.client.read_text())
+    board = {"use": "ssh", "host": "board", "config": str(tmp_path / "ssh_config"), "python": sys.executable}
     devices = {
         "local": {"use": "local"},
         "board": {**board, "folder": str(tmp_path / "device")},
@@ -49,7 +50,7 @@ def run(place: Place, *targets: str) -> tuple[int, RunRecord, str]:
     return done.returncode, RunRecord.model_validate_json((newest / "run.json").read_bytes()), done.stdout + done.stderr
 
 
-def test_a_run_goes_on_without_the_target_that_is_off(place: Place) -> None:
+def test_a_run_goes_on_without_the_target_that_is_off(place: Place, server: Server) -> None:
     code, record, said = run(place, "local", "board", "gone")
     assert code == 3, said
     assert record.release is not None
@@ -67,6 +68,18 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place) -> None:
     assert {each.id: each.state for each in record.stages if "@" in each.id} == {
         f"{stage}@{target}": "cached" for stage in ("validate", "measure") for target in ("local", "board")
     }
+
+    # switched off, what was found on it still holds; what is new has to reach it
+    config = place.folder / "ssh_config"
+    config.write_text(config.read_text().replace(f"Port {server.port}", "Port 1"))
+    code, record, said = run(place, "local", "board")
+    assert code == 0, said
+    target = place.folder / "board.yaml"
+    target.write_text(target.read_text().replace('"seconds": 2', '"seconds": 3'))
+    code, record, said = run(place, "local", "board")
+    assert code == 3, said
+    assert {each.id for each in record.stages if "@board" in each.id} == {"validate@board"}
+    assert list(record.unreachable) == ["board"]
 
     code, record, said = run(place, "gone")
     assert code == 5, said

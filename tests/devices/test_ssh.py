@@ -20,7 +20,9 @@ from edgekd.devices.channel import Channel
 from edgekd.devices.local import Local
 from edgekd.devices.ssh import Ssh
 from edgekd.errors import TargetError
+from edgekd.harness.doctor import examine
 from edgekd.harness.driver import predict
+from edgekd.harness.environment import machine_identity
 from edgekd.progress import Silent
 from tests.command import REPOSITORY
 from tests.devices.conftest import Server, make_key
@@ -326,7 +328,16 @@ def test_no_shell_sees_the_folder(server: Server, tmp_path: Path) -> None:
         assert not (place / "pwned").exists()
 
 
-def test_ctrl_c_during_a_measurement_cleans_up_and_is_told_in_a_line(server: Server, tmp_path: Path) -> None:
+def test_a_board_is_examined_as_this_machine_is(server: Server) -> None:
+    machine = examine(server.device(), RuntimeSettings(), seconds=0.05).environment.machine
+    assert machine.cpu == machine_identity()["cpu"]
+    assert "CPUExecutionProvider" in machine.providers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_a_measurement_the_board_is_left_clean(
+    server: Server, tmp_path: Path, number: signal.Signals
+) -> None:
     model = convolutions(tmp_path / "m.onnx", 8, 3, 14)
     target = tmp_path / "board.yaml"
     target.write_text(
@@ -341,8 +352,10 @@ def test_ctrl_c_during_a_measurement_cleans_up_and_is_told_in_a_line(server: Ser
         cwd=REPOSITORY,
     )
     assert soon(lambda: any((server.home / name / "job.json").exists() for name in server.left()), 60)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == (130 if number == signal.SIGINT else -number), errors
     assert "Traceback" not in errors
-    assert server.left() == []
+    if number == signal.SIGINT:
+        assert server.left() == [], "it waits until the board is clean"
+    assert soon(lambda: server.left() == [])

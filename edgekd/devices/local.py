@@ -22,6 +22,8 @@ GRACE_S = 5.0  # for a program to end after it has closed its output
 
 
 class Local(Device):
+    """This machine; each program runs in a process of its own."""
+
     here = True
 
     @property

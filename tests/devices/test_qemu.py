@@ -46,8 +46,8 @@ def arm() -> Qemu:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RunRecord]:
     """A quickly trained digits student, quantized."""
     place = Place(tmp_path_factory.mktemp("trained"))
-    short = sets("teacher.epochs=1", "teacher.min_accuracy=0", "teacher.model={use: conv, width: 12, stages: 2}")
-    short += sets("distill.epochs=25", "distill.batch_size=16", "distill.losses=[{use: cross_entropy, weight: 1}]")
+    short = sets("teacher.epochs=1", "teacher.min_accuracy=0", "teacher.model={use: conv, width: 4, stages: 2}")
+    short += sets("distill.epochs=8", "distill.batch_size=16", "distill.losses=[{use: cross_entropy, weight: 1}]")
     short += sets("student.model={use: conv, width: 8, stages: 2}", "distill.augment={}")
     done = place.edgekd("run", DIGITS, *short, "--until", "quantize")
     assert done.returncode == 0, done.stderr

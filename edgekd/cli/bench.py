@@ -126,6 +126,4 @@ def _measure(
         )
     from edgekd.harness.driver import measure
 
-    return measure(
-        device, profile.runtime, profile.measure, subjects, baseline, seed, progress, samples=mode.samples
-    )
+    return measure(device, profile.runtime, profile.measure, subjects, baseline, seed, progress, samples=mode.samples)

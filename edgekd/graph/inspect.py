@@ -152,9 +152,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
                 hint="keep a model's external data beside it",
             )
         if not file.is_file():
-            raise ConfigError(
-                f"{path}: its external data {location!r} is missing", hint=f"put it into {folder}"
-            )
+            raise ConfigError(f"{path}: its external data {location!r} is missing", hint=f"put it into {folder}")
     external_data_helper.load_external_data_for_model(model, str(folder))
 
 

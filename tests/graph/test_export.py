@@ -62,7 +62,7 @@ def test_nothing_of_the_maker_is_in_the_file(fp32):
     content = fp32.read_bytes()
     model = onnx.load(fp32)
 
-    for trace in (b"torch", b"File \"", b"aten", b".py", str(Path.home()).encode()):
+    for trace in (b"torch", b'File "', b"aten", b".py", str(Path.home()).encode()):
         assert trace not in content
     assert not model.metadata_props
     assert not model.doc_string

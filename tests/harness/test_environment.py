@@ -87,8 +87,7 @@ def test_time_taken_by_others_is_a_share_of_all_cores() -> None:
 def loads(samples: np.ndarray) -> list[Load]:
     """float64 (loads, samples) in seconds as loads of one model."""
     return [
-        Load(0, n, 0, 0.1, 0.1, np.arange(4), np.full(4, row.mean()), row, 0, 0, False)
-        for n, row in enumerate(samples)
+        Load(0, n, 0, 0.1, 0.1, np.arange(4), np.full(4, row.mean()), row, 0, 0, False) for n, row in enumerate(samples)
     ]
 
 

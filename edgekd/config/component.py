@@ -62,7 +62,7 @@ class UserComponent(Component):
         version = distribution.version if distribution is not None else "unknown"
         return {"entry_point": self.use, "options": self.options, "version": version}
 
-    def load(self) -> Callable[..., Any]:
+    def function(self) -> Callable[..., Any]:
         """The callable itself, checked to take the options that the file gives.
 
         Raises:
@@ -70,18 +70,18 @@ class UserComponent(Component):
         """
         name = self.use.rpartition(":")[2]
         if self.file is None:
-            function = _entry_point(self.use_group, self.use).load()
+            found = _entry_point(self.use_group, self.use).load()
         else:
-            function = getattr(_import_file(self.file), name, None)
-        if not callable(function):
+            found = getattr(_import_file(self.file), name, None)
+        if not callable(found):
             raise ConfigError(f"{self.file}: no callable named {name!r}")
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(found).parameters.values()
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
             for option in self.options:
                 if option not in known:
                     raise ConfigError(f"{self.use} takes no option {option!r}", hint=nearest(option, known))
-        return cast("Callable[..., Any]", function)
+        return cast("Callable[..., Any]", found)
 
 
 class Use:

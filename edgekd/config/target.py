@@ -25,7 +25,12 @@ class RuntimeSettings(Section):
     spinning: bool = Field(True, description="idle workers spin instead of sleeping (the runtime's own default)")
     optimisation: Optimisation = Field("all", description="graph optimisation level")
     provider: str = Field("CPUExecutionProvider", min_length=1, description="execution provider of onnxruntime")
-    nice: int = Field(0, ge=-20, le=19, description="priority of the process; below 0 needs the right to raise it")
+    nice: int | None = Field(
+        None,
+        ge=-20,
+        le=19,
+        description="priority of the process (default: inherited); a lower one needs the right to it",
+    )
     memory_limit_mb: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="memory that the process may ask for, in 10^6 bytes"
     )

@@ -40,11 +40,8 @@ class UserDataset(UserComponent, Dataset):
             "sources": [self._source_digest(path) for path in self.sources],
         }
 
-    def load(  # type: ignore[override]  # a data set's `load`; the component's own is only called here
-        self,
-        progress: Progress,  # noqa: ARG002 - the callable knows nothing of it
-    ) -> Images:
-        given = UserComponent.load(self)(**self.options)
+    def load(self, progress: Progress) -> Images:  # noqa: ARG002 - the callable knows nothing of it
+        given = self.function()(**self.options)
         hint = f"return a dict with {', '.join(KEYS)}"
         self._demand(isinstance(given, Mapping), f"the callable returned {type(given).__name__}", hint)
         for key in KEYS:

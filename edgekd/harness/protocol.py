@@ -22,7 +22,7 @@ class JobRuntime(Record):
     spinning: bool
     optimisation: str
     provider: str
-    nice: int
+    nice: int | None
     memory_limit_bytes: int | None
     options: dict[str, str]
 

@@ -30,11 +30,12 @@ def _differences(asked: JobRuntime, got: Settings) -> list[tuple[str, object, ob
         ("inter_op_threads", asked.inter_op_threads, got.inter_op_threads),
         ("optimisation", asked.optimisation, got.optimisation),
         ("provider", asked.provider, got.provider),
-        ("nice", asked.nice, got.nice),
         ("memory_limit_bytes", asked.memory_limit_bytes, got.memory_limit_bytes),
         ("spinning", asked.spinning, got.spinning),
         ("options", asked.options, got.options),
     ]
+    if asked.nice is not None:
+        pairs.append(("nice", asked.nice, got.nice))
     if asked.affinity is not None:
         wanted = tuple(sorted(set(asked.affinity)))
         pairs.append(("affinity", wanted, got.affinity))

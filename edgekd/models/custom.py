@@ -23,7 +23,7 @@ class UserModel(UserComponent, Model):
     def build(self, contract: ModelContract) -> nn.Module:
         from torch import nn
 
-        module = self.load()(contract, **self.options)
+        module = self.function()(contract, **self.options)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.use} returned {type(module).__name__}", hint="return a torch.nn.Module")
         return module

@@ -23,7 +23,7 @@ class DataStage(Stage):
         "test": "test.npz",
         "contract": "contract.json",
     }
-    code = ("data/base.py", "data/split.py", "data/contract.py", "stages/data.py")
+    code = ("data", "stages/data.py")
     libraries = ("numpy", "pillow", "scikit-learn")
     seeded = True
 

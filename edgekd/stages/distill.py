@@ -13,7 +13,7 @@ from edgekd.config.pipeline import DistillSection
 from edgekd.models.base import Model
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
-from edgekd.stages.teacher import TRAINING_CODE, TRAINING_LIBRARIES
+from edgekd.stages.teacher import TRAINING_CODE, TRAINING_LIBRARIES, arithmetic
 from edgekd.training.losses.base import Loss
 
 
@@ -37,6 +37,9 @@ class DistillStage(Stage):
             "student": self.student.identity(),
             "teacher": self.teacher.identity(),
         }
+
+    def environment(self) -> dict[str, JsonValue]:
+        return arithmetic(self.section)
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.stages.files import load_images, load_record, save_record

@@ -27,7 +27,7 @@ class ExportStage(Stage):
     name = "export"
     inputs = ("contract", "validation", "teacher_weights", "student_weights")
     outputs = {"teacher": "teacher.onnx", "student": "student.onnx", "facts": "facts.json"}
-    code = ("graph", "models/base.py", "models/blocks.py", "stages/export.py")
+    code = ("graph", "models/base.py", "models/blocks.py", "models/staged.py", "stages/export.py")
     libraries = ("torch", "onnx", "onnxscript", "onnxruntime")
 
     def identity(self) -> JsonValue:

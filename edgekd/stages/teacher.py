@@ -10,14 +10,26 @@ from pydantic import JsonValue
 
 from edgekd.config.component import identity
 from edgekd.config.pipeline import TeacherSection
+from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError, StageError
 from edgekd.models.base import Model
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord
 
-TRAINING_CODE = ("models/base.py", "models/blocks.py", "training", "data/contract.py")
+TRAINING_CODE = ("models/base.py", "models/blocks.py", "models/staged.py", "training", "data/contract.py")
 TRAINING_LIBRARIES = ("torch", "torchvision", "numpy")
+
+
+def arithmetic(options: TrainingOptions) -> dict[str, JsonValue]:
+    """What of the processor decides a training: with `precision: auto`, whether it is made for bfloat16."""
+    if options.precision != "auto":
+        return {}
+    from edgekd.harness.environment import machine_identity
+
+    isa = machine_identity()["isa"]
+    assert isinstance(isa, list)
+    return {"bfloat16": "avx512_bf16" in isa or "amx_bf16" in isa}
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,9 @@ class TeacherStage(Stage):
 
     def identity(self) -> JsonValue:
         return identity(self.section, without=frozenset({"min_accuracy"}))
+
+    def environment(self) -> dict[str, JsonValue]:
+        return arithmetic(self.section)
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.stages.files import load_images, load_record, save_record

@@ -43,6 +43,10 @@ def made(**change: object) -> Settings:
     return Settings.model_validate({**same, **rest, **more, **change})
 
 
+def test_a_niceness_that_nothing_asks_for_is_inherited() -> None:
+    require_settings(job_runtime(RuntimeSettings()), made(nice=10))
+
+
 @pytest.mark.parametrize(
     ("asked", "got", "says"),
     [

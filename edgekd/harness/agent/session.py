@@ -27,12 +27,12 @@ def apply_to_process(runtime: dict[str, Any]) -> None:
     try:
         if runtime["affinity"] is not None:
             os.sched_setaffinity(0, runtime["affinity"])
-        if runtime["nice"]:
+        if runtime["nice"] is not None:
             os.setpriority(os.PRIO_PROCESS, 0, runtime["nice"])
         if runtime["memory_limit_bytes"] is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (runtime["memory_limit_bytes"],) * 2)
     except (OSError, ValueError) as error:
-        wanted = {key: runtime[key] for key in ("affinity", "nice", "memory_limit_bytes") if runtime[key]}
+        wanted = {key: runtime[key] for key in ("affinity", "nice", "memory_limit_bytes") if runtime[key] is not None}
         raise Refusal("setting", f"this system refuses {wanted}: {error}") from None
 
 

@@ -20,6 +20,6 @@ class UserLoss(UserComponent, Loss):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     def build(self, temperature: float) -> Term:  # noqa: ARG002 - a user's term names its own options
-        loaded = self.load()
+        loaded = self.function()
         term: Term = loaded(**self.options) if isinstance(loaded, type) else functools.partial(loaded, **self.options)
         return term

@@ -26,6 +26,7 @@ from edgekd.training.checkpoint import DamagedCheckpointError, Trained, load_che
 from edgekd.training.evaluate import count_right, network_input
 from edgekd.training.losses.base import Batch
 from edgekd.training.objective import Objective
+from edgekd.training.threads import forward_operations, threads_for
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def train(
     run = digest({"options": options.model_dump(mode="json"), "seed": seed, "images": len(data.train)})
     epochs, seconds = _resume(work, trained, run, progress, label)
 
-    with progress.task(label, steps * options.epochs) as advance:
+    first = network_input(data.train.images[: options.batch_size], data.image)
+    operations = forward_operations([each for each in (model, teacher) if each is not None], first)
+    with threads_for(operations), progress.task(label, steps * options.epochs) as advance:
         advance(steps * len(epochs))
         for number in range(len(epochs), options.epochs):
             started_s = time.perf_counter()

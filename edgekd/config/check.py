@@ -88,4 +88,5 @@ def _shown(value: object) -> str:
 
 
 def _line(where: str | None) -> int:
-    return int((where or ":0").rpartition(":")[2])
+    line = (where or "").rpartition(":")[2]
+    return int(line) if line.isdigit() else 0  # an option stands in no line

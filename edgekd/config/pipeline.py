@@ -118,7 +118,7 @@ def load_pipeline(path: Path, *, assignments: Sequence[str] = (), seed: int | No
             raise UsageError(f"--set {assignment}: expected key=value", hint="for example --set distill.temperature=6")
         source = assign(source, dotted.strip(), value)
     if seed is not None:
-        source = assign(source, "seed", str(seed))
+        source = assign(source, "seed", str(seed), "--seed")
     config = check(PipelineConfig, source)
     if config.teacher.epochs == 0 and config.teacher.checkpoint is None:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -15,15 +15,20 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A parsed file: its data, and the line (from 1) where each key or item stands."""
+    """A parsed file: its data, the line (from 1) where each key or item stands, and the option of the command line
+    that each value comes from which the file does not say."""
 
     path: Path
     data: dict[str, JsonValue]
     lines: dict[KeyPath, int]
+    options: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, location: KeyPath) -> str:
-        """`file:line` of the deepest part of the location that the file contains."""
+        """The option that set the deepest part of the location, or `file:line` of what the file contains of it."""
         for depth in range(len(location), 0, -1):
+            option = self.options.get(location[:depth])
+            if option is not None:
+                return option
             line = self.lines.get(location[:depth])
             if line is not None:
                 return f"{self.path}:{line}"
@@ -64,8 +69,8 @@ def read_source(path: Path) -> Source:
     return Source(path, data, lines)
 
 
-def assign(source: Source, dotted: str, text: str) -> Source:
-    """The source with one `--set a.b=value` applied; the value is read as YAML.
+def assign(source: Source, dotted: str, text: str, option: str = "--set") -> Source:
+    """The source with one `--set a.b=value` applied, or another `option`; the value is read as YAML.
 
     Raises:
         ConfigError: the value is no YAML, or the path leads through something that is no mapping.
@@ -76,7 +81,8 @@ def assign(source: Source, dotted: str, text: str) -> Source:
         raise ConfigError(f"--set {dotted}: {text!r} is not a YAML value") from None
     data = _with(source.data, dotted.split("."), value, dotted)
     assert isinstance(data, dict)
-    return Source(source.path, data, source.lines)
+    location = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    return Source(source.path, data, source.lines, {**source.options, location: option})
 
 
 def _with(node: JsonValue, keys: list[str], value: JsonValue, dotted: str) -> JsonValue:

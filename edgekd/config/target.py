@@ -38,6 +38,10 @@ class RuntimeSettings(Section):
         default_factory=dict, description="further session options, for example session.disable_quant_qdq: '1'"
     )
 
+    def with_one_thread(self) -> RuntimeSettings:
+        """The same, whatever it says of threads."""
+        return self.model_copy(update={"threads": 1, "inter_op_threads": 1})
+
 
 class Limits(Section):
     """What the model may cost on the device; only the limits that are given are checked."""

@@ -148,6 +148,15 @@ def test_set_changes_one_value_and_is_checked_as_the_file_is(folder: Path) -> No
         load_pipeline(path, assignments=["distill.temperature"])
 
 
+def test_a_wrong_value_of_the_command_line_is_named_by_its_option(folder: Path) -> None:
+    path = folder / "p.yaml"
+    path.write_text(GOOD)
+    with pytest.raises(ConfigError, match="input should be greater than 0, found 0") as caught:
+        load_pipeline(path, assignments=["distill.temperature=0"])
+    assert caught.value.where == "--set", "the file says another value"
+    assert caught.value.what.startswith("distill.temperature: ")
+
+
 def test_comments_and_the_order_of_keys_do_not_change_what_decides_results(folder: Path) -> None:
     (folder / "a.yaml").write_text(GOOD)
     (folder / "b.yaml").write_text(

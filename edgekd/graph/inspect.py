@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs conflict with onnx's
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]  # its stubs conflict with onnx's
 from onnx import external_data_helper
 
 from edgekd.errors import ConfigError
@@ -47,6 +48,11 @@ def load_model(path: Path) -> onnx.ModelProto:
         ConfigError: no such file, not ONNX, cut short, or external data that is missing or lies outside the
             model's folder.
     """
+    return _load(path)[0]
+
+
+def _load(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The model as `load_model` gives it, which no longer says where its weights came from, and those files."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -60,7 +66,8 @@ def load_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import or not model.graph.output:
         raise _not_onnx(path)
     try:
-        _load_external_data(model, path)
+        files = _external_files(model, path)
+        external_data_helper.load_external_data_for_model(model, str(path.resolve().parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ConfigError(f"{path}: cannot read its external data: {error}") from error
     try:
@@ -70,22 +77,31 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise ConfigError(f"{path} is not a valid ONNX model: {reason}") from error
     except UnicodeDecodeError:  # the checker complains about a name, and cannot say it
         raise ConfigError(f"{path} is not a valid ONNX model: a name in it is no text") from None
-    return model
+    return model, files
+
+
+def external_files(path: Path) -> tuple[str, ...]:
+    """The files that a model's weights lie in beside its own, by their paths from its folder.
+
+    Raises:
+        ConfigError: as `load_model`, which is to have read the file.
+    """
+    return _external_files(onnx.load(path, load_external_data=False), path)
 
 
 def describe(path: Path) -> ModelFacts:
-    """What the file says about itself.
+    """What the file says about itself; `size_bytes` is with its external data, `sha256` the file's alone.
 
     Raises:
         ConfigError: as `load_model`.
     """
-    model = load_model(path)
+    model, files = _load(path)
     opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     constants = {tensor.name for tensor in model.graph.initializer}
     content = path.read_bytes()
     return ModelFacts(
         sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
+        size_bytes=len(content) + sum((path.resolve().parent / each).stat().st_size for each in files),
         parameters=count_parameters(model),
         opset=opset,
         ir_version=model.ir_version,
@@ -139,21 +155,37 @@ def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
     return TensorSignature(name=str(value.name), dtype=dtype, shape=shape)
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+def _external_files(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
+    """They are opened by these paths here and on every device, so none may lead elsewhere."""
     folder = path.resolve().parent
-    for tensor in model.graph.initializer:
+    found = set()
+    for tensor in _tensors(model):
         if not external_data_helper.uses_external_data(tensor):
             continue
-        location = external_data_helper.ExternalDataInfo(tensor).location
-        file = (folder / location).resolve()
-        if not file.is_relative_to(folder):
-            raise ConfigError(
-                f"{path}: the weights of {tensor.name!r} point to {location!r}, outside the model's folder",
-                hint="keep a model's external data beside it",
-            )
-        if not file.is_file():
-            raise ConfigError(f"{path}: its external data {location!r} is missing", hint=f"put it into {folder}")
-    external_data_helper.load_external_data_for_model(model, str(folder))
+        for location in [str(each.value) for each in tensor.external_data if each.key == "location"] or [""]:
+            plain = PurePosixPath(location)
+            file = folder / plain
+            if plain.is_absolute() or ".." in plain.parts or not file.resolve().is_relative_to(folder):
+                raise ConfigError(
+                    f"{path}: the weights of {tensor.name!r} point to {location!r}, "
+                    "by a path that leads outside the model's folder",
+                    hint="keep a model's external data beside it, and name it by its path from there",
+                )
+            if not file.is_file():
+                raise ConfigError(f"{path}: its external data {location!r} is missing", hint=f"put it into {folder}")
+            found.add(str(plain))
+    return tuple(sorted(found))
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a part of a model: constants, those of subgraphs and of functions."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in (value,) if isinstance(value, Message) else value:
+                if isinstance(part, onnx.TensorProto):
+                    yield part
+                else:
+                    yield from _tensors(part)
 
 
 def _not_onnx(path: Path) -> ConfigError:

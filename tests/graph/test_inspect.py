@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import ConfigError
-from edgekd.graph.inspect import count_parameters, describe, load_model, oldest_runtime
+from edgekd.graph.inspect import count_parameters, describe, external_files, load_model, oldest_runtime
 
 
 def linear(*, opset: int = 18) -> onnx.ModelProto:
@@ -128,17 +128,47 @@ def test_missing_external_data_is_named(tmp_path):
         load_model(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("location", ["../weights.bin", "link.bin", "ABSOLUTE"])
-def test_external_data_outside_the_folder_is_refused(location, tmp_path):
+@pytest.mark.parametrize(
+    "location",
+    ["../weights.bin", "link.bin", "HERE/weights.bin", "HERE/model/own.bin", "own/../own.bin", "../model/own.bin"],
+)
+def test_external_data_outside_the_folder_or_by_a_path_that_leaves_it_is_refused(location, tmp_path):
     (tmp_path / "weights.bin").write_bytes(bytes(48))
     folder = tmp_path / "model"
     folder.mkdir()
+    (folder / "own.bin").write_bytes(bytes(48))
     (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
-    location = location.replace("ABSOLUTE", str(tmp_path / "weights.bin"))
+    location = location.replace("HERE", str(tmp_path))
     (folder / "m.onnx").write_bytes(with_external_data(location).SerializeToString())
 
     with pytest.raises(ConfigError, match="outside the model's folder"):
         load_model(folder / "m.onnx")
+
+
+def test_the_files_of_a_models_external_data_are_found_wherever_in_the_graph_they_are_named(tmp_path):
+    def inside(name, location):
+        tensor = with_external_data(location).graph.initializer[0]
+        tensor.name = name
+        constant = helper.make_node("Constant", [], [name])
+        constant.attribute.append(helper.make_attribute("value", tensor))
+        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 3])
+        return helper.make_graph([constant], name, [], [output])
+
+    model = with_external_data("./deep//weights.bin")
+    branches = {"then_branch": inside("then", "a.bin"), "else_branch": inside("else", "deep/b.bin")}
+    model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], **branches))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "condition"))
+    (tmp_path / "deep").mkdir()
+    for name in ("deep/weights.bin", "a.bin", "deep/b.bin"):
+        (tmp_path / name).write_bytes(bytes(48))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+
+    assert external_files(path) == ("a.bin", "deep/b.bin", "deep/weights.bin")
+    assert describe(path).size_bytes == path.stat().st_size + 3 * 48
+    (tmp_path / "deep" / "b.bin").unlink()
+    with pytest.raises(ConfigError, match=r"external data 'deep/b\.bin' is missing"):
+        load_model(path)
 
 
 def test_an_external_file_too_short_is_refused(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,47 +28,38 @@ TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 
 def quantize_static_qdq(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
     """The model with QuantizeLinear and DequantizeLinear around its operators."""
-    quantizer = QDQQuantizer(
-        onnx.load(model),
-        per_channel=scheme.per_channel,
-        reduce_range=scheme.reduce_range,
-        weight_qType=TYPES[scheme.weights],
-        activation_qType=TYPES[scheme.activations],
-        tensors_range=activation_ranges(model, images, scheme.calibrate, OPERATORS),
-        nodes_to_quantize=[],
-        nodes_to_exclude=[],
-        op_types_to_quantize=list(OPERATORS),
-        extra_options={},
-    )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
-    quantized: onnx.ModelProto = quantizer.model.model
-    for output in quantized.graph.output:
-        _leave_float_in_qdq(quantized.graph, output.name)
-    return quantized
+    return _quantized(QDQQuantizer(onnx.load(model), **_choices(scheme, model, images)), _leave_float_in_qdq)
 
 
 def quantize_static_qoperator(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
     """The model with its operators replaced by 8-bit ones."""
-    quantizer = ONNXQuantizer(
-        onnx.load(model),
-        per_channel=scheme.per_channel,
-        reduce_range=scheme.reduce_range,
-        mode=QuantizationMode.QLinearOps,
-        static=True,
-        weight_qType=TYPES[scheme.weights],
-        activation_qType=TYPES[scheme.activations],
-        tensors_range=activation_ranges(model, images, scheme.calibrate, OPERATORS),
-        nodes_to_quantize=[],
-        nodes_to_exclude=[],
-        op_types_to_quantize=list(OPERATORS),
-        extra_options={},
-    )
+    choices = {"mode": QuantizationMode.QLinearOps, "static": True, **_choices(scheme, model, images)}
+    return _quantized(ONNXQuantizer(onnx.load(model), **choices), _leave_float_in_qoperator)
+
+
+def _choices(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> dict[str, Any]:
+    """What both quantizers take."""
+    return {
+        "per_channel": scheme.per_channel,
+        "reduce_range": scheme.reduce_range,
+        "weight_qType": TYPES[scheme.weights],
+        "activation_qType": TYPES[scheme.activations],
+        "tensors_range": activation_ranges(model, images, scheme.calibrate, OPERATORS),
+        "nodes_to_quantize": [],
+        "nodes_to_exclude": [],
+        "op_types_to_quantize": list(OPERATORS),
+        "extra_options": {},
+    }
+
+
+def _quantized(
+    quantizer: QDQQuantizer | ONNXQuantizer, leave_float: Callable[[onnx.GraphProto, str], None]
+) -> onnx.ModelProto:
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     for output in quantized.graph.output:
-        _leave_float_in_qoperator(quantized.graph, output.name)
+        leave_float(quantized.graph, output.name)
     return quantized
 
 

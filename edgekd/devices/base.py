@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from edgekd.config.component import Component
+from edgekd.errors import TargetError
 from edgekd.progress import Progress
 
 
@@ -33,8 +34,12 @@ class Workspace(Protocol):
         """The interpreter to run programs with."""
         ...
 
-    def put(self, path: Path) -> str:
-        """Makes a local file available and returns its path on the device."""
+    def put(self, path: Path, beside: Sequence[str] = ()) -> str:
+        """Makes a local file available and returns its path on the device.
+
+        `beside` names files by their paths from its folder; on the device they lie at the same paths from its folder
+        there.
+        """
         ...
 
     def write(self, name: str, content: bytes) -> str:
@@ -67,6 +72,25 @@ class Device(Component):
     def place(self) -> str:
         """Where it is, in a few words for the user."""
         return self.use
+
+    @property
+    def counts(self) -> str:
+        """What counts instructions there, for `count_into`; empty where nothing does."""
+        return ""
+
+    def count_into(self, marks: Path) -> AbstractContextManager[Workspace]:  # noqa: ARG002 - few devices count
+        """A workspace whose programs write how many instructions they have executed, one number a line, into the
+        local file `marks` at each call of getppid.
+
+        Raises:
+            TargetError: instructions cannot be counted there.
+        """
+        raise TargetError(f"{self.place}: instructions cannot be counted there")
+
+    @property
+    def machine(self) -> str:
+        """What it shares with every other device that is the same machine; this one's is empty."""
+        return ""
 
     @property
     def fetches(self) -> tuple[str, ...]:

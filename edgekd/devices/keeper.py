@@ -144,6 +144,15 @@ class Keeper:
             self.keep(path, request["sha256"])
         self.line.answer({})
 
+    def gather(self, request: dict[str, Any]) -> None:
+        """Makes a folder of files that are there: their paths in it, each with the file's name."""
+        folder = self.inside(request["name"])
+        places = [(below(folder, place), self.inside(name)) for place, name in request["files"].items()]
+        for place, path in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link(path, place)
+        self.line.answer({})
+
     def keep(self, path: Path, sha256: str) -> None:
         """Leaves a file for the next visit, where there is room for it."""
         part = self.files / f"{sha256}.{self.work.name}"
@@ -192,9 +201,9 @@ class Keeper:
         pass
 
     def inside(self, name: str) -> Path:
-        if not name or "/" in name or name in (".", ".."):
+        if "/" in name:
             raise OSError(errno.EINVAL, "not a plain name", name)
-        return self.work / name
+        return below(self.work, name)
 
     def close(self) -> None:
         if self.process is not None:
@@ -211,6 +220,13 @@ class Keeper:
             for folder in (self.files, self.files.parent):
                 with suppress(OSError):  # another visit is there
                     folder.rmdir()
+
+
+def below(folder: Path, name: str) -> Path:
+    """The path of a name in a folder, which it cannot leave."""
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise OSError(errno.EINVAL, "not a plain name", name)
+    return folder / name
 
 
 def private(folder: Path) -> None:
@@ -274,6 +290,7 @@ def main(home: str, keep_bytes: int) -> None:
         tasks = {
             "use": keeper.use,
             "send": keeper.send,
+            "gather": keeper.gather,
             "fetch": keeper.fetch,
             "run": keeper.run,
             "stop": keeper.stop,

@@ -50,7 +50,7 @@ class LocalWorkspace:
     def python(self) -> str:
         return sys.executable
 
-    def put(self, path: Path) -> str:
+    def put(self, path: Path, beside: Sequence[str] = ()) -> str:  # noqa: ARG002 - it stays where it is, and so do they
         return str(path.resolve())
 
     def write(self, name: str, content: bytes) -> str:

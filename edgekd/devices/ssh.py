@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 import time
@@ -74,6 +75,10 @@ class Ssh(Device):
         return f"{self.user}@{self.host}" if self.user else self.host
 
     @property
+    def machine(self) -> str:
+        return f"{self.host.lower()}:{self.port or ''}"
+
+    @property
     def command(self) -> list[str]:
         """The program that opens the line, ssh's own host key checking untouched."""
         options = {
@@ -136,15 +141,13 @@ class SshWorkspace:
     def python(self) -> str:
         return self._python
 
-    def put(self, path: Path) -> str:
+    def put(self, path: Path, beside: Sequence[str] = ()) -> str:
+        if beside:
+            return self._put_together(path.resolve(), beside)
         content = path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         name = f"{sha256[:16]}-{re.sub(r'[^A-Za-z0-9._-]', '_', path.name)[-100:]}"
-        if self._there.get(name) != sha256:
-            answer = self._ask({"op": "use", "name": name, "sha256": sha256})
-            if answer.get("known") is not True:
-                self._send(name, sha256, content, keep=True)
-            self._there[name] = sha256
+        self._bring(name, sha256, content)
         return self.path(name)
 
     def write(self, name: str, content: bytes) -> str:
@@ -180,6 +183,28 @@ class SshWorkspace:
             except KeyboardInterrupt:
                 self._channel.tell({"op": "stop"})
                 raise
+
+    def _put_together(self, path: Path, beside: Sequence[str]) -> str:
+        """Brings each file under its digest; a folder of their own then gives them their names, which others share."""
+        files: Answer = {}
+        for name in (path.name, *beside):
+            content = (path.parent / name).read_bytes()
+            files[name] = sha256 = hashlib.sha256(content).hexdigest()
+            self._bring(sha256, sha256, content)
+        folder = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        if folder not in self._there:
+            self._ask({"op": "gather", "name": folder, "files": files})
+            self._there[folder] = folder
+        return self.path(f"{folder}/{path.name}")
+
+    def _bring(self, name: str, sha256: str, content: bytes) -> None:
+        """Sends a file to be kept, unless it is there."""
+        if self._there.get(name) == sha256:
+            return
+        answer = self._ask({"op": "use", "name": name, "sha256": sha256})
+        if answer.get("known") is not True:
+            self._send(name, sha256, content, keep=True)
+        self._there[name] = sha256
 
     def _follow(self, on_line: Callable[[str], None], patience_s: float) -> Ended:
         while True:

@@ -1,4 +1,4 @@
-"""The small ARM system that emulation runs in: a folder of Debian's packages and two wheels.
+"""The small ARM system that emulation runs in: a folder of Debian's packages and, where there are any, wheels.
 
 It is made once for each set of versions, in the user's cache, without any rights: apt resolves and verifies the
 packages in folders of its own, nothing is installed on this machine. What has been fetched stays until the folder
@@ -25,29 +25,30 @@ from edgekd.errors import TargetError
 from edgekd.progress import Progress
 from edgekd.records.base import digest
 
-SUITE = "bookworm"
-PYTHON = "usr/bin/python3.11"
-PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
-MIRRORS = (
-    ("http://deb.debian.org/debian", SUITE),
-    ("http://deb.debian.org/debian-security", f"{SUITE}-security"),
-)
+MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 WHEELS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 READY = "edgekd-ready.json"
 SITE = "usr/lib/python3/dist-packages"
-
-Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+MERGED = ("lib", "bin")
+"""Links to the folders of the same name in usr/, which a package of its own makes in an installed system."""
+ALTERNATIVES = ("blas/libblas.so.3", "lapack/liblapack.so.3")
+"""Libraries that Debian links into the folder above when it installs them."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the folder is made of; the packages' own versions are those that Debian has on the day."""
+    """What the folder is made of; the packages' own versions are those that Debian has on the day.
 
-    onnxruntime: str
-    numpy: str
-    suite: str = SUITE
-    machine: str = "arm64"
+    machine: Debian's name of the architecture. wheels: as `pip download` takes them, for `python`, the interpreter's
+    path in the folder.
+    """
+
+    machine: str
+    suite: str
+    packages: tuple[str, ...]
+    wheels: tuple[str, ...]
+    python: str
 
     @property
     def folder(self) -> Path:
@@ -62,12 +63,13 @@ class Recipe:
     @property
     def fetches(self) -> tuple[str, ...]:
         """What setting it up fetches, in lines for the user."""
-        return (
-            f"Debian {self.suite} ({self.machine}): {', '.join(PACKAGES)} and what they need, some 16 MB from "
-            f"{MIRRORS[0][0]}, signatures checked by apt",
-            f"wheels (aarch64): onnxruntime {self.onnxruntime}, numpy {self.numpy}, some 32 MB with pip",
-            f"into {self.folder}: some 190 MB; nothing is installed on this machine",
+        packages = (
+            f"Debian {self.suite} ({self.machine}): {', '.join(self.packages)} and what they need, from {MIRROR}, "
+            "signatures checked by apt"
         )
+        wheels = (f"wheels (aarch64): {', '.join(self.wheels)}, with pip",) if self.wheels else ()
+        place = f"into {self.folder}: some 40 to 50 MB, unpacked 190 MB; nothing is installed on this machine"
+        return (packages, *wheels, place)
 
 
 def build(recipe: Recipe, check: Callable[[Path], dict[str, str]], progress: Progress) -> Path:
@@ -87,7 +89,7 @@ def build(recipe: Recipe, check: Callable[[Path], dict[str, str]], progress: Pro
         with FileLock(building.with_suffix(".lock")), progress.task("set up", 4) as advance:
             if recipe.ready:  # another process was first
                 return recipe.folder
-            packages = _fetch_packages(building / "apt")
+            packages = _fetch_packages(recipe, building / "apt")
             advance(note=f"{len(packages)} packages")
             wheels = _fetch_wheels(recipe, building / "wheels")
             advance(note="wheels")
@@ -117,12 +119,14 @@ def _require_tools() -> None:
         raise TargetError(f"Debian's keys are missing: {KEYRING}", hint="sudo apt install debian-archive-keyring")
 
 
-def _fetch_packages(folder: Path) -> list[Path]:
-    """The archives of PACKAGES and all that they need, fetched by apt in folders of its own."""
+def _fetch_packages(recipe: Recipe, folder: Path) -> list[Path]:
+    """The archives of the packages and all that they need, fetched by apt in folders of its own."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    sources = "".join(f"deb [arch=arm64 signed-by={KEYRING}] {address} {suite} main\n" for address, suite in MIRRORS)
+    lists = ((MIRROR, recipe.suite), (f"{MIRROR}-security", f"{recipe.suite}-security"))
+    signed = f"[arch={recipe.machine} signed-by={KEYRING}]"
+    sources = "".join(f"deb {signed} {address} {suite} main\n" for address, suite in lists)
     (folder / "sources.list").write_text(sources)
     settings = {
         "Dir::State": folder / "state",
@@ -132,8 +136,8 @@ def _fetch_packages(folder: Path) -> list[Path]:
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": "/dev/null",
-        "APT::Architecture": "arm64",
-        "APT::Architectures": "arm64",
+        "APT::Architecture": recipe.machine,
+        "APT::Architectures": recipe.machine,
         "APT::Sandbox::User": "",  # its own user could not read the folders
         "APT::Install-Recommends": "false",
         "Acquire::Languages": "none",
@@ -145,17 +149,16 @@ def _fetch_packages(folder: Path) -> list[Path]:
     }
     options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
     _run(["apt-get", *options, "-q", "update"], "the lists of Debian's packages")
-    _run(["apt-get", *options, "-q", "-y", "--download-only", "install", *PACKAGES], "Debian's packages")
+    _run(["apt-get", *options, "-q", "-y", "--download-only", "install", *recipe.packages], "Debian's packages")
     return sorted((folder / "cache/archives").glob("*.deb"))
 
 
 def _fetch_wheels(recipe: Recipe, folder: Path) -> list[Path]:
-    wanted = [f"onnxruntime=={recipe.onnxruntime}", f"numpy=={recipe.numpy}"]
     there = {tuple(path.name.split("-")[:2]) for path in folder.glob("*.whl")}
-    missing = [each for each in wanted if tuple(each.split("==")) not in there]
+    missing = [each for each in recipe.wheels if tuple(each.split("==")) not in there]
     if missing:
         platforms = [part for name in WHEELS for part in ("--platform", name)]
-        version = "".join(re.findall(r"\d+", PYTHON)[:2])
+        version = "".join(re.findall(r"\d+", recipe.python)[:2])
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         argv += [*platforms, "--python-version", version, "--only-binary=:all:", "--dest", str(folder), *missing]
         _run(argv, "the wheels")
@@ -171,6 +174,14 @@ def _unpack(packages: Sequence[Path], wheels: Sequence[Path], tree: Path) -> Non
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tree / SITE)
+    for name in MERGED:
+        if not (tree / name).exists():
+            (tree / name).symlink_to(f"usr/{name}")
+    for name in ALTERNATIVES:
+        for library in tree.glob(f"usr/lib/*/{name}"):
+            link = library.parent.parent / library.name
+            if not link.exists():
+                link.symlink_to(name)
 
 
 def _run(argv: Sequence[str], what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +54,6 @@ class Campaign:
     models: Sequence[JobModel]
     seed: int
     seconds: float
-    begun_s: float = field(default_factory=time.monotonic)
     processes: list[Process] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     sets: int = 0
@@ -64,7 +62,7 @@ class Campaign:
 
     @property
     def elapsed_s(self) -> float:
-        return time.monotonic() - self.begun_s
+        return self.seen.elapsed_s
 
     @property
     def representative(self) -> bool:
@@ -91,7 +89,7 @@ class Campaign:
 
     def run_process(self) -> None:
         number = len(self.processes)
-        began = time.monotonic()
+        began = self.elapsed_s
         result = f"samples-{number}.npz"
         converse(self.workspace, self._job(number, result), self.seen.receive)
         if self.seen.settings is None or self.seen.machine is None or not self.seen.overheads or not self.seen.cold:
@@ -104,7 +102,7 @@ class Campaign:
         self.processes.append(process)
         self.loads += loads_of(process, self.sets)
         self.sets += len({int(row[0]) for row in process.loads})
-        self.longest_s = max(self.longest_s, time.monotonic() - began)
+        self.longest_s = max(self.longest_s, self.elapsed_s - began)
 
     def run_cold_start(self, model: int) -> None:
         job = ColdJob(runtime=job_runtime(self.runtime), models=(self.models[model],))

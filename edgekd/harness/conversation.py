@@ -25,6 +25,7 @@ HINTS = {
     "nan": "give real inputs; a NaN in them or in the weights makes every figure meaningless",
     "setting": "change it in the target file, or allow it on the device",
     "missing": "on the device: python3 -m pip install numpy onnxruntime",
+    "turn": "wait for it, or end it if it hangs",
     "protocol": "the agent on the device is of another version of edgekd",
 }
 # how onnxruntime begins its messages: a code, and where in its own source it stands
@@ -97,7 +98,7 @@ def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
     kind: type[EdgekdError] = StageError
     if refused.kind in USER_INPUT:
         kind = ConfigError
-    elif refused.kind in ("missing", "protocol"):
+    elif refused.kind in ("missing", "protocol", "turn"):
         kind = TargetError
     what = RUNTIME_NOISE.sub("", refused.what).strip()
     what = what if len(what) <= LONGEST_REASON else f"{what[:LONGEST_REASON]}..."

@@ -52,6 +52,12 @@ def standing(machine: Machine) -> Iterator[Disturbance]:
 
 def happened(environment: Environment) -> Iterator[Disturbance]:
     """What happened on the machine meanwhile."""
+    if environment.waited_s > 0.5:
+        yield Disturbance(
+            name="in turns",
+            what=f"another measurement ran on this machine, in turns with this: it waited {environment.waited_s:.0f} s",
+            remedy="the times are good; start one after the other to have each sooner",
+        )
     if environment.busy_elsewhere > 0.1:
         yield Disturbance(
             name="other load",

@@ -6,6 +6,7 @@ them; the host looks at the data at times fixed beforehand and stops when every 
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,12 +22,12 @@ from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel, job_runtime
 from edgekd.harness.replies import read_outputs
 from edgekd.harness.samples import save_raw
-from edgekd.harness.sets import TICKS_PER_S
+from edgekd.harness.sets import TICKS_PER_S, shown
 from edgekd.harness.statistics.looks import level_of_look, next_look
 from edgekd.harness.subject import Subject, as_subjects, file_facts, job_models
 from edgekd.harness.summary import summarise
 from edgekd.progress import Progress
-from edgekd.records.latency import LatencyRecord
+from edgekd.records.latency import LatencyRecord, Percentile
 
 SURE = 1.1  # upper over lower end of a median's interval
 
@@ -34,7 +35,7 @@ SURE = 1.1  # upper over lower end of a median's interval
 def predict(
     device: Device,
     runtime: RuntimeSettings,
-    models: Mapping[str, Path],
+    models: Mapping[str, Path | Subject],
     inputs: NDArray[np.float32],
     progress: Progress,
     *,
@@ -54,8 +55,8 @@ def predict(
         job = PredictJob(
             runtime=job_runtime(runtime),
             models=tuple(
-                PredictModel(name=model, path=workspace.put(path), result=workspace.path(files[model]))
-                for model, path in models.items()
+                PredictModel(**dict(model), result=workspace.path(files[model.name]))
+                for model in job_models(workspace, as_subjects(models), None)
             ),
             inputs=put_array(workspace, folder, inputs),
             batch=batch,
@@ -71,12 +72,18 @@ def predict(
 
 
 def settled(record: LatencyRecord) -> bool:
-    """Whether every comparison is decided and every median known to within 5 % or so."""
-    medians = [model.percentile(0.5) for model in record.models]
+    """Whether every comparison is decided, every median known to within 5 % or so, and p90 at all: limits need it."""
     return record.decided and all(
-        each is not None and each.interval_s is not None and each.interval_s[1] / each.interval_s[0] < SURE
-        for each in medians
+        _width(model.percentile(0.5)) < SURE and _width(model.percentile(0.9)) < math.inf for model in record.models
     )
+
+
+def _width(percentile: Percentile | None) -> float:
+    """Upper over lower end of its interval; infinite without one."""
+    if percentile is None or percentile.interval_s is None:
+        return math.inf
+    low, high = percentile.interval_s
+    return high / low
 
 
 def measure(
@@ -116,12 +123,13 @@ def measure(
         )
         total = round(measuring.seconds * TICKS_PER_S)
         with progress.task("measure", total) as advance:
-            shown, looks, before = 0, 0, None
+            campaign.seen.heard = shown(progress, advance)
+            ticks, looks, before = 0, 0, None
             while True:
                 campaign.run_process()
                 reached = min(total, round(campaign.elapsed_s * TICKS_PER_S))
-                advance(reached - shown, note=f"{campaign.sets} loads each")
-                shown = reached
+                advance(reached - ticks, note=f"{campaign.sets} loads each")
+                ticks = reached
                 spent = 1.0 if campaign.over else campaign.elapsed_s / measuring.seconds
                 if spent < next_look(before or 0.0):
                     continue
@@ -134,7 +142,7 @@ def measure(
             for number in campaign.missing_cold_starts:
                 campaign.run_cold_start(number)
             record = summarise(campaign, facts, baseline, measuring, level, looks)
-            advance(total - shown)
+            advance(total - ticks)
         if samples is not None:
             save_raw(samples, campaign.processes, list(subjects))
     return record

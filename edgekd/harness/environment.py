@@ -25,11 +25,14 @@ def machine_identity() -> dict[str, JsonValue]:
 def environment_of(seen: Seen) -> Environment:
     """The machine, and the sum of what happened on it during all sets."""
     assert seen.machine is not None, "every process ends with a description of its machine"
-    return observed(seen.machine, seen.settings, seen.states)
+    return observed(seen.machine, seen.settings, seen.states, seen.waited_s)
 
 
 def observed(
-    machine: Machine, settings: Settings | None, spans: Sequence[tuple[KernelState, KernelState]]
+    machine: Machine,
+    settings: Settings | None,
+    spans: Sequence[tuple[KernelState, KernelState]],
+    waited_s: float = 0.0,
 ) -> Environment:
     """What happened on a machine between pairs of its kernel's states."""
     seconds = sum(after.time_s - before.time_s for before, after in spans) or 1e-9
@@ -44,6 +47,7 @@ def observed(
         machine=machine,
         settings=settings,
         seconds=seconds,
+        waited_s=waited_s,
         busy_elsewhere=max(0.0, busy - own - steal) / capacity,
         steal=steal / capacity,
         involuntary_switches_per_s=switches / seconds,

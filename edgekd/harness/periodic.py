@@ -51,13 +51,13 @@ def measure_periodic(
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         parts = job_models(workspace, as_subjects(models), None)
 
-        def make_job(number: int, result: str) -> PeriodicJob:
+        def make_job(number: int, result: str, left_s: float) -> PeriodicJob:
             generator = np.random.default_rng([seed, number])
             return PeriodicJob(
                 runtime=job_runtime(runtime),
                 models=tuple(parts),
                 sets=tuple(load_orders(generator, len(parts), SETS_IN_PROCESS)),
-                process_s=measuring.seconds / 2 - (time.monotonic() - begun) / 2,
+                process_s=max(0.0, left_s / 2),
                 period_s=period_s,
                 frames=frames,
                 result=result,
@@ -72,7 +72,7 @@ def measure_periodic(
         period_s=period_s,
         deadline_s=deadline_s,
         confidence=measuring.confidence,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - begun - seen.waited_s,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

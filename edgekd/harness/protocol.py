@@ -44,15 +44,23 @@ class JobModel(Record):
     preprocess: Preprocess | None = None
 
 
-class SetsJob(Record):
+class AnyJob(Record):
+    """What every job says."""
+
+    protocol: int = PROTOCOL
+    runtime: JobRuntime
+
+
+class ModelsJob(AnyJob):
+    models: tuple[JobModel, ...]
+
+
+class SetsJob(ModelsJob):
     """Sets of fresh loads in one process: in each, the models by number in the order in which they are loaded.
 
     The agent starts no further set `process_s` seconds after the first.
     """
 
-    protocol: int = PROTOCOL
-    runtime: JobRuntime
-    models: tuple[JobModel, ...]
     sets: tuple[tuple[int, ...], ...]
     process_s: float
     result: str
@@ -73,13 +81,10 @@ class MeasureJob(SetsJob):
     observe: bool
 
 
-class ColdJob(Record):
+class ColdJob(ModelsJob):
     """One cold start, of the first model."""
 
     kind: Literal["cold"] = "cold"
-    protocol: int = PROTOCOL
-    runtime: JobRuntime
-    models: tuple[JobModel, ...]
 
 
 class PeriodicJob(SetsJob):
@@ -102,23 +107,26 @@ class PredictModel(JobModel):
     result: str
 
 
-class PredictJob(Record):
+class PredictJob(AnyJob):
     kind: Literal["predict"] = "predict"
-    protocol: int = PROTOCOL
-    runtime: JobRuntime
     models: tuple[PredictModel, ...]
     inputs: str
     batch: int
 
 
-class DescribeJob(Record):
+class CountJob(ModelsJob):
+    """Inferences between marks, `runs` of each model, for an emulator that counts instructions."""
+
+    kind: Literal["count"] = "count"
+    runs: int
+
+
+class DescribeJob(AnyJob):
     kind: Literal["describe"] = "describe"
-    protocol: int = PROTOCOL
-    runtime: JobRuntime
     seconds: float
 
 
-Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | DescribeJob
+Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | DescribeJob
 
 
 class Step(Record):
@@ -127,6 +135,13 @@ class Step(Record):
     event: Literal["step"]
     what: str
     model: str
+
+
+class Waited(Record):
+    """For so long, since it last said so, the agent has waited for another measurement on its machine."""
+
+    event: Literal["waited"]
+    seconds: float = Field(ge=0, le=3600)
 
 
 class Refused(Record):
@@ -191,7 +206,7 @@ class Done(Record):
     event: Literal["done"]
 
 
-Event = Step | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Done
+Event = Step | Waited | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Done
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

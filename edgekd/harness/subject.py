@@ -14,14 +14,14 @@ from edgekd.harness.protocol import JobModel, Preprocess
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure. `inputs` is a .npy or .npz file; with `preprocess` it is timed end to end, from the
-    uint8 images in `inputs` to the label. `size_bytes` is given where the model is more than its file."""
+    """A model to measure. `beside` are the files of its external data, by their paths from its folder. `inputs` is a
+    .npy or .npz file; with `preprocess` it is timed end to end, from the uint8 images in `inputs` to the label."""
 
     path: Path
+    beside: tuple[str, ...] = ()
     inputs: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     preprocess: Preprocess | None = None
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def job_models(workspace: Workspace, subjects: Mapping[str, Subject], shared: st
     return [
         JobModel(
             name=name,
-            path=workspace.put(subject.path),
+            path=workspace.put(subject.path, subject.beside),
             inputs=shared if subject.inputs is None else workspace.put(subject.inputs),
             shapes=dict(subject.shapes),
             preprocess=subject.preprocess,
@@ -49,14 +49,14 @@ def job_models(workspace: Workspace, subjects: Mapping[str, Subject], shared: st
 
 
 def file_facts(subject: Subject) -> FileFacts:
-    """The digest of a model file, and the model's size.
+    """The digest of a model file, and the model's size with its external data.
 
     Raises:
         StageError: it cannot be read.
     """
     try:
         content = subject.path.read_bytes()
+        outside = sum((subject.path.resolve().parent / name).stat().st_size for name in subject.beside)
     except OSError as error:
-        raise StageError(f"cannot read {subject.path}: {error.strerror}") from error
-    size = len(content) if subject.size_bytes is None else subject.size_bytes
-    return FileFacts(hashlib.sha256(content).hexdigest(), size)
+        raise StageError(f"cannot read {error.filename}: {error.strerror}") from error
+    return FileFacts(hashlib.sha256(content).hexdigest(), len(content) + outside)

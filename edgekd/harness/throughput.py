@@ -46,7 +46,7 @@ def measure_throughput(
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         parts = job_models(workspace, as_subjects(models), None)
 
-        def make_job(number: int, result: str) -> ThroughputJob:
+        def make_job(number: int, result: str, _left_s: float) -> ThroughputJob:
             generator = np.random.default_rng([seed, number])
             return ThroughputJob(
                 runtime=job_runtime(runtime),
@@ -79,7 +79,7 @@ def measure_throughput(
         decided=all(each.outcome is not Speed.UNDECIDED for each in comparisons),
         clients=clients,
         confidence=measuring.confidence,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - begun - seen.waited_s,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

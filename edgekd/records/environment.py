@@ -70,6 +70,8 @@ class Environment(Record):
     machine: Machine
     settings: Settings | None
     seconds: float
+    waited_s: float = 0.0
+    """For other measurements on the same machine, beside `seconds`."""
     busy_elsewhere: float
     """Share of the machine's processor time that other programs took, 0 to 1."""
     steal: float

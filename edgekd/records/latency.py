@@ -10,6 +10,7 @@ from typing import Literal
 
 from edgekd.records.base import Record
 from edgekd.records.environment import Disturbance, Environment
+from edgekd.records.instructions import InstructionCount
 
 Interval = tuple[float, float]
 
@@ -65,6 +66,8 @@ class ModelLatency(Record):
     peak_rss_bytes: int | None
     runtime_rss_bytes: int | None
     """Memory of the same process before the model was loaded; a part of the peak."""
+    instructions: InstructionCount | None = None
+    """On an emulated processor that counts them, whose times mean nothing."""
 
     def percentile(self, share: float) -> Percentile | None:
         return next((each for each in self.percentiles if each.share == share), None)

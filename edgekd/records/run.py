@@ -11,6 +11,7 @@ from edgekd.records.base import Record
 from edgekd.records.check import Outcome
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import Exported
+from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.network import NetworkRecord
 from edgekd.records.quantized import Quantized
@@ -34,8 +35,8 @@ class StageOutcome(Record):
 
 
 class RunRecord(Record):
-    """`evaluations` and `latencies` are by target; what the run did not reach is empty or None. `unreachable`: why a
-    target that the others went on without could not be reached."""
+    """`evaluations`, `latencies` and (on emulated ones) `instructions` are by target; what the run did not reach is
+    empty or None. `unreachable`: why a target that the others went on without could not be reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -57,6 +58,7 @@ class RunRecord(Record):
     quantized: Quantized | None = None
     evaluations: dict[str, Evaluation] = {}
     latencies: dict[str, LatencyRecord] = {}
+    instructions: dict[str, InstructionRecord] = {}
     release: ReleaseRecord | None = None
     unreachable: dict[str, str] = {}
     error: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -91,6 +92,18 @@ def test_no_request_leaves_the_folder(tmp_path: Path, name: str) -> None:
     with open_channel(HERE, str(tmp_path / "home"), 0, 30) as (channel, _):
         assert "error" in channel.ask({"op": "fetch", "name": name})
         assert "error" in channel.ask({"op": "send", "name": name, "sha256": "0", "size": 0, "keep": False})
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../x", "a/..", "..", ".", "./x", "", "a//x", "a/", "/etc/x", "a\0b"])
+def test_no_file_of_a_gathered_folder_leaves_it(tmp_path: Path, name: str) -> None:
+    with open_channel(HERE, str(tmp_path / "home"), 0, 30) as (channel, greeted):
+        sha256 = hashlib.sha256(b"abc").hexdigest()
+        assert channel.ask({"op": "send", "name": "f", "sha256": sha256, "size": 3, "keep": False}, b"abc") == {}
+        for folder, place, file in (("d", name, "f"), (name, "x", "f"), ("d", "x", name), ("a/b", "x", "f")):
+            answer = channel.ask({"op": "gather", "name": folder, "files": {"first": "f", place: file}})
+            assert answer["error"] == "not a plain name"
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["f"]
+        assert [path.name for path in Path(str(greeted["work"])).iterdir()] == ["f"], "refused before anything is made"
 
 
 def test_bytes_that_were_changed_on_the_way_are_refused(tmp_path: Path) -> None:

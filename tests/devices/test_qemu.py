@@ -16,11 +16,11 @@ from edgekd.config.target import RuntimeSettings
 from edgekd.data.contract import normalise
 from edgekd.devices import sysroot
 from edgekd.devices.local import Local
-from edgekd.devices.qemu import Qemu
+from edgekd.devices.qemu import DEBIAN_32, ONNXRUNTIME, Qemu, qemu
 from edgekd.errors import TargetError
 from edgekd.harness.driver import predict
 from edgekd.pipeline.store import Store
-from edgekd.progress import Silent
+from edgekd.progress import Progress, Silent
 from edgekd.records.contract import ModelContract
 from edgekd.records.run import RunRecord
 from edgekd.release.agreement import agreement
@@ -32,14 +32,22 @@ from tests.conftest import Told
 IMAGES = 1000
 
 
+def emulated(cpu: str) -> Qemu:
+    """The device, if this machine can emulate it; the test is skipped where it cannot."""
+    device = Qemu.model_validate({"use": "qemu", "cpu": cpu})
+    try:
+        qemu(device.bits)
+    except TargetError as error:
+        pytest.skip(f"{error}: {error.hint}")
+    if not device.recipe.ready:
+        file = "armv7-qemu" if device.recipe == DEBIAN_32 else "arm64-qemu"
+        pytest.skip(f"the ARM system is not set up: edgekd target setup targets/{file}.yaml")
+    return device
+
+
 @pytest.fixture(scope="session")
 def arm() -> Qemu:
-    if not any(shutil.which(name) for name in ("qemu-aarch64-static", "qemu-aarch64")):
-        pytest.skip("there is no qemu: install qemu-user-static")
-    device = Qemu(use="qemu", cpu="cortex-a72")
-    if not device.recipe.ready:
-        pytest.skip("the ARM system is not set up: edgekd target setup targets/arm64-qemu.yaml")
-    return device
+    return emulated("cortex-a72")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +63,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RunRecord]
     return Store(place.folder / "store"), RunRecord.model_validate_json(path.read_bytes())
 
 
-@pytest.mark.parametrize("cpu", ["cortex-a72", "max"])
+@pytest.mark.parametrize("cpu", ["cortex-a72", "max", "cortex-a7"])
 def test_the_int8_student_answers_on_arm_as_on_this_machine(
-    arm: Qemu, trained: tuple[Store, RunRecord], cpu: str, capsys: pytest.CaptureFixture[str]
+    trained: tuple[Store, RunRecord], cpu: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, record = trained
     paths = {f"{each.id}.{port}": store.path(a) for each in record.stages for port, a in each.outputs.items()}
@@ -67,7 +75,7 @@ def test_the_int8_student_answers_on_arm_as_on_this_machine(
     labels = np.concatenate([each.labels for each in splits])[:IMAGES]
     fed = normalise(images, contract.image)
     model = {"int8": paths["quantize.int8"]}
-    device = arm.model_copy(update={"cpu": cpu})
+    device = emulated(cpu)
     here = predict(Local(use="local"), RuntimeSettings(), model, fed, Silent())["int8"]
     there = predict(device, RuntimeSettings(), model, fed, Silent())["int8"]
     told = agreement("x86", here, there)
@@ -85,13 +93,15 @@ def test_the_int8_student_answers_on_arm_as_on_this_machine(
         ("cortex-a72", {"asimd"}, {"asimddp", "i8mm", "sve"}),
         ("cortex-a76", {"asimd", "asimddp"}, {"i8mm", "sve"}),
         ("max", {"asimd", "asimddp", "i8mm", "sve", "bf16"}, set()),
+        ("cortex-a7", {"neon"}, {"asimd", "asimddp"}),
     ],
 )
-def test_the_machine_is_the_emulated_one(arm: Qemu, cpu: str, has: set[str], lacks: set[str]) -> None:
-    facts = machine_of(arm.model_copy(update={"cpu": cpu}))
-    assert facts["machine"] == "aarch64"
+def test_the_machine_is_the_emulated_one(cpu: str, has: set[str], lacks: set[str]) -> None:
+    device = emulated(cpu)
+    facts = machine_of(device)
+    assert facts["machine"] == ("aarch64" if device.bits == 64 else "armv7l")
     assert str(facts["cpu"]).startswith(f"{cpu}, emulated by qemu")
-    assert facts["onnxruntime"] == arm.onnxruntime
+    assert device.bits == 32 or facts["onnxruntime"] == ONNXRUNTIME
     isa = facts["isa"]
     assert isinstance(isa, list)
     assert has <= set(isa)
@@ -117,8 +127,6 @@ def test_without_its_system_the_command_that_makes_it_is_told(
 
 
 def test_without_qemu_its_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from edgekd.devices.qemu import qemu
-
     qemu.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="no qemu-aarch64") as caught:
@@ -128,7 +136,7 @@ def test_without_qemu_its_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_a_runtime_that_crashes_under_an_old_qemu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgekd.devices.qemu.qemu", lambda: ("qemu", "7.2.22"))
+    monkeypatch.setattr("edgekd.devices.qemu.qemu", lambda _bits: ("qemu", "7.2.22"))
     with pytest.raises(TargetError, match=r"onnxruntime 1\.28\.0 crashes under qemu 7") as caught:
         Qemu(use="qemu", onnxruntime="1.28.0").connect().__enter__()
     assert "1.27.0" in str(caught.value.hint)
@@ -163,9 +171,23 @@ def works(tree: Path) -> dict[str, str]:
     return {"onnxruntime": "1.27.0"}
 
 
+@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a7"])
+def test_setting_up_ends_with_a_run_of_what_was_made(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = emulated(cpu)
+    found: list[dict[str, str]] = []
+
+    def made(recipe: sysroot.Recipe, check: Callable[[Path], dict[str, str]], _progress: Progress) -> Path:
+        found.append(check(recipe.folder))
+        return recipe.folder
+
+    monkeypatch.setattr("edgekd.devices.qemu.build", made)
+    device.setup(Silent())
+    assert set(found[0]) == {"numpy", "onnxruntime"}
+
+
 @pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip")
 def test_an_interrupted_set_up_goes_on_and_a_broken_one_is_never_taken(fetched: list[str]) -> None:
-    recipe = sysroot.Recipe("1.27.0", "2.4.6")
+    recipe = Qemu(use="qemu").recipe
     with pytest.raises(TargetError, match="does not run"):
         sysroot.build(recipe, fails, Told())
     assert not recipe.ready
@@ -181,8 +203,15 @@ def test_an_interrupted_set_up_goes_on_and_a_broken_one_is_never_taken(fetched: 
 
 
 def test_other_versions_are_another_system() -> None:
-    folders = {sysroot.Recipe(*each).folder for each in (("1.27.0", "2.4.6"), ("1.26.0", "2.4.6"), ("1.27.0", "2.2.0"))}
-    assert len(folders) == 3
+    others: list[dict[str, str]] = [{}, {"onnxruntime": "1.26.0"}, {"numpy": "2.2.0"}, {"cpu": "cortex-a7"}]
+    folders = {Qemu.model_validate({"use": "qemu", **each}).recipe.folder for each in others}
+    assert len(folders) == 4
+    assert Qemu(use="qemu", cpu="cortex-a53").recipe == Qemu(use="qemu").recipe, "every 64-bit processor shares one"
+
+
+def test_versions_for_a_32_bit_processor_are_refused() -> None:
+    with pytest.raises(ValueError, match="cortex-a7 has 32 bits: Debian's onnxruntime and numpy run there"):
+        Qemu(use="qemu", cpu="cortex-a7", onnxruntime="1.27.0")
 
 
 def test_a_download_that_fails_is_told_in_a_line() -> None:

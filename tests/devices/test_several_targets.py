@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,7 @@ def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Place:
             "device": device,
             "runtime": {"nice": niceness},
             "limits": {"p90_latency_ms": 10000},
-            "measure": {"seconds": 2},
+            "measure": {"seconds": 6},
         }
         (tmp_path / f"{name}.yaml").write_text(json.dumps(content))
     return Place(tmp_path)
@@ -54,7 +56,7 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place, server: Serv
     code, record, said = run(place, "local", "board", "gone")
     assert code == 3, said
     assert record.release is not None
-    assert record.release.targets == {"local": Outcome.PASS, "board": Outcome.PASS, "gone": Outcome.UNDECIDED}
+    assert record.release.targets == {"local": Outcome.PASS, "board": Outcome.PASS, "gone": Outcome.UNDECIDED}, said
     assert list(record.unreachable) == ["gone"]
     assert "not reached: gone: 127.0.0.1: it refuses the connection" in said
     assert set(record.evaluations) == set(record.latencies) == {"local", "board"}
@@ -75,7 +77,7 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place, server: Serv
     code, record, said = run(place, "local", "board")
     assert code == 0, said
     target = place.folder / "board.yaml"
-    target.write_text(target.read_text().replace('"seconds": 2', '"seconds": 3'))
+    target.write_text(target.read_text().replace('"seconds": 6', '"seconds": 7'))
     code, record, said = run(place, "local", "board")
     assert code == 3, said
     assert {each.id for each in record.stages if "@board" in each.id} == {"validate@board"}
@@ -87,11 +89,42 @@ def test_a_run_goes_on_without_the_target_that_is_off(place: Place, server: Serv
     assert "hint: is an ssh server running there, on this port?" in said
 
 
+def test_ctrl_c_ends_the_work_on_every_machine(place: Place, server: Server) -> None:
+    config = server.client.read_text()
+    (place.folder / "ssh_config").write_text(f"{config}\n{config.replace('Host board', 'Host shelf')}")
+    for host in ("board", "shelf"):  # nothing is settled in no time, and so it is measured for long
+        target = json.loads((place.folder / "board.yaml").read_text())
+        target |= {"name": host, "measure": {"seconds": 120, "margin": 1e-5, "confidence": 0.9999}}
+        target["device"] |= {"host": host, "folder": str(place.folder / f"device-{host}")}
+        (place.folder / f"{host}-long.yaml").write_text(json.dumps(target))
+    paths = ", ".join(str(place.folder / f"{host}-long.yaml") for host in ("board", "shelf"))
+    process = place.start("run", DIGITS, *sets(*QUICK, f"targets=[{paths}]"))
+    assert process.stderr is not None
+    running: set[str] = set()
+    for line in process.stderr:
+        running |= {word for word in ("measure@board", "measure@shelf") if f"{word}: running" in line}
+        if len(running) == 2:
+            break
+    assert len(running) == 2, "both are measured at the same time"
+    time.sleep(3)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "stopping on every target" in said
+    assert "the same command goes on from here" in said
+    assert time.monotonic() - begun < 30
+    for host in ("board", "shelf"):
+        assert [path.name for path in (place.folder / f"device-{host}").iterdir()] == ["edgekd-files"]
+
+
 def test_an_emulated_target_is_validated_and_its_times_are_not_checked(place: Place, arm: Qemu) -> None:
     code, record, said = run(place, "local", "arm")
     assert code == 0, said
     assert record.release is not None
-    assert [each.id for each in record.stages if "@arm" in each.id] == ["validate@arm"]
+    counted = ["count@arm"] if arm.counts else []
+    assert [each.id for each in record.stages if "@arm" in each.id] == ["validate@arm", *counted]
+    assert list(record.instructions) == (["arm"] if counted else [])
     assert [each.name for each in record.release.checks["arm"]] == ["accuracy_drop"]
     (release,) = (each for each in record.stages if each.id == "release")
     assert release.warnings == ("arm: not checked, for its times are emulated: p90_latency_ms",)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,15 @@ from edgekd.harness.driver import measure
 from edgekd.harness.protocol import ColdJob, DescribeJob, Event, JobModel, Step, job_runtime
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
+from tests.command import Place
 from tests.harness.conftest import save_model
+
+PLAIN_RUN = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+session.run(None, {"x": numpy.zeros((1, 4), numpy.float32)})
+"""
+"""The runtime alone, without anything of edgekd."""
 
 
 def bench(subject: Subject | Path, **runtime: object) -> None:
@@ -37,6 +47,10 @@ def relu(path: Path, **options: object) -> Path:
 
 def endless(path: Path) -> Path:
     """A model that loops for ever."""
+    return looping(path, np.array(2**62))
+
+
+def looping(path: Path, trips: np.ndarray) -> Path:
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Sin", ["v"], ["w"])],
         "body",
@@ -51,7 +65,7 @@ def endless(path: Path) -> Path:
         ],
     )
     loop = helper.make_node("Loop", ["trips", "go", "x"], ["y"], body=body)
-    return save_model(path, [loop], {"trips": np.array(2**62), "go": np.array(True)})
+    return save_model(path, [loop], {"trips": trips, "go": np.array(True)})
 
 
 def test_a_model_that_returns_nan(tmp_path: Path) -> None:
@@ -144,7 +158,7 @@ def test_a_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_is_named_with_its_signal_and_its_model(tmp_path: Path) -> None:
-    """A crash of the runtime, made by hand: nothing else kills onnxruntime on every version."""
+    """A crash made by hand: the next test's are real, and a newer onnxruntime may survive them."""
     path = endless(tmp_path / "m.onnx")
     job = ColdJob(runtime=job_runtime(RuntimeSettings()), models=(JobModel(name="the-model", path=str(path)),))
 
@@ -158,6 +172,59 @@ def test_a_process_that_dies_is_named_with_its_signal_and_its_model(tmp_path: Pa
     ):
         converse(workspace, job, kill_it)
     assert caught.value.exit_code == 4
+
+
+def dividing(path: Path, *, folded: bool) -> Path:
+    """The lowest integer divided by -1: more than the type holds, which an x86 processor answers with a trap.
+
+    folded: all is constant, and the runtime computes it while it loads the model.
+    """
+    nodes = [
+        helper.make_node("Div", ["lowest", "minus_one"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "float"], ["y"]),
+    ]
+    constants = {"lowest": np.array(-(2**63)), "minus_one": np.array(-1)}
+    if not folded:
+        del constants["minus_one"]
+        constants |= {"zero": np.array(0), "one": np.array(1)}
+        nodes[:0] = [
+            helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["whole", "zero"], ["nothing"]),
+            helper.make_node("Sub", ["nothing", "one"], ["minus_one"]),
+        ]
+    return save_model(path, nodes, constants)
+
+
+def counting_to_nothing(path: Path) -> Path:
+    """A loop whose number of trips is an empty tensor: the runtime reads its first element."""
+    return looping(path, np.zeros(0, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("make", "doing"),
+    [
+        (lambda path: dividing(path, folded=False), "running"),
+        (lambda path: dividing(path, folded=True), "loading"),
+        (counting_to_nothing, "running"),
+    ],
+    ids=["divides at a run", "divides at the load", "loops at a run"],
+)
+def test_a_model_that_crashes_the_runtime_is_told_in_one_line(
+    make: Callable[[Path], Path], doing: str, tmp_path: Path
+) -> None:
+    relu(tmp_path / "sound.onnx")
+    make(tmp_path / "deadly.onnx")
+    number = -subprocess.run([sys.executable, "-c", PLAIN_RUN, tmp_path / "deadly.onnx"], check=False).returncode
+    if number <= 0:
+        pytest.skip("this onnxruntime, or this processor, survives the model")
+    done = Place(tmp_path).edgekd("bench", "sound.onnx", "deadly.onnx", "--seconds", "5", timeout_s=120)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"{doing} deadly.onnx killed the measuring process with {signal.Signals(number).name}",
+        "hint: the runtime crashes on this model",
+    ]
 
 
 def _kill_child(number: int) -> None:

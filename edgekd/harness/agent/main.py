@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .count import count
 from .machine import kernel_state, machine_facts
 from .measure import cold, measure
 from .periodic import periodic
@@ -42,6 +43,7 @@ JOBS = {
     "periodic": periodic,
     "throughput": throughput,
     "predict": predict,
+    "count": count,
     "describe": describe,
 }
 

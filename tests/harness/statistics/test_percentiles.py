@@ -33,6 +33,18 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent_of_runs(name: s
     assert 0.93 <= held / RUNS <= 0.97
 
 
+@pytest.mark.parametrize("name", SIMULATIONS)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_five_loads_hold_the_truth_too(name: str, share: float) -> None:
+    wanted = np.exp(truth(name, share))
+    found = [
+        percentile(list(loads), share, 0.05) for loads in SIMULATIONS[name](np.random.default_rng(1), 1000, 5, SAMPLES)
+    ]
+    held = [each.interval_s[0] <= wanted <= each.interval_s[1] for each in found if each and each.interval_s]
+    assert len(held) == 1000
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("samples", [70, 300])
 def test_rank_intervals_of_independent_samples_hold_the_truth(share: float, samples: int) -> None:

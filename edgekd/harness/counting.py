@@ -1,0 +1,78 @@
+"""How many instructions an inference takes: a cost that no neighbour and no clock changes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.config.target import RuntimeSettings
+from edgekd.devices.base import Device
+from edgekd.errors import StageError
+from edgekd.harness.conversation import converse
+from edgekd.harness.driver import put_array
+from edgekd.harness.protocol import CountJob, job_runtime
+from edgekd.harness.subject import Subject, as_subjects, job_models
+from edgekd.records.instructions import InstructionCount
+
+RUNS = 21
+MARKS = 3  # a run
+
+
+def count_instructions(
+    device: Device,
+    runtime: RuntimeSettings,
+    models: Mapping[str, Path | Subject],
+    folder: Path,
+    *,
+    inputs: NDArray[np.float32] | None = None,
+) -> dict[str, InstructionCount]:
+    """What one inference of each model executes on an emulated processor, with one thread.
+
+    `inputs` float32 (N, ...) feeds every model that brings none of its own; `folder` is for files on the way.
+
+    Raises:
+        TargetError: the device cannot count.
+        StageError: the runtime refuses a model or dies of it, or the count is not what its marks give.
+    """
+    subjects = as_subjects(models)
+    marks = folder / "marks.txt"
+    # several threads wait for each other, in loops of as many rounds as it takes
+    alone = runtime.with_one_thread()
+    with device.count_into(marks) as workspace:
+        shared = None if inputs is None else put_array(workspace, folder, inputs)
+        parts = tuple(job_models(workspace, subjects, shared))
+        converse(workspace, CountJob(runtime=job_runtime(alone), models=parts, runs=RUNS), lambda _event: None)
+    return dict(zip(subjects, counts_of(marks.read_text().split(), len(subjects)), strict=True))
+
+
+def counted(device: Device, runtime: RuntimeSettings, models: Mapping[str, Subject]) -> dict[str, InstructionCount]:
+    """The same where the device can count; nothing where it cannot."""
+    if not device.counts:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        return count_instructions(device, runtime, models, Path(folder))
+
+
+def counts_of(marks: list[str], models: int) -> list[InstructionCount]:
+    """From the totals at all marks to the count of each model, less what marking itself executes.
+
+    Raises:
+        StageError: they are not what the agent's marks give.
+    """
+    if len(marks) != models * RUNS * MARKS or not all(mark.isdigit() for mark in marks):
+        raise StageError(f"the emulator counted {len(marks)} marks, not {models * RUNS * MARKS}")
+    totals = np.array(marks, np.int64).reshape(models, RUNS, MARKS)
+    executed = (totals[:, :, 1] - totals[:, :, 0]) - np.median(totals[:, :, 2] - totals[:, :, 1], axis=1)[:, None]
+    return [
+        InstructionCount(
+            median=round(float(np.median(each))),
+            least=round(float(each.min())),
+            most=round(float(each.max())),
+            runs=RUNS,
+        )
+        for each in executed
+    ]

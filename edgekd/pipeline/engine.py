@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, StageError, TargetError, UsageError
 from edgekd.pipeline.fingerprint import fingerprint, preimage
+from edgekd.pipeline.lanes import LaneProgress, run_lanes
 from edgekd.pipeline.plan import Node, Plan, explain_miss, input_digests
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, disk_error, is_disk_trouble
@@ -40,6 +43,16 @@ class Finished:
     why: str
 
 
+@dataclass(frozen=True)
+class _Todo:
+    """What every node of a run needs to know: which ones come before --from, and the results so far, by node."""
+
+    plan: Plan
+    earlier: frozenset[str]
+    fresh: bool
+    records: dict[str, StageRecord] = field(default_factory=dict)
+
+
 @dataclass
 class Engine:
     """`unreachable`: by target, why the nodes that need it have no result."""
@@ -48,9 +61,12 @@ class Engine:
     progress: Progress
     finished: list[Finished] = field(default_factory=list)
     unreachable: dict[str, TargetError] = field(default_factory=dict)
+    _losing: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, plan: Plan, selection: Selection) -> list[Finished]:
         """Every selected node's result, in order. `finished` grows meanwhile, and stays when a stage fails.
+
+        The same stage on targets that are different machines runs on all of them at once.
 
         Raises:
             UsageError: the selection names no stage, or starts after one whose result is missing.
@@ -60,26 +76,35 @@ class Engine:
         wanted = plan.needed_for(selection.until) if selection.until else {node.id for node in plan.nodes}
         if selection.start and not any(plan.nodes[n].id in wanted for n in plan.positions(selection.start)):
             raise UsageError(f"--from {selection.start} comes after --until {selection.until}")
-        records: dict[str, StageRecord] = {}
+        order = {node.id: position for position, node in enumerate(plan.nodes)}
+        todo = _Todo(plan, frozenset(node.id for node in plan.nodes[:first]), selection.fresh)
         with self.store.in_use():
-            for position, node in enumerate(plan.nodes):
-                if node.id not in wanted or node.target in self.unreachable:
-                    continue
+            for lanes in plan.lanes(wanted):
                 try:
-                    outcome = self._node(
-                        node,
-                        records,
-                        plan.seed,
-                        must_exist=position < first,
-                        fresh=selection.fresh and position >= first,
-                    )
-                except TargetError as error:
-                    self._go_on_without(node, error, plan)
-                    continue
-                self.finished.append(outcome)
-                records[node.id] = outcome.record
-                node.stage.accept(self.paths(outcome.record.outputs))
+                    if len(lanes) == 1:
+                        self._lane(todo, lanes[0], None)
+                    else:
+                        run_lanes([partial(self._lane, todo, nodes) for nodes in lanes], self.progress)
+                finally:
+                    self.finished.sort(key=lambda each: order[each.node.id])
         return self.finished
+
+    def _lane(self, todo: _Todo, nodes: Sequence[Node], stop: threading.Event | None) -> None:
+        """One node after the other; `stop` is set when others run beside it."""
+        for node in nodes:
+            if stop and stop.is_set():
+                raise KeyboardInterrupt
+            if node.target in self.unreachable:
+                continue
+            progress = LaneProgress(self.progress, node.target, stop) if stop else self.progress
+            try:
+                outcome = self._node(node, todo, progress)
+            except TargetError as error:
+                self._go_on_without(node, error, todo.plan)
+                continue
+            self.finished.append(outcome)
+            todo.records[node.id] = outcome.record
+            node.stage.accept(self.paths(outcome.record.outputs))
 
     def _go_on_without(self, node: Node, error: TargetError, plan: Plan) -> None:
         """Leaves a target out.
@@ -87,28 +112,30 @@ class Engine:
         Raises:
             TargetError: it was the last one.
         """
-        targets = {each.target for each in plan.nodes if each.target}
-        if not node.target or targets <= {*self.unreachable, node.target}:
-            raise error
-        self.unreachable[node.target] = error
-        self.progress.say(f"warning: {error}; going on without {node.target}")
-        if error.hint:
-            self.progress.say(f"hint: {error.hint}")
+        with self._losing:
+            targets = {each.target for each in plan.nodes if each.target}
+            if not node.target or targets <= {*self.unreachable, node.target}:
+                raise error
+            self.unreachable[node.target] = error
+            self.progress.say(f"warning: {error}; going on without {node.target}")
+            if error.hint:
+                self.progress.say(f"hint: {error.hint}")
 
     def paths(self, outputs: Mapping[str, Artifact]) -> dict[str, Path]:
         return {port: self.store.path(artifact) for port, artifact in outputs.items()}
 
-    def _node(
-        self, node: Node, records: Mapping[str, StageRecord], seed: int, *, must_exist: bool, fresh: bool
-    ) -> Finished:
+    def _node(self, node: Node, todo: _Todo, progress: Progress) -> Finished:
+        must_exist = node.id in todo.earlier
+        fresh = todo.fresh and not must_exist
+        seed, records = todo.plan.seed, todo.records
         image = preimage(node.stage, input_digests(node, records), seed)
         key = fingerprint(image)
-        with self.store.stage_lock(node.id, key, self.progress):
-            record = None if fresh else self.store.find(node.stage.name, key, self.progress)
+        with self.store.stage_lock(node.id, key, progress):
+            record = None if fresh else self.store.find(node.stage.name, key, progress)
             if record is not None:
-                self.progress.say(f"{node.id}: cached · {record.headline}")
+                progress.say(f"{node.id}: cached · {record.headline}")
                 for warning in record.warnings:
-                    self.progress.say(f"warning: {warning}")
+                    progress.say(f"warning: {warning}")
                 return Finished(node, record, "")
             why = "asked for" if fresh else explain_miss(node.stage, image, self.store)
             if must_exist:
@@ -116,14 +143,14 @@ class Engine:
                     f"{node.id} comes before --from, and its result is not in the store ({why})",
                     hint="leave --from out: what is in the store is not run again anyway",
                 )
-            self.progress.say(f"{node.id}: running · {why}")
+            progress.say(f"{node.id}: running · {why}")
             inputs = {
                 port: self.store.path(records[source].outputs[output])
                 for port, (source, output) in node.inputs.items()
                 if source in records and output in records[source].outputs
             }
             work = self.store.work(key, fresh=fresh)
-            context = Context(work, node.stage.outputs, seed, self.progress)
+            context = Context(work, node.stage.outputs, seed, progress)
             started = time.monotonic()
             headline = self._run(node, context, inputs)
             seconds = time.monotonic() - started
@@ -139,7 +166,7 @@ class Engine:
             )
             self.store.commit(record)
             self.store.discard_work(key)
-        self.progress.say(f"{node.id}: done in {seconds:.1f} s · {headline}")
+        progress.say(f"{node.id}: done in {seconds:.1f} s · {headline}")
         return Finished(node, record, why)
 
     def _run(self, node: Node, context: Context, inputs: Mapping[str, Path]) -> str:

@@ -14,6 +14,7 @@ from edgekd.pipeline.stage import Stage
 from edgekd.records.base import digest
 
 PACKAGE = Path(__file__).resolve().parent.parent
+SOURCE = (".py", ".c")
 
 
 def preimage(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, JsonValue]:
@@ -40,7 +41,7 @@ def code_digest(name: str) -> str:
     """The sha256 (hex) of a source file of edgekd, or of every one in a folder, by name and content."""
     root = PACKAGE / name
     hasher = hashlib.sha256()
-    for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
+    for path in [root] if root.is_file() else sorted(each for each in root.rglob("*") if each.suffix in SOURCE):
         hasher.update(f"{path.relative_to(PACKAGE).as_posix()}\0{path.stat().st_size}\0".encode())
         hasher.update(path.read_bytes())
     return hasher.hexdigest()[:16]

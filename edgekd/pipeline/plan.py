@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from edgekd.errors import TargetError, UsageError
@@ -18,12 +19,14 @@ class Node:
     """A stage in its place; `inputs` maps each of its ports to the node and port that feed it.
 
     target: the one that the stage needs. When it cannot be reached, the others go on without what needs it.
+    machine: where that target is; empty for this one. What runs on different machines may run at the same time.
     """
 
     id: str
     stage: Stage
     inputs: Mapping[str, tuple[str, str]]
     target: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Plan:
             for source, port in node.inputs.values():
                 if source not in made or port not in made[source].outputs:
                     raise ValueError(f"{node.id} reads {source}.{port}, which nothing before it makes")
+            missing = set(node.stage.inputs) - set(node.inputs)
+            if missing:
+                raise ValueError(f"{node.id} is wired to nothing at {', '.join(sorted(missing))}")
             made[node.id] = node.stage
 
     def positions(self, name: str) -> list[int]:
@@ -53,6 +59,22 @@ class Plan:
             known = ", ".join(dict.fromkeys(node.stage.name for node in self.nodes))
             raise UsageError(f"no stage {name!r} in this pipeline", hint=f"its stages: {known}")
         return found
+
+    def lanes(self, wanted: Collection[str]) -> list[list[list[Node]]]:
+        """The wanted nodes in steps, one after the other; in each step lanes that may run side by side, one a
+        machine. Neighbours that are the same stage on several targets are a step: none needs another's result."""
+        steps = []
+        for _, group in itertools.groupby(self.nodes, lambda node: node.stage.name if node.target else node.id):
+            lanes: dict[str, list[Node]] = {}
+            for node in group:
+                if node.id in wanted:
+                    lanes.setdefault(node.machine, []).append(node)
+            here = lanes.get("")
+            if here and here[0].stage.alone:  # to drive the other machines is work for this one
+                steps.append([lanes.pop("")])
+            if lanes:
+                steps.append(list(lanes.values()))
+        return steps
 
     def needed_for(self, name: str) -> frozenset[str]:
         """The ids of a stage's nodes and of every node they need."""

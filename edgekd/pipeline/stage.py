@@ -50,9 +50,9 @@ class Context:
 class Stage(ABC):
     """One step of a pipeline, with its options.
 
-    `inputs` are port names; `outputs` maps a port to its file name, whose ending tells the kind. `optional`
-    outputs may be left out. `code` names the files and folders of edgekd, and `libraries` the distributions,
-    whose change can change the result.
+    `inputs` are the ports that a plan must wire; it may wire more. `outputs` maps a port to its file name, whose
+    ending tells the kind. `optional` outputs may be left out. `code` names the files and folders of edgekd, and
+    `libraries` the distributions, whose change can change the result.
     """
 
     name: ClassVar[str]
@@ -62,6 +62,8 @@ class Stage(ABC):
     code: ClassVar[tuple[str, ...]]
     libraries: ClassVar[tuple[str, ...]]
     seeded: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
+    """Whether its result is bent by whatever else this machine does meanwhile, when it runs on this machine."""
 
     @abstractmethod
     def identity(self) -> JsonValue:

@@ -23,9 +23,11 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from edgekd.errors import StoreError
-from edgekd.progress import Progress
+from edgekd.progress import Advance, Progress
 from edgekd.records.artifact import Artifact
 from edgekd.records.stage import StageRecord
+
+LOOK_S = 0.2
 
 
 def store_root() -> Path:
@@ -114,7 +116,8 @@ class Store:
                 lock.acquire(timeout=0)
             except Timeout:
                 progress.say(f"{stage}: another run is doing it; waiting for its result")
-                lock.acquire()
+                with progress.task("wait", 1) as advance:
+                    _acquire(lock, advance)
         try:
             yield
         finally:
@@ -153,6 +156,15 @@ class Store:
         except OSError:
             return "unreadable"
         return None
+
+
+def _acquire(lock: FileLock, advance: Advance) -> None:
+    """Looks at `advance` meanwhile, which may say that it is time to stop."""
+    while True:
+        advance(0)
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=LOOK_S)
+            return
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -74,6 +74,8 @@ def _latency_rows(record: LatencyRecord) -> Rows:
     rows["first inference"] = [_time(each.first_inference_s) for each in models]
     rows["cold start"] = [_time(each.cold_start_s) for each in models]
     rows["peak memory"] = ["–" if each.peak_rss_bytes is None else _bytes(each.peak_rss_bytes) for each in models]
+    if any(each.instructions for each in models):
+        rows["instructions"] = [f"{each.instructions.median:,}" if each.instructions else "–" for each in models]
     rows["file"] = [_bytes(each.size_bytes) for each in models]
     rows["loads"] = [f"{each.loads} in {each.processes} processes" for each in models]
     spreads = [each.load_spread for each in models]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,23 +22,12 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars: Bars | None = None
+        self.tasks = 0
+        self.lock = threading.Lock()
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:
-        outer = self.bars
-        bars = outer or Bars(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-        )
-        if outer is None:
-            self.bars = bars
-            bars.start()
+        bars = self._open()
         identity = bars.add_task(label, total=total, note="")
 
         def advance(amount: int = 1, *, note: str | None = None) -> None:
@@ -50,7 +40,30 @@ class TerminalProgress:
             yield advance
         finally:
             bars.remove_task(identity)
-            if outer is None:
+            self._close(bars)
+
+    def _open(self) -> Bars:
+        """The bars of all tasks that are under way, on the screen from the first to the last."""
+        with self.lock:
+            self.tasks += 1
+            if self.bars is None:
+                self.bars = Bars(
+                    TextColumn("  {task.description}"),
+                    BarColumn(bar_width=28),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                    TextColumn("[dim]{task.fields[note]}"),
+                    console=self.console,
+                    transient=True,
+                )
+                self.bars.start()
+            return self.bars
+
+    def _close(self, bars: Bars) -> None:
+        with self.lock:
+            self.tasks -= 1
+            if self.tasks == 0:
                 bars.stop()
                 self.bars = None
 

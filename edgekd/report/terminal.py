@@ -13,7 +13,6 @@ from rich.text import Text
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
-from edgekd.records.release import Agreement
 from edgekd.records.run import RunRecord
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
@@ -30,11 +29,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     else:
         _print_stages(record, console)
     print_targets(record, console)
-    for target, why in record.unreachable.items():
-        print_line(console, f"not reached: {target}: {why}", "yellow")
     if record.release:
-        for target, agreement in record.release.agreements.items():
-            _print_agreement(target, agreement, console)
         several = len(record.release.checks) > 1
         for target, checks in record.release.checks.items():
             for check in checks:
@@ -87,6 +82,9 @@ def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: Late
         for share in (0.5, 0.9, 0.99):
             row(f"p{100 * share:g}", lambda name, share=share: _percentile(latency, name, share))  # type: ignore[misc]
         row("speed-up", lambda name: _speedup(latency, name))
+    counts = record.instructions.get(target)
+    if counts is not None:
+        row("instructions", lambda name: f"{counts.models[name].median:,}")
     return table
 
 
@@ -115,15 +113,6 @@ def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
     if student and int8 and int8[0] > student[1]:
         factor = latency.comparison("int8").ratio / latency.comparison("student").ratio
         print_line(console, f"note: here the fp32 student is {factor:.2f} times as fast as the int8 one", "yellow")
-
-
-def _print_agreement(target: str, agreement: Agreement, console: Console) -> None:
-    """Which test images another processor answers differently, the widest margins first."""
-    images = f"{agreement.flipped} of {agreement.images:,}"
-    print_line(console, f"{target} answers {images} test images differently from {agreement.reference}")
-    for flip in agreement.flips[:5]:
-        margin = f"margin {flip.margin:.3g} there"
-        print_line(console, f"  image {flip.image}: class {flip.expected} -> {flip.found}, {margin}")
 
 
 def _print_stages(record: RunRecord, console: Console) -> None:

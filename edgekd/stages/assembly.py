@@ -9,6 +9,7 @@ from edgekd.data.base import Dataset
 from edgekd.graph.quantization.base import Scheme
 from edgekd.models.base import Model
 from edgekd.pipeline.plan import Node, Plan
+from edgekd.stages.count import CountStage
 from edgekd.stages.data import DataStage
 from edgekd.stages.distill import DistillStage
 from edgekd.stages.export import ExportStage
@@ -60,9 +61,15 @@ def assemble(pipeline: Pipeline) -> Plan:
     names = [target.name for target in pipeline.targets]
     # an emulated processor's times say nothing
     timed = [target for target in pipeline.targets if not device_of(target).emulated]
-    nodes += [Node(f"validate@{each.name}", ValidateStage(each), tested, each.name) for each in pipeline.targets]
-    # after all validations: nothing else runs beside a measurement, and `--from measure` repeats measuring alone
-    nodes += [Node(f"measure@{each.name}", MeasureStage(each), files, each.name) for each in timed]
+
+    def node(stage: ValidateStage | MeasureStage | CountStage, inputs: dict[str, tuple[str, str]]) -> Node:
+        target = stage.target
+        return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, device_of(target).machine)
+
+    nodes += [node(ValidateStage(each), tested) for each in pipeline.targets]
+    # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
+    nodes += [node(MeasureStage(each), files) for each in timed]
+    nodes += [node(CountStage(each), files) for each in pipeline.targets if device_of(each).counts]
     answers = {f"validate@{name}": (f"validate@{name}", "evaluation") for name in names}
     answers |= {f"measure@{each.name}": (f"measure@{each.name}", "latency") for each in timed}
     if len(names) > 1:

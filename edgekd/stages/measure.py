@@ -9,54 +9,39 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
-from edgekd.config.target import TargetProfile
-from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.contract import ModelContract
+from edgekd.pipeline.stage import Context
+from edgekd.stages.target_stage import MODELS, TargetStage
 
 INPUTS = 64  # validation images that the models are fed in turn
 
 
 @dataclass(frozen=True)
-class MeasureStage(Stage):
-    target: TargetProfile
-
+class MeasureStage(TargetStage):
     name = "measure"
-    inputs = ("teacher", "student", "int8", "contract", "validation")
+    inputs = (*MODELS, "contract", "validation")
     outputs = {"latency": "latency.json", "samples": "samples.npz"}
-    code = ("data/contract.py", "devices", "harness", "stages/measure.py")
+    code = ("data/contract.py", "devices", "harness", "stages/target_stage.py", "stages/measure.py")
     libraries = ("onnxruntime", "numpy", "scipy")
     seeded = True
+    alone = True
 
-    def identity(self) -> JsonValue:
-        return {
-            "target": self.target.name,
-            "device": self.target.device.identity(),
-            "runtime": identity(self.target.runtime),
-            "measure": identity(self.target.measure),
-        }
-
-    def environment(self) -> dict[str, JsonValue]:
-        from edgekd.stages.targets import device_of, machine_of
-
-        return machine_of(device_of(self.target))
+    def identity(self) -> dict[str, JsonValue]:
+        return {**super().identity(), "measure": identity(self.target.measure)}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.data.contract import normalise
         from edgekd.harness.driver import measure
-        from edgekd.stages.files import load_images, load_record, save_record
+        from edgekd.stages.files import save_record
         from edgekd.stages.targets import device_of
 
-        contract = load_record(ModelContract, inputs["contract"])
-        images = load_images(inputs["validation"]).images[:INPUTS]
         record = measure(
             device_of(self.target),
             self.target.runtime,
             self.target.measure,
-            {name: inputs[name] for name in ("teacher", "student", "int8")},
+            self.models(inputs),
             "teacher",
             context.seed,
             context.progress,
-            inputs=normalise(images, contract.image),
+            inputs=self.validation_images(inputs, INPUTS),
             samples=context.output("samples"),
         )
         for disturbance in record.disturbances:

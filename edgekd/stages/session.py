@@ -21,6 +21,7 @@ from edgekd.progress import Progress
 from edgekd.records.base import Record
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import Exported
+from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.network import NetworkRecord
 from edgekd.records.quantized import Quantized
@@ -123,6 +124,7 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
 
     evaluations = {t.name: result(f"validate@{t.name}", "evaluation", Evaluation) for t in pipeline.targets}
     latencies = {t.name: result(f"measure@{t.name}", "latency", LatencyRecord) for t in pipeline.targets}
+    counts = {t.name: result(f"count@{t.name}", "instructions", InstructionRecord) for t in pipeline.targets}
     return RunRecord(
         edgekd=__version__,
         name=config.name,
@@ -154,6 +156,7 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
         quantized=result("quantize", "facts", Quantized),
         evaluations={name: each for name, each in evaluations.items() if each is not None},
         latencies={name: each for name, each in latencies.items() if each is not None},
+        instructions={name: each for name, each in counts.items() if each is not None},
         release=result("release", "release", ReleaseRecord),
         unreachable={name: str(each) for name, each in engine.unreachable.items()},
         error=error,

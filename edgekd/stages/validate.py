@@ -9,37 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
-
-from edgekd.config.component import identity
-from edgekd.config.target import TargetProfile
-from edgekd.pipeline.stage import Context, Stage
+from edgekd.pipeline.stage import Context
 from edgekd.records.contract import ModelContract
+from edgekd.stages.target_stage import MODELS, TargetStage
 
 GOLDEN_IMAGES = 16
 
 
 @dataclass(frozen=True)
-class ValidateStage(Stage):
-    target: TargetProfile
-
+class ValidateStage(TargetStage):
     name = "validate"
-    inputs = ("teacher", "student", "int8", "contract", "validation", "test")
+    inputs = (*MODELS, "contract", "validation", "test")
     outputs = {"evaluation": "evaluation.json", "logits": "logits.npz", "golden": "golden.npz"}
-    code = ("data/contract.py", "devices", "harness", "stages/validate.py")
+    code = ("data/contract.py", "devices", "harness", "stages/target_stage.py", "stages/validate.py")
     libraries = ("onnxruntime", "numpy", "scipy")
-
-    def identity(self) -> JsonValue:
-        return {
-            "target": self.target.name,
-            "device": self.target.device.identity(),
-            "runtime": identity(self.target.runtime),
-        }
-
-    def environment(self) -> dict[str, JsonValue]:
-        from edgekd.stages.targets import device_of, machine_of
-
-        return machine_of(device_of(self.target))
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
@@ -57,7 +40,7 @@ class ValidateStage(Stage):
         answers = predict(
             device_of(self.target),
             self.target.runtime,
-            {name: inputs[name] for name in ("teacher", "student", "int8")},
+            self.models(inputs),
             normalise(np.concatenate([test.images, golden]), contract.image),
             context.progress,
         )

@@ -140,3 +140,8 @@ def test_the_forecast_names_what_changed(store: Store, told: Told) -> None:
 def test_a_plan_whose_wires_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="parity reads number.out, which nothing before it makes"):
         Plan("wrong", 0, (Node("parity", Parity(), {"number": ("number", "out")}),))
+
+
+def test_a_port_that_is_wired_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="parity is wired to nothing at number"):
+        Plan("wrong", 0, (Node("parity", Parity(), {}),))

@@ -1,4 +1,4 @@
-"""The folder that ships: the model, its manifest with the evidence, golden answers, the card, and two programs."""
+"""The folder that ships: the model, its manifest with the evidence, golden answers, the card, and its programs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from edgekd.records.check import Outcome
 from edgekd.records.contract import ModelContract
 from edgekd.records.model import Execution, ModelFacts
 from edgekd.release.card import Story, model_card
+from edgekd.release.cpp import cpp_program
 
 PROGRAMS = Path(__file__).parent / "device"
 
@@ -81,6 +82,7 @@ def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
         files={},
     )
     (folder / "MODEL_CARD.md").write_text(model_card(manifest, inputs.story), encoding="utf-8")
+    (folder / "predict.cpp").write_text(cpp_program(manifest), encoding="ascii")
     manifest = manifest.model_copy(update={"files": _entries(folder)})
     if manifest.files[model_file].sha256 != inputs.facts.sha256:
         raise StageError(f"{inputs.model.name} is not the file that was validated and measured")

@@ -37,7 +37,8 @@ def model_card(manifest: Manifest, story: Story) -> str:
         "## Use\n\n"
         "    python3 verify.py              # is this bundle whole, does this machine compute the same?\n"
         "    python3 predict.py image.png   # label and confidence\n\n"
-        "Both need python3, numpy and onnxruntime, nothing else; `manifest.json` says everything above to programs."
+        "Both need python3, numpy and onnxruntime, nothing else; `manifest.json` says everything above to programs. "
+        "`predict.cpp` does the same as predict.py in C++ on ONNX Runtime's C API; its first lines say how to build it."
     )
     return "\n\n".join(sections) + "\n"
 

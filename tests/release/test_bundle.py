@@ -24,6 +24,7 @@ def test_a_bundle_holds_what_a_device_needs_and_verifies(bundle):
         "golden/logits.npy",
         "manifest.json",
         "model.onnx",
+        "predict.cpp",
         "predict.py",
         "verify.py",
     ]

@@ -61,7 +61,7 @@ def test_verify_says_ok_and_leaves_the_bundle_as_it_was(bundle, elsewhere):
     first, second = (run(bundle, "verify.py", cwd=elsewhere) for _ in range(2))
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("ok: 6 files, golden images agree under ONNX Runtime ")
+    assert first.stdout.startswith("ok: 7 files, golden images agree under ONNX Runtime ")
     assert second.returncode == 0
     assert not list(bundle.rglob("__pycache__"))
 

@@ -1,0 +1,245 @@
+# ruff: noqa: F401, F811 - fixtures of other folders
+"""predict.cpp: compiled as its first lines say, and run beside predict.py on the same images."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper, save
+
+from edgekd.graph.inspect import describe
+from edgekd.graph.quantization.quantize import quantize
+from edgekd.graph.quantization.schemes import Int8Qdq
+from edgekd.records.contract import ImageInput, ModelContract
+from edgekd.release.bundle import BundleInputs, build_bundle
+from edgekd.release.verify import verify
+from tests.graph.conftest import Digits, digits, fp32, network
+
+from .conftest import CONTRACT, evidence, save_model
+from .test_cpp import AWKWARD
+from .toolchain import Toolchain, compiler, run, toolchain
+
+LAST_DIGIT = 1.01e-4  # two libraries' exp() may round a confidence to neighbours
+
+
+@pytest.fixture
+def digits_bundle(inputs: BundleInputs, fp32: Path, digits: Digits, tmp_path: Path) -> Path:
+    """Of an 8-bit network that learned the digits."""
+    model = tmp_path / "int8.onnx"
+    facts = quantize(Int8Qdq(use="int8_qdq"), fp32, digits.train, model)
+    golden = digits.images[-20:]
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    logits = session.run(None, {session.get_inputs()[0].name: digits.inputs[-20:]})[0]
+    bare = evidence().model_copy(update={"accuracy": None})
+    build_bundle(
+        replace(
+            inputs, model=model, facts=describe(model), execution=facts.execution, contract=digits.contract,
+            targets={"local": bare}, golden_images=golden, golden_logits=logits,
+        ),
+        tmp_path / "digits",
+    )  # fmt: skip
+    return tmp_path / "digits"
+
+
+def netpbm(path: Path, pixels: np.ndarray) -> Path:
+    """pixels: uint8 (H, W, 1 or 3)"""
+    height, width, channels = pixels.shape
+    path.write_bytes(f"P{5 if channels == 1 else 6}\n{width} {height}\n255\n".encode() + pixels.tobytes())
+    return path
+
+
+def predict_py(bundle: Path, *images: Path) -> list[str]:
+    done = subprocess.run([sys.executable, bundle / "predict.py", *images], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def assert_same_answer(line: str, expected: str) -> None:
+    (path, label, confidence), (as_path, as_label, as_confidence) = line.split("\t"), expected.split("\t")
+    assert (path, label) == (as_path, as_label)
+    assert re.fullmatch(r"[01]\.\d{4}", confidence)
+    assert float(confidence) == pytest.approx(float(as_confidence), abs=LAST_DIGIT)
+
+
+def test_the_program_answers_as_predict_py_does(toolchain: Toolchain, digits_bundle: Path, tmp_path: Path) -> None:
+    golden = np.load(digits_bundle / "golden" / "images.npy")
+    images = [netpbm(tmp_path / f"{number}.pgm", pixels) for number, pixels in enumerate(golden)]
+    program = toolchain.build(digits_bundle / "predict.cpp", tmp_path / "built")
+
+    expected = predict_py(digits_bundle, *images)
+    assert len({line.split("\t")[1] for line in expected}) > 5
+    for image, line in zip(images, expected, strict=True):
+        status, out, err = run(program, image, digits_bundle / "model.onnx")
+        assert (status, err) == (0, "")
+        assert_same_answer(out.removesuffix("\n"), line)
+    assert verify(digits_bundle) == []
+
+
+def test_awkward_names_do_not_break_the_program(toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path) -> None:
+    everything = "".join(AWKWARD)
+    contract = ModelContract(inputs=CONTRACT.inputs, classes=(everything, everything[::-1]))
+    target = evidence().model_copy(update={"accuracy": None})
+    options = {everything.replace("\0", ""): 'some "value"\\'}
+    target = target.model_copy(update={"session": target.session.model_copy(update={"options": options})})
+    bundle = tmp_path / "b"
+    build_bundle(replace(inputs, name='a"\n\\', contract=contract, targets={everything: target}), bundle)
+    program = toolchain.build(bundle / "predict.cpp", tmp_path / "built")
+    for number, pixels in enumerate(inputs.golden_images):
+        image = netpbm(tmp_path / f"{number}.pgm", pixels)
+        status, out, err = run(program, image, bundle / "model.onnx")
+
+        assert (status, err) == (0, "")
+        assert out.startswith(f"{image}\t{contract.classes[int(inputs.golden_logits[number].argmax())]}\t")
+
+
+SESSIONS = {
+    "threads": {"threads": 2, "inter_op_threads": 2, "spinning": True, "options": {}},
+    "layout": {"optimisation": "layout"},
+    "none": {"optimisation": "none"},
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_every_kind_of_session_builds_and_runs(
+    name: str, toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path
+) -> None:
+    target = evidence()
+    target = target.model_copy(update={"session": target.session.model_copy(update=SESSIONS[name])})
+    build_bundle(replace(inputs, targets={"board": target}), tmp_path / "b")
+    program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+
+    status, out, err = run(program, image, tmp_path / "b" / "model.onnx")
+    assert (status, err) == (0, "")
+    assert_same_answer(out.removesuffix("\n"), predict_py(tmp_path / "b", image)[0])
+
+
+def test_a_model_of_a_fixed_batch_answers_one_image(
+    toolchain: Toolchain, inputs: BundleInputs, fixed_batch_bundle: Path, tmp_path: Path
+) -> None:
+    program = toolchain.build(fixed_batch_bundle / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+
+    status, out, _ = run(program, image, fixed_batch_bundle / "model.onnx")
+    assert status == 0
+    assert_same_answer(out.removesuffix("\n"), predict_py(fixed_batch_bundle, image)[0])
+
+
+def test_colour_is_taken_apart_by_channel(toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path) -> None:
+    weights = np.random.default_rng(3).normal(size=(12, 2)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["image"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits"])],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 1, 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = tmp_path / "colour.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), model)
+    image = ImageInput(channels=3, height=1, width=4, mean=(0.1, -0.2, 1e-7), std=(0.5, 0.25, 3))
+    contract = ModelContract(inputs=(image,), classes=("a", "b"))
+    build_bundle(replace(inputs, model=model, facts=describe(model), contract=contract), tmp_path / "b")
+    program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
+    for seed in range(5):
+        pixels = np.random.default_rng(seed).integers(0, 256, size=(1, 4, 3), dtype=np.uint8)
+        path = netpbm(tmp_path / "image.ppm", pixels)
+        status, out, _ = run(program, path, tmp_path / "b" / "model.onnx")
+
+        assert status == 0
+        assert_same_answer(out.removesuffix("\n"), predict_py(tmp_path / "b", path)[0])
+
+
+NOT_NETPBM = "not a binary PGM or PPM with 255 levels"
+BAD_IMAGES = {
+    "missing.pgm": (None, "No such file or directory"),
+    "empty.pgm": (b"", NOT_NETPBM),
+    "text.pgm": (b"hello", NOT_NETPBM),
+    "ascii.pgm": (b"P2\n3 4\n255\n", NOT_NETPBM),
+    "deep.pgm": (b"P5 3 4 65535\n" + bytes(24), NOT_NETPBM),
+    "words.pgm": (b"P5 three 4 255\n" + bytes(12), NOT_NETPBM),
+    "negative.pgm": (b"P5 -3 4 255\n" + bytes(12), NOT_NETPBM),
+    "beyond.pgm": (b"P5 99999999999999999999 4 255\n" + bytes(12), NOT_NETPBM),
+    "comment.pgm": (b"P5 # no end", NOT_NETPBM),
+    "endless.pgm": (b"P5 " + b"3" * 100_000, NOT_NETPBM),
+    "short.pgm": (b"P5 3 4 255\n" + bytes(11), "the file is cut short"),
+    "wide.pgm": (b"P5 5 4 255\n" + bytes(20), "the image is 5x4, the model takes 3x4"),
+    "colour.ppm": (b"P6 3 4 255\n" + bytes(36), "channels of the image: 3, of the model: 1"),
+}
+
+
+@pytest.fixture(scope="module")
+def small_program(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """The program of a bundle, built once."""
+    folder = tmp_path_factory.mktemp("small")
+    return lambda bundle: next(folder.glob("predict"), None) or toolchain.build(bundle / "predict.cpp", folder)
+
+
+def test_what_cannot_be_used_is_one_line_and_ends_in_2(
+    small_program: Callable[[Path], Path], bundle: Path, tmp_path: Path
+) -> None:
+    program = small_program(bundle)
+    for name, (content, reason) in BAD_IMAGES.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        status, out, err = run(program, tmp_path / name, bundle / "model.onnx")
+        assert (name, status, out) == (name, 2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert str(tmp_path / name) in err
+        assert reason in err
+
+    assert run(program) == (2, "", "usage: predict IMAGE [MODEL]\n")
+    assert run(program, tmp_path) == (2, "", f"error: cannot read {tmp_path}: Is a directory\n")
+
+
+def test_a_header_with_comments_is_read(small_program: Callable[[Path], Path], bundle: Path, tmp_path: Path) -> None:
+    pixels = bytes(range(35, 47))  # begins with '#', which is no comment there
+    (tmp_path / "a.pgm").write_bytes(b"# first\nP5 # made by hand\n#\n3\t4\n# last\n255\n" + pixels)
+    status, out, err = run(small_program(bundle), tmp_path / "a.pgm", bundle / "model.onnx")
+
+    assert (status, err) == (0, "")
+    assert_same_answer(out.removesuffix("\n"), predict_py(bundle, tmp_path / "a.pgm")[0])
+
+
+def test_a_model_that_cannot_be_used_is_told(
+    small_program: Callable[[Path], Path], bundle: Path, inputs: BundleInputs, tmp_path: Path
+) -> None:
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+    (tmp_path / "text.onnx").write_text("no model")
+    save_model(tmp_path / "other.onnx", batch=2)
+    reasons = {
+        "missing.onnx": "doesn't exist",
+        "text.onnx": "Protobuf parsing failed",
+        "other.onnx": "invalid dimensions",
+    }
+    for name, reason in reasons.items():
+        status, out, err = run(small_program(bundle), image, tmp_path / name)
+        assert (status, out) == (2, "")
+        last = err.splitlines()[-1]
+        assert last.startswith(f"error: ONNX Runtime {onnxruntime.__version__}: ")
+        assert reason in last
+
+
+def test_a_library_older_than_the_header_is_told(
+    toolchain: Toolchain, bundle: Path, inputs: BundleInputs, tmp_path: Path
+) -> None:
+    include = tmp_path / "include"
+    include.mkdir()
+    for header in toolchain.include.glob("onnxruntime_*.h"):
+        text = re.sub(r"(?m)^#define ORT_API_VERSION \d+", "#define ORT_API_VERSION 9999", header.read_text())
+        (include / header.name).write_text(text)
+    program = toolchain.build(bundle / "predict.cpp", tmp_path / "built", include)
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+
+    status, out, err = run(program, image, bundle / "model.onnx")
+    assert (status, out) == (2, "")
+    assert (
+        f"error: the library is ONNX Runtime {onnxruntime.__version__}, older than the header (API version 9999)" in err
+    )

@@ -109,8 +109,8 @@ def main() -> None:
         folder = Path(name)
         models = {
             "empty": empty(folder / "empty.onnx"),
-            "40 µs": stack(folder / "small.onnx", 8, 8, 14),
-            "ms": stack(folder / "large.onnx", 12, 32, 28),
+            "40 µs": stack(folder / "small.onnx", 10, 8, 14),
+            "ms": stack(folder / "large.onnx", 30, 32, 28),
         }
         callback = 0.0
         for label, path in models.items():

@@ -124,6 +124,10 @@ def _measure(
         return measure_throughput(
             device, profile.runtime, profile.measure, subjects, baseline, mode.clients, seed, progress
         )
+    from edgekd.harness.counting import counted
     from edgekd.harness.driver import measure
 
-    return measure(device, profile.runtime, profile.measure, subjects, baseline, seed, progress, samples=mode.samples)
+    counts = counted(device, profile.runtime, subjects)  # before the long part, so that nothing is lost if it fails
+    record = measure(device, profile.runtime, profile.measure, subjects, baseline, seed, progress, samples=mode.samples)
+    models = tuple(each.model_copy(update={"instructions": counts.get(each.name)}) for each in record.models)
+    return record.model_copy(update={"models": models})

@@ -53,7 +53,7 @@ def load_target(path: Path | None, *, seconds: float | None = None, margin: floa
     source = Source(Path("--target"), {"name": "local", "device": "local"}, {}) if path is None else read_source(path)
     for key, value in (("seconds", seconds), ("margin", margin)):
         if value is not None:
-            source = assign(source, f"measure.{key}", repr(value))
+            source = assign(source, f"measure.{key}", repr(value), f"--{key}")
     return check(TargetProfile, source)
 
 
@@ -101,11 +101,12 @@ def subject_of(part: Given, shapes: Mapping[str, tuple[int, ...]], inputs: Path 
     Raises:
         ConfigError: the input file is not there.
     """
+    from edgekd.graph.inspect import external_files
     from edgekd.harness.subject import Subject
 
     if inputs is not None and not inputs.is_file():
         raise ConfigError(f"no such input file: {inputs}")
-    return Subject(part.path, inputs=inputs, shapes=shapes, size_bytes=_size_bytes(part.path))
+    return Subject(part.path, beside=external_files(part.path), inputs=inputs, shapes=shapes)
 
 
 def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -151,16 +152,6 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not name or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"--shape {text}: expected NAME=SIZES", hint="for example --shape input=1,3,224,224")
     return name, tuple(int(part) for part in parts)
-
-
-def _size_bytes(path: Path) -> int:
-    """The model's size with the files of its external data."""
-    import onnx
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-
-    model = onnx.load(path, load_external_data=False)
-    outside = {ExternalDataInfo(each).location for each in model.graph.initializer if uses_external_data(each)}
-    return path.stat().st_size + sum((path.parent / location).stat().st_size for location in outside)
 
 
 def write_text(path: Path, text: str) -> None:

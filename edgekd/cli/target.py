@@ -48,6 +48,17 @@ def ping(
         typer.echo(f"  {name:<12} {value}")
 
 
+@app.command()
+def doctor(
+    target: TargetFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """The same as `edgekd doctor --target FILE`: what there will disturb a measurement, and how to mend it."""
+    from edgekd.cli import doctor as whole
+
+    whole.doctor(target, as_json)
+
+
 @app.command("list")
 def list_targets(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the target files are.")] = Path("targets"),

@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.command import REPOSITORY, Place
 
 
-def test_doctor_names_the_machine_and_what_disturbs(tmp_path: Path) -> None:
-    done = Place(tmp_path).edgekd("doctor", "--target", REPOSITORY / "targets" / "local.yaml")
+@pytest.mark.parametrize("command", [("doctor", "--target"), ("target", "doctor")])
+def test_doctor_names_the_machine_and_what_disturbs(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = Place(tmp_path).edgekd(*command, REPOSITORY / "targets" / "local.yaml")
     assert done.returncode == 0, done.stderr
     for word in ("target local", "processor", "governor", "onnxruntime", "interruptions"):
         assert word in done.stdout

@@ -66,7 +66,7 @@ def test_setup_says_what_it_would_fetch_and_fetches_nothing(place: Place) -> Non
     quiet = Place(place.folder, {"XDG_CACHE_HOME": str(place.folder / "cache")})
     done = quiet.edgekd("target", "setup", "t.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "onnxruntime 1.27.0" in done.stdout
+    assert "onnxruntime==1.27.0" in done.stdout
     assert not (place.folder / "cache").exists()
 
 

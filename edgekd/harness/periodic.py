@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,7 +45,6 @@ def measure_periodic(
         StageError: the runtime refuses a model or dies of it.
         ConfigError: an input does not fit a model.
     """
-    begun = time.monotonic()
     frames = max(FRAMES_OF_LOAD, round(LOAD_S / period_s))
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         parts = job_models(workspace, as_subjects(models), None)
@@ -72,7 +70,7 @@ def measure_periodic(
         period_s=period_s,
         deadline_s=deadline_s,
         confidence=measuring.confidence,
-        seconds=time.monotonic() - begun - seen.waited_s,
+        seconds=seen.elapsed_s,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +41,6 @@ def measure_throughput(
         StageError: the runtime refuses a model or dies of it.
         ConfigError: an input does not fit a model.
     """
-    begun = time.monotonic()
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         parts = job_models(workspace, as_subjects(models), None)
 
@@ -79,7 +77,7 @@ def measure_throughput(
         decided=all(each.outcome is not Speed.UNDECIDED for each in comparisons),
         clients=clients,
         confidence=measuring.confidence,
-        seconds=time.monotonic() - begun - seen.waited_s,
+        seconds=seen.elapsed_s,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

@@ -66,7 +66,7 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True)
             times.append(time.monotonic() - begin)
         print(f"an obvious comparison: {statistics.median(times):.1f} s, {max(times):.1f} at most; goal: under 5 s")
-        for seconds in ("5", "20", "60"):
+        for seconds in ("5", "60", "300"):
             same = [str(student), str(student), "--margin", "0.000001", "--seconds", seconds]
             script = (
                 "import resource, sys\nfrom edgekd.cli import main\n"

@@ -78,29 +78,27 @@ def assign(source: Source, dotted: str, text: str, option: str = "--set") -> Sou
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {dotted}: {text!r} is not a YAML value") from None
-    data = _with(source.data, dotted.split("."), value, dotted)
+        raise ConfigError(f"{option} {dotted}: {text!r} is not a YAML value") from None
+    data = _with(source.data, dotted.split("."), value, f"{option} {dotted}")
     assert isinstance(data, dict)
     location = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
     return Source(source.path, data, source.lines, {**source.options, location: option})
 
 
-def _with(node: JsonValue, keys: list[str], value: JsonValue, dotted: str) -> JsonValue:
+def _with(node: JsonValue, keys: list[str], value: JsonValue, setting: str) -> JsonValue:
     if not keys:
         return value
     head, rest = keys[0], keys[1:]
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
-            raise ConfigError(
-                f"--set {dotted}: {head!r} is no item of a list of {len(node)}", hint="items count from 0"
-            )
+            raise ConfigError(f"{setting}: {head!r} is no item of a list of {len(node)}", hint="items count from 0")
         position = int(head)
-        return [_with(item, rest, value, dotted) if n == position else item for n, item in enumerate(node)]
+        return [_with(item, rest, value, setting) if n == position else item for n, item in enumerate(node)]
     if node is None:
         node = {}
     if not isinstance(node, dict):
-        raise ConfigError(f"--set {dotted}: there is nothing below {head!r} to set")
-    return {**node, head: _with(node.get(head), rest, value, dotted)}
+        raise ConfigError(f"{setting}: there is nothing below {head!r} to set")
+    return {**node, head: _with(node.get(head), rest, value, setting)}
 
 
 def _construct(path: Path, node: yaml.Node, at: KeyPath, lines: dict[KeyPath, int]) -> JsonValue:

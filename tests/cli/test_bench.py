@@ -143,6 +143,13 @@ def test_bad_input_is_one_clear_line(place: Here, arguments: list[str], code: in
     assert says in lines[0]
 
 
+def test_an_option_that_does_not_fit_the_target_file_is_named_as_it_was_given(place: Here) -> None:
+    (place.folder / "odd.yaml").write_text("name: odd\ndevice: local\nmeasure: 5\n")
+    done = place.edgekd("bench", "small.onnx", "--target", "odd.yaml", "--seconds", "4")
+    assert done.returncode == 2
+    assert done.stderr.startswith("--seconds measure.seconds: ")
+
+
 def test_a_target_file_is_checked_with_its_line(place: Here) -> None:
     path = target(place)
     path.write_text(path.read_text().replace("seconds: 2", "seconds: 0"))

@@ -34,9 +34,10 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random o
 
 @dataclass(frozen=True)
 class Given:
-    """A model file, and the bundle's manifest if it came in one."""
+    """A model file, the files of its external data, and the bundle's manifest if it came in one."""
 
     path: Path
+    beside: tuple[str, ...]
     manifest: Manifest | None
 
 
@@ -63,7 +64,7 @@ def given(path: Path) -> Given:
     Raises:
         ConfigError: there is none, or it is not a whole ONNX model.
     """
-    from edgekd.graph.inspect import load_model
+    from edgekd.graph.inspect import external_files
 
     manifest = None
     if path.is_dir():
@@ -71,8 +72,7 @@ def given(path: Path) -> Given:
 
         manifest = read_manifest(path)
         path = path / manifest.model_file
-    load_model(path)
-    return Given(path, manifest)
+    return Given(path, external_files(path), manifest)
 
 
 def subjects_of(paths: Sequence[Path], shapes: Sequence[str], inputs: Path | None) -> dict[str, Subject]:
@@ -101,12 +101,11 @@ def subject_of(part: Given, shapes: Mapping[str, tuple[int, ...]], inputs: Path 
     Raises:
         ConfigError: the input file is not there.
     """
-    from edgekd.graph.inspect import external_files
     from edgekd.harness.subject import Subject
 
     if inputs is not None and not inputs.is_file():
         raise ConfigError(f"no such input file: {inputs}")
-    return Subject(part.path, beside=external_files(part.path), inputs=inputs, shapes=shapes)
+    return Subject(part.path, beside=part.beside, inputs=inputs, shapes=shapes)
 
 
 def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

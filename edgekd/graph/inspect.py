@@ -84,9 +84,9 @@ def external_files(path: Path) -> tuple[str, ...]:
     """The files that a model's weights lie in beside its own, by their paths from its folder.
 
     Raises:
-        ConfigError: as `load_model`, which is to have read the file.
+        ConfigError: as `load_model`.
     """
-    return _external_files(onnx.load(path, load_external_data=False), path)
+    return _load(path)[1]
 
 
 def describe(path: Path) -> ModelFacts:

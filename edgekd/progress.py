@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Called inside a task after each piece of work."""
+    """Called inside a task after each piece of work; a `Progress.stop_point` as well."""
 
     def __call__(self, amount: int = 1, *, note: str | None = None) -> None: ...
 
@@ -20,6 +20,14 @@ class Progress(Protocol):
 
     def say(self, line: str) -> None:
         """One line for the user, above any running bar."""
+        ...
+
+    def stop_point(self) -> None:
+        """Says that the work may end here.
+
+        Raises:
+            KeyboardInterrupt: it is time to stop.
+        """
         ...
 
 
@@ -34,4 +42,7 @@ class Silent:
         yield advance
 
     def say(self, line: str) -> None:
+        pass
+
+    def stop_point(self) -> None:
         pass

@@ -39,8 +39,8 @@ def bench(
     clients: Annotated[
         int | None, typer.Option("--clients", min=1, help="Throughput: so many threads call one session.")
     ] = None,
-    pixels: Annotated[
-        bool, typer.Option("--end-to-end", help="Time bundles also from raw pixels to the label.")
+    raw: Annotated[
+        bool, typer.Option("--end-to-end", help="Time bundles also from raw samples to the label.")
     ] = False,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")] = False,
@@ -58,15 +58,16 @@ def bench(
     """
     from rich.console import Console
 
-    from edgekd.cli.subjects import end_to_end, load_target, subjects_of, write_text
+    from edgekd.cli.subjects import end_to_end, load_target, named, shapes_of, subject_of, write_text
     from edgekd.report.bench import bench_json, print_bench
     from edgekd.report.progress import progress_for
 
     mode = _mode(every, deadline, clients, samples)
     profile = load_target(target, seconds=seconds, margin=margin)
-    subjects = subjects_of(models, shapes, inputs)
-    if pixels:
-        subjects = end_to_end(models, subjects)
+    parts = named(models, profile.name)
+    subjects = {name: subject_of(part, shapes_of(shapes), inputs) for name, part in parts.items()}
+    if raw:
+        subjects = end_to_end(parts, subjects)
     try:
         record = _measure(profile, subjects, mode, seed, progress_for(Console(stderr=True)))
     except KeyboardInterrupt:
@@ -128,6 +129,7 @@ def _measure(
     from edgekd.harness.driver import measure
 
     counts = counted(device, profile.runtime, subjects)  # before the long part, so that nothing is lost if it fails
-    record = measure(device, profile.runtime, profile.measure, subjects, baseline, seed, progress, samples=mode.samples)
+    pairs = [(name, baseline) for name in subjects if name != baseline]
+    record = measure(device, profile.runtime, profile.measure, subjects, pairs, seed, progress, samples=mode.samples)
     models = tuple(each.model_copy(update={"instructions": counts.get(each.name)}) for each in record.models)
     return record.model_copy(update={"models": models})

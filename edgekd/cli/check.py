@@ -56,10 +56,10 @@ def check(
     from edgekd.stages.targets import device_of
 
     profile = load_target(target, seconds=seconds)
-    judged = given(model)
-    previous = None if against is None else given(against)
+    judged = given(model, profile.name)
+    previous = None if against is None else given(against, profile.name)
     notes = _verified(model, judged)
-    parts = {MODEL: judged, BASELINE: previous, TEACHER: None if teacher is None else given(teacher)}
+    parts = {MODEL: judged, BASELINE: previous, TEACHER: None if teacher is None else given(teacher, profile.name)}
     subjects = {name: subject_of(part, shapes_of(shapes), inputs) for name, part in parts.items() if part is not None}
     limits = profile.limits
     if limits.speedup_vs_teacher is not None and teacher is None:
@@ -69,9 +69,10 @@ def check(
     if previous is not None and (judged.manifest is None or previous.manifest is None):
         notes.append("not checked: accuracy against the previous release (both must be bundles)")
     progress = progress_for(Console(stderr=True))
+    pairs = [(name, MODEL) for name in subjects if name != MODEL]
     try:
         record = measure(
-            device_of(profile), profile.runtime, profile.measure, subjects, MODEL, seed, progress, settled=rules.settled
+            device_of(profile), profile.runtime, profile.measure, subjects, pairs, seed, progress, settled=rules.settled
         )
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was decided", err=True)
@@ -113,7 +114,7 @@ class Rules:
             found = [*cost_checks(self.limits, record.model(MODEL), next(iter(against_teacher), None), self.facts)]
         if self.previous is not None:
             if timed:
-                found.append(regression.latency(record.comparison(BASELINE).reverse(), self.margin))
+                found.append(regression.latency(record.comparison(BASELINE, MODEL).reverse(), self.margin))
             found.append(regression.size(record.model(MODEL), record.model(BASELINE), self.margin))
             if self.manifest is not None and self.previous.manifest is not None:
                 found.append(regression.accuracy(self.manifest, self.previous.manifest, self.accuracy_drop))

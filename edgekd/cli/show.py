@@ -11,6 +11,9 @@ import typer
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its run.json, or `last`.")] = "last",
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json for machines.")] = False,
+    reanalyse: Annotated[
+        bool, typer.Option("--reanalyse", help="Compute the latencies again from the raw samples in the store.")
+    ] = False,
 ) -> None:
     """Print a run's result again."""
     from rich.console import Console
@@ -20,6 +23,10 @@ def show(
 
     path = find_run(run, Path("runs"))
     record = load_run(path)
+    if reanalyse:
+        from edgekd.stages.reanalysis import reanalysed
+
+        record = reanalysed(record)
     if as_json:
         typer.echo(record.model_dump_json(indent=1, by_alias=True))
     else:

@@ -34,10 +34,13 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random o
 
 @dataclass(frozen=True)
 class Given:
-    """A model file, the files of its external data, and the bundle's manifest if it came in one."""
+    """A model file, the files of its external data, the session options that it ships with, and the bundle's folder
+    and manifest if it came in one."""
 
     path: Path
     beside: tuple[str, ...]
+    session: Mapping[str, str]
+    folder: Path | None
     manifest: Manifest | None
 
 
@@ -58,32 +61,32 @@ def load_target(path: Path | None, *, seconds: float | None = None, margin: floa
     return check(TargetProfile, source)
 
 
-def given(path: Path) -> Given:
-    """The model behind an argument: an ONNX file, or a bundle's folder.
+def given(path: Path, target: str) -> Given:
+    """The model behind an argument: an ONNX file, or what a bundle's folder ships for the target of that name, else
+    for its first.
 
     Raises:
         ConfigError: there is none, or it is not a whole ONNX model.
     """
     from edgekd.graph.inspect import external_files
 
-    manifest = None
-    if path.is_dir():
-        from edgekd.release.verify import read_manifest
+    if not path.is_dir():
+        return Given(path, external_files(path), {}, None, None)
+    from edgekd.release.verify import read_manifest
 
-        manifest = read_manifest(path)
-        path = path / manifest.model_file
-    return Given(path, external_files(path), manifest)
+    manifest = read_manifest(path)
+    shipped = manifest.shipped(target if target in manifest.targets else None)
+    file = path / shipped.file
+    return Given(file, external_files(file), shipped.session, path, manifest)
 
 
-def subjects_of(paths: Sequence[Path], shapes: Sequence[str], inputs: Path | None) -> dict[str, Subject]:
+def named(paths: Sequence[Path], target: str) -> dict[str, Given]:
     """The models by the shortest names that tell them apart; a file given twice is measured twice.
 
     Raises:
-        ConfigError: a model or the input file is not there or not whole.
-        UsageError: a shape that is none.
+        ConfigError: a model is not there or not whole.
     """
-    chosen = shapes_of(shapes)
-    found: dict[str, Subject] = {}
+    found: dict[str, Given] = {}
     for path in paths:
         names = [path.name, str(path)]
         name = next((each for each in names if each not in found and _tells_apart(each, path, paths)), str(path))
@@ -91,7 +94,7 @@ def subjects_of(paths: Sequence[Path], shapes: Sequence[str], inputs: Path | Non
         while name in found:
             name = f"{path} ({copies})"
             copies += 1
-        found[name] = subject_of(given(path), chosen, inputs)
+        found[name] = given(path, target)
     return found
 
 
@@ -105,7 +108,7 @@ def subject_of(part: Given, shapes: Mapping[str, tuple[int, ...]], inputs: Path 
 
     if inputs is not None and not inputs.is_file():
         raise ConfigError(f"no such input file: {inputs}")
-    return Subject(part.path, beside=part.beside, inputs=inputs, shapes=shapes)
+    return Subject(part.path, beside=part.beside, session=part.session, inputs=inputs, shapes=shapes)
 
 
 def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -117,26 +120,29 @@ def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return dict(_shape(text) for text in texts)
 
 
-def end_to_end(paths: Sequence[Path], subjects: Mapping[str, Subject]) -> dict[str, Subject]:
-    """Each model, and beside it the same from raw pixels to label.
+def end_to_end(parts: Mapping[str, Given], subjects: Mapping[str, Subject]) -> dict[str, Subject]:
+    """Each model, and beside it the same from raw samples to label.
 
     Raises:
-        UsageError: a plain model, which does not say how pixels become its input.
+        UsageError: a plain model, which does not say how samples become its input.
     """
-    from edgekd.harness.protocol import Preprocess
+    from edgekd.data.modalities.base import source_of, specs_of
+    from edgekd.harness.subject import Preprocessing
 
     both: dict[str, Subject] = {}
-    for path, (name, subject) in zip(paths, subjects.items(), strict=True):
-        manifest = given(path).manifest
-        if manifest is None:
+    for name, subject in subjects.items():
+        manifest, folder = parts[name].manifest, parts[name].folder
+        if manifest is None or folder is None:
             raise UsageError(
-                f"--end-to-end: {path} is a plain model",
-                hint="give a bundle: its manifest says how pixels become input",
+                f"--end-to-end: {parts[name].path} is a plain model",
+                hint="give a bundle: its manifest says how raw samples become input",
             )
-        image = manifest.contract.image
+        contract = manifest.contract
         both[name] = subject
         both[f"{name} end to end"] = replace(
-            subject, inputs=path / manifest.golden.images, preprocess=Preprocess(mean=image.mean, std=image.std)
+            subject,
+            inputs=folder / manifest.golden_samples,
+            preprocess=Preprocessing(source_of(contract.modality), tuple(specs_of(contract))),
         )
     return both
 

@@ -6,23 +6,22 @@ list` and the fingerprints know every option without importing torch.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
+from edgekd.closure import closure
 from edgekd.config.registry import GROUPS, Group
 from edgekd.config.section import Section, nearest
+from edgekd.config.usercode import import_file, own_code
 from edgekd.errors import ConfigError
+from edgekd.records.base import file_digest
 
 
 class Component(Section):
@@ -31,9 +30,12 @@ class Component(Section):
     use: str
 
     def identity(self) -> JsonValue:
-        """What decides the component's behaviour, for fingerprints: its options and its code, no paths."""
-        options = cast("JsonValue", self.model_dump(mode="json"))
-        return {"options": options, "code": _file_digest(Path(inspect.getfile(type(self))))}
+        """What decides the component's behaviour, for fingerprints: its options and its code.
+
+        A file counts by its content. A relative path stands as it was written: a component that has one says itself
+        what is behind it.
+        """
+        return {"options": identity(self), "code": module_code(type(self).__module__)}
 
 
 class UserComponent(Component):
@@ -55,12 +57,15 @@ class UserComponent(Component):
         return (self.use_folder / name).resolve() if name.endswith(".py") else None
 
     def identity(self) -> JsonValue:
+        settings = identity(self, without=frozenset({"use", "use_group", "use_folder"}))
+        options: JsonValue = {**settings, **self.options}
+        code = module_code(type(self).__module__)
         if self.file is not None:
-            name = self.use.rpartition(":")[2]
-            return {"callable": name, "options": self.options, "code": _file_digest(self.file)}
+            own: JsonValue = {**code, **own_code(self.file)}
+            return {"callable": self.use.rpartition(":")[2], "options": options, "code": own}
         distribution = _entry_point(self.use_group, self.use).dist
         version = distribution.version if distribution is not None else "unknown"
-        return {"entry_point": self.use, "options": self.options, "version": version}
+        return {"entry_point": self.use, "options": options, "code": code, "version": version}
 
     def function(self) -> Callable[..., Any]:
         """The callable itself, checked to take the options that the file gives.
@@ -72,7 +77,7 @@ class UserComponent(Component):
         if self.file is None:
             found = _entry_point(self.use_group, self.use).load()
         else:
-            found = getattr(_import_file(self.file), name, None)
+            found = getattr(import_file(self.file), name, None)
         if not callable(found):
             raise ConfigError(f"{self.file}: no callable named {name!r}")
         parameters = inspect.signature(found).parameters.values()
@@ -108,15 +113,22 @@ class Use:
                 "description": "your own code: file.py:callable",
             }
             variants.append({"type": "object", "properties": {"use": own}, "required": ["use"]})
+        if self.group.number:
+            member, option = self.group.number
+            variants.append(component_class(self.group, member).model_json_schema()["properties"][option])
         return {"anyOf": variants}
 
     def _validate(self, value: object, info: ValidationInfo) -> Component:
         if isinstance(value, Component):
             return value
+        if self.group.number and _is_number(value):
+            member, option = self.group.number
+            value = {"use": member, option: value}
         if isinstance(value, str):
             value = {"use": value}
         if not isinstance(value, dict):
-            raise PydanticCustomError("component", "expected `use: NAME` and its options")
+            number = "a number, or " if self.group.number else ""
+            raise PydanticCustomError("component", "expected {number}`use: NAME` and its options", {"number": number})
         name = value.get("use")
         if not isinstance(name, str):
             raise PydanticCustomError(
@@ -148,16 +160,23 @@ def identity(section: BaseModel, *, without: frozenset[str] = frozenset()) -> di
     return {name: _identity(getattr(section, name)) for name in type(section).model_fields if name not in without}
 
 
+def module_code(module: str) -> dict[str, JsonValue]:
+    """What decides the behaviour of a module that is found by its name, for fingerprints: its code."""
+    return dict(closure(module))
+
+
 def _identity(value: object) -> JsonValue:
     if isinstance(value, Component):
         return value.identity()
     if isinstance(value, BaseModel):
         return identity(value)
-    if isinstance(value, Path):
-        return _file_digest(value)
+    if isinstance(value, Path) and value.is_absolute() and value.is_file():
+        return file_digest(value)
     if isinstance(value, (list, tuple)):
         return [_identity(item) for item in value]
-    return cast("JsonValue", value)
+    if isinstance(value, dict):
+        return {str(key): _identity(item) for key, item in value.items()}
+    return cast("JsonValue", to_jsonable_python(value))
 
 
 def component_class(group: Group, name: str) -> type[Component]:
@@ -170,6 +189,17 @@ def entry_points(group: str) -> list[str]:
     return sorted(_entry_point_names(group))
 
 
+def _is_number(value: object) -> bool:
+    """Whether it is a number as a file has it; YAML 1.1 takes 1e1 for text."""
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _dump(component: Component) -> dict[str, JsonValue]:
     return component.model_dump(mode="json", exclude={"use_group", "use_folder"})
 
@@ -179,43 +209,9 @@ def _import_object(reference: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _import_file(path: Path) -> ModuleType:
-    """The user's module, imported under a name of its own, with its folder importable as when run by hand."""
-    name = f"edgekd_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        line = getattr(error, "lineno", None) or _last_line_in(path, error)
-        raise ConfigError(f"cannot import it: {type(error).__name__}: {error}", where=f"{path}:{line}") from error
-    return module
-
-
-def _last_line_in(path: Path, error: Exception) -> int:
-    line, trace = 1, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
-
-
 def _entry_point_names(group: str) -> set[str]:
     return {entry.name for entry in importlib.metadata.entry_points(group=f"edgekd.{group}")}
 
 
 def _entry_point(group: str, name: str) -> importlib.metadata.EntryPoint:
     return importlib.metadata.entry_points(group=f"edgekd.{group}")[name]
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

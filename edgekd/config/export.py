@@ -18,5 +18,5 @@ class ExportOptions(Section):
         "(18: 1.15, 20: 1.17, 21: 1.18, 22: 1.21, 23: 1.23)",
     )
     batch: Literal["dynamic"] | int = Field(
-        "dynamic", description="images in one call: any number (dynamic), or exactly this many", ge=1
+        "dynamic", description="samples in one call: any number (dynamic), or exactly this many", ge=1
     )

@@ -5,41 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import Field
 
 from edgekd.config.check import check
 from edgekd.config.component import Component, Use
 from edgekd.config.export import ExportOptions
+from edgekd.config.networks import check_networks
+from edgekd.config.paths import BesideFile
 from edgekd.config.section import Section
 from edgekd.config.source import Source, assign, read_source
 from edgekd.config.target import TargetProfile
 from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError, UsageError
 
-
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    """Relative paths are meant from the folder of the file that names them."""
-    folder = (info.context or {}).get("folder", Path())
-    found = path if path.is_absolute() else Path(folder) / path
-    if not found.is_file():
-        raise ValueError(f"no such file: {path}")
-    return found
+DEFAULT_CANDIDATES: Any = ["fp32", "int8_weights", "int8_qdq", "int8_qoperator"]  # validated, as what a file says is
+DEFAULT_TEMPERATURE: Any = 4.0
+Losses = list[Annotated[Component, Use("losses")]]
+Sources = Annotated[list[str], Field(alias="from", description="the networks that teach it, by name")]
 
 
-BesideFile = Annotated[Path, AfterValidator(_beside_the_file)]
+class NetworkSection(TrainingOptions):
+    """A network: trained here (`model`), loaded (`model` and `checkpoint`), or `given` as something that answers."""
 
-
-class TeacherSection(TrainingOptions):
-    """The network to learn from: trained here, or loaded."""
-
-    epochs: int = Field(ge=0, description="passes over the training images; 0 only with a checkpoint")
-    model: Annotated[Component, Use("models")] = Field(description="architecture and its options")
+    model: Annotated[Component, Use("models")] | None = Field(None, description="architecture and its options")
+    given: Annotated[Component, Use("teachers")] | None = Field(
+        None, description="what answers in its place, for example an ONNX file; it is not trained"
+    )
+    epochs: int = Field(0, ge=0, description="passes over the training samples; 0 only for one that is loaded or given")
     checkpoint: BesideFile | None = Field(
         None, description="weights to start from (.safetensors, or .pt holding plain tensors)"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread evenly over all classes")
+    sources: Sources = Field(default_factory=list, alias="from")
+    temperature: Annotated[Component, Use("temperatures")] = Field(
+        DEFAULT_TEMPERATURE, validate_default=True, description="for every term of `losses` that sets none of its own"
+    )
+    losses: Losses | None = Field(
+        None,
+        min_length=1,
+        description="the terms of the loss, each with its weight; by default cross_entropy, with teachers 0.1 of it "
+        "and 0.9 of kd",
+    )
     min_accuracy: float = Field(
         0.0, ge=0, le=1, description="validation accuracy below which it is not worth learning from"
     )
@@ -54,43 +61,57 @@ class StudentSection(Section):
 class DistillSection(TrainingOptions):
     """How the student learns: a weighted sum of loss terms."""
 
-    temperature: float = Field(
-        4.0,
-        gt=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="softens both networks' outputs in every term that sets none of its own",
+    sources: Sources = Field(default_factory=lambda: ["teacher"], alias="from")
+    temperature: Annotated[Component, Use("temperatures")] = Field(
+        DEFAULT_TEMPERATURE, validate_default=True, description="softens outputs in every term that sets none of its own"
     )
-    losses: list[Annotated[Component, Use("losses")]] = Field(
-        min_length=1, description="the terms of the loss, each with its weight"
+    losses: Losses = Field(min_length=1, description="the terms of the loss, each with its weight")
+    control: bool = Field(
+        False, description="trains the same student without a teacher too, to see what distillation gained"
     )
 
 
 class QuantizeSection(Section):
-    scheme: Annotated[Component, Use("schemes")] = Field(description="how weights and activations become integers")
+    """What could ship of the student, and how one of them is chosen on each target."""
+
+    candidates: list[Annotated[Component, Use("schemes")]] = Field(
+        DEFAULT_CANDIDATES, validate_default=True, min_length=1, description="the files to choose from"
+    )
+    objective: Literal["latency", "size"] = Field("latency", description="what the chosen file has the least of")
+    max_accuracy_drop: float = Field(
+        0.003, ge=0, le=1, description="accuracy on validation samples that it may lose against the fp32 file"
+    )
 
 
 class ReleaseSection(Section):
-    """What the quantized student must reach on the test images."""
+    """What the file that ships must reach on the test samples."""
 
     max_accuracy_drop: float | None = Field(
         None, ge=0, le=1, description="accuracy it may lose against the teacher (0.005: half a point)"
     )
     min_agreement: float | None = Field(
-        None, ge=0, le=1, description="share of images on which it must give the teacher's answer"
+        None, ge=0, le=1, description="share of samples on which it must give the teacher's answer"
     )
     min_accuracy: float | None = Field(None, ge=0, le=1, description="accuracy it must reach")
+
+    @property
+    def empty(self) -> bool:
+        """Whether it demands nothing."""
+        return all(getattr(self, name) is None for name in type(self).model_fields)
 
 
 class PipelineConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder runs/NAME")
     seed: int = Field(0, ge=0, lt=2**32, description="source of all randomness")
-    data: Annotated[Component, Use("datasets")] = Field(description="labelled images")
-    teacher: TeacherSection
+    data: Annotated[Component, Use("datasets")] = Field(description="labelled samples")
+    teacher: NetworkSection
+    networks: dict[str, NetworkSection] = Field(
+        default_factory=dict, description="further networks by name, to learn from: assistants, other teachers"
+    )
     student: StudentSection
     distill: DistillSection
     export: ExportOptions = Field(default_factory=ExportOptions)
-    quantize: QuantizeSection
+    quantize: QuantizeSection = Field(default_factory=QuantizeSection)
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")
     release: ReleaseSection
 
@@ -120,12 +141,7 @@ def load_pipeline(path: Path, *, assignments: Sequence[str] = (), seed: int | No
     if seed is not None:
         source = assign(source, "seed", str(seed), "--seed")
     config = check(PipelineConfig, source)
-    if config.teacher.epochs == 0 and config.teacher.checkpoint is None:
-        raise ConfigError(
-            "teacher.epochs: 0 needs a checkpoint to load",
-            where=source.where(("teacher", "epochs")),
-            hint="set teacher.checkpoint, or epochs of 1 or more",
-        )
+    check_networks(config, source)
     return Pipeline(source, config, tuple(_targets(source, config)))
 
 

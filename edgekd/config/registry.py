@@ -13,12 +13,14 @@ class Group:
     """One kind of component.
 
     `custom` wraps what the user brings as `use: file.py:callable` or as an entry point of `edgekd.<name>`.
+    `number`: the member and its option that a bare number stands for, as in `temperature: 4`.
     """
 
     name: str
     singular: str
     custom: str
     members: dict[str, str]
+    number: tuple[str, str] | None = None
 
 
 DATASETS = Group(
@@ -30,6 +32,19 @@ DATASETS = Group(
         "mnist": "edgekd.data.mnist:Mnist",
         "fashion_mnist": "edgekd.data.mnist:FashionMnist",
         "image_folder": "edgekd.data.image_folder:ImageFolder",
+        "csv": "edgekd.data.csv:Csv",
+        "breast_cancer": "edgekd.data.breast_cancer:BreastCancer",
+    },
+)
+
+# modules, not classes, and not for `use:`: a data set says which of them its samples are
+MODALITIES = Group(
+    "modalities",
+    "kind of input",
+    custom="",
+    members={
+        "image": "edgekd.data.modalities.image",
+        "vector": "edgekd.data.modalities.vector",
     },
 )
 
@@ -53,6 +68,27 @@ LOSSES = Group(
     members={
         "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
         "kd": "edgekd.training.losses.kd:SoftTargets",
+        "fitnet": "edgekd.training.losses.fitnet:FitNet",
+    },
+)
+
+TEMPERATURES = Group(
+    "temperatures",
+    "temperature",
+    custom="",
+    members={
+        "fixed": "edgekd.training.temperatures.fixed:Fixed",
+        "linear": "edgekd.training.temperatures.linear:Linear",
+    },
+    number=("fixed", "value"),
+)
+
+TEACHERS = Group(
+    "teachers",
+    "given teacher",
+    custom="edgekd.teachers.custom:UserTeacher",
+    members={
+        "onnx": "edgekd.teachers.onnx:OnnxTeacher",
     },
 )
 
@@ -61,6 +97,8 @@ SCHEMES = Group(
     "quantization scheme",
     custom="",
     members={
+        "fp32": "edgekd.graph.quantization.fp32:Fp32",
+        "int8_weights": "edgekd.graph.quantization.weights:Int8Weights",
         "int8_qdq": "edgekd.graph.quantization.schemes:Int8Qdq",
         "int8_qoperator": "edgekd.graph.quantization.schemes:Int8QOperator",
     },
@@ -77,4 +115,6 @@ DEVICES = Group(
     },
 )
 
-GROUPS: dict[str, Group] = {group.name: group for group in (DATASETS, MODELS, LOSSES, SCHEMES, DEVICES)}
+GROUPS: dict[str, Group] = {
+    group.name: group for group in (DATASETS, MODELS, LOSSES, TEMPERATURES, TEACHERS, SCHEMES, DEVICES)
+}

@@ -35,9 +35,8 @@ class Section(BaseModel):
         kind: str | PydanticCustomError = detail["type"]
         context = detail.get("ctx", {})
         if kind == "extra_forbidden" and len(location) == 1:
-            kind = PydanticCustomError(
-                "unknown_key", "unknown key\n{hint}", {"hint": nearest(str(location[0]), cls.model_fields)}
-            )
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            kind = PydanticCustomError("unknown_key", "unknown key\n{hint}", {"hint": nearest(str(location[0]), known)})
         elif kind not in PYDANTIC_TYPES:
             kind = PydanticCustomError(detail["type"], detail["msg"].replace("{", "{{").replace("}", "}}"), context)
         return InitErrorDetails(type=kind, loc=location, input=detail["input"], ctx=context)

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from edgekd.config.component import Component, Use
 from edgekd.config.section import Section
+from edgekd.records.runtime import RuntimeSettings
 
-Optimisation = Literal["none", "basic", "extended", "layout", "all"]
-
-
-class RuntimeSettings(Section):
+class RuntimeSection(Section, RuntimeSettings):
     """How the model runs on the device; part of what ships, and part of every measurement's identity."""
-
-    threads: int = Field(1, ge=1, le=1024, description="threads inside one operator (intra-op)")
-    inter_op_threads: int = Field(
-        1, ge=1, le=1024, description="operators run side by side; above 1 the execution is parallel"
-    )
-    affinity: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="numbers of the cores to run on; all of them by default"
-    )
-    spinning: bool = Field(True, description="idle workers spin instead of sleeping (the runtime's own default)")
-    optimisation: Optimisation = Field("all", description="graph optimisation level")
-    provider: str = Field("CPUExecutionProvider", min_length=1, description="execution provider of onnxruntime")
-    nice: int | None = Field(
-        None,
-        ge=-20,
-        le=19,
-        description="priority of the process (default: inherited); a lower one needs the right to it",
-    )
-    memory_limit_mb: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="memory that the process may ask for, in 10^6 bytes"
-    )
-    options: dict[str, str] = Field(
-        default_factory=dict, description="further session options, for example session.disable_quant_qdq: '1'"
-    )
-
-    def with_one_thread(self) -> RuntimeSettings:
-        """The same, whatever it says of threads."""
-        return self.model_copy(update={"threads": 1, "inter_op_threads": 1})
 
 
 class Limits(Section):
@@ -72,6 +43,9 @@ class Measuring(Section):
     """How a comparison is measured; what counts as the same."""
 
     seconds: float = Field(20.0, gt=0, le=86400, description="time that one comparison may take")
+    screen_seconds: float = Field(
+        10.0, gt=0, le=86400, description="time that looking over all candidates may take, for answers and times each"
+    )
     margin: float = Field(0.03, gt=0, lt=1, description="relative difference below which two models count as the same")
     confidence: float = Field(0.99, ge=0.5, lt=1, description="of every interval, over all looks at the data together")
 
@@ -79,6 +53,6 @@ class Measuring(Section):
 class TargetProfile(Section):
     name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$", description="what reports call the target")
     device: Annotated[Component, Use("devices")] = Field(description="what kind of machine it is and how it is reached")
-    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+    runtime: RuntimeSection = Field(default_factory=RuntimeSection)
     limits: Limits = Field(default_factory=Limits)
     measure: Measuring = Field(default_factory=Measuring)

@@ -7,67 +7,79 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from edgekd.config.component import UserComponent
-from edgekd.data.base import Dataset, Images, LabelledImages
+from edgekd.config.registry import MODALITIES
+from edgekd.config.section import nearest
+from edgekd.data.base import Dataset
 from edgekd.data.content import content_digest
+from edgekd.data.modalities.base import modality
+from edgekd.data.samples import LabelledData, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-
-KEYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
 
 
 class UserDataset(UserComponent, Dataset):
     """`callable(**options)` -> a mapping with five keys, so that the file need not import edgekd.
 
-    `train_images`, `test_images`: uint8 (N, H, W) or (N, H, W, C) with C 1 or 3; `train_labels`, `test_labels`:
-    whole numbers (N,), from 0; `classes`: the name of each.
+    `train_images`, `test_images`: uint8 (N, H, W) or (N, H, W, C) with C 1 or 3; with `modality: vector` instead
+    `train_features`, `test_features`: numbers (N, F), none missing. `train_labels`, `test_labels`: whole numbers
+    (N,), from 0; `classes`: the name of each.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    modality: str = Field("image", description=f"what the samples are: {', '.join(MODALITIES.members)}")
     sources: tuple[Path, ...] = Field(
         (), description="files and folders that the callable reads, relative to this file: a change in them is noticed"
     )
+
+    @field_validator("modality")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MODALITIES.members:
+            raise ValueError(f"unknown {MODALITIES.singular} {name!r}\n{nearest(name, MODALITIES.members)}")
+        return name
 
     def identity(self) -> JsonValue:
         validation: JsonValue = self.validation
         return {
             "callable": super().identity(),
+            "modality": self.modality,
             "validation": validation,
             "sources": [self._source_digest(path) for path in self.sources],
         }
 
-    def load(self, progress: Progress) -> Images:  # noqa: ARG002 - the callable knows nothing of it
+    def load(self, progress: Progress) -> LabelledData:  # noqa: ARG002 - the callable knows nothing of it
+        kind = modality(self.modality)
+        keys = [f"{split}_{what}" for split in ("train", "test") for what in (kind.KEY, "labels")] + ["classes"]
         given = self.function()(**self.options)
-        hint = f"return a dict with {', '.join(KEYS)}"
+        hint = f"return a dict with {', '.join(keys)}"
         self._demand(isinstance(given, Mapping), f"the callable returned {type(given).__name__}", hint)
-        for key in KEYS:
+        for key in keys:
             self._demand(key in given, f"the callable returned no {key!r}", hint)
         classes = tuple(str(name) for name in given["classes"])
         train, test = (self._labelled(given, split, len(classes)) for split in ("train", "test"))
-        if train.images.shape[1:] != test.images.shape[1:]:
+        if train.samples.shape[1:] != test.samples.shape[1:]:
             raise ConfigError(
-                f"{self.use}: training images are {train.images.shape[1:]}, test images {test.images.shape[1:]}"
+                f"{self.use}: training {kind.NOUN} are of shape {train.samples.shape[1:]}, "
+                f"test {kind.NOUN} of {test.samples.shape[1:]}"
             )
-        return Images(train, test, classes)
+        return LabelledData(train, test, classes)
 
-    def _labelled(self, given: Mapping[str, Any], split: str, classes: int) -> LabelledImages:
-        images = np.asarray(given[f"{split}_images"])
+    def _labelled(self, given: Mapping[str, Any], split: str, classes: int) -> Split:
+        kind = modality(self.modality)
+        try:
+            samples = kind.accepted(given[f"{split}_{kind.KEY}"])
+        except ValueError as error:
+            what, _, hint = str(error).partition("\n")
+            raise ConfigError(f"{self.use}: {split}_{kind.KEY}: {what}", hint=hint or None) from error
         labels = np.asarray(given[f"{split}_labels"])
-        if images.ndim == 3:
-            images = images[..., np.newaxis]
         self._demand(
-            images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3) and images.size > 0,
-            f"{split}_images are {_described(given[f'{split}_images'])}",
-            "expected uint8 (N, H, W) or (N, H, W, C) with C 1 or 3",
-        )
-        self._demand(
-            labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and len(labels) == len(images),
-            f"{split}_labels are {_described(labels)} for {len(images)} images",
-            "expected one whole number for each image",
+            labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and len(labels) == len(samples),
+            f"{split}_labels are {labels.dtype} {labels.shape} for {len(samples)} {kind.NOUN}",
+            "expected one whole number for each of them",
         )
         present = np.unique(labels)
         self._demand(
@@ -78,9 +90,9 @@ class UserDataset(UserComponent, Dataset):
         self._demand(
             split != "train" or (classes > 1 and len(present) == classes),
             f"{len(present)} of {classes} classes occur in {split}_labels",
-            "give two classes or more, each with training images",
+            f"give two classes or more, each with training {kind.NOUN}",
         )
-        return LabelledImages(np.ascontiguousarray(images), labels.astype(np.int64))
+        return Split(samples, labels.astype(np.int64))
 
     def _demand(self, fulfilled: Any, what: str, hint: str) -> None:
         if not fulfilled:
@@ -91,8 +103,3 @@ class UserDataset(UserComponent, Dataset):
             return content_digest(self.use_folder / path)
         except OSError as error:
             raise ConfigError(f"{self.use}: cannot read the source {path}: {error.strerror}") from error
-
-
-def _described(value: Any) -> str:
-    array: NDArray[Any] = np.asarray(value)
-    return f"{array.dtype} {array.shape}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.image_files import ImageFiles
+from edgekd.data.modalities.image import upright
 from edgekd.errors import ConfigError
 from edgekd.progress import Advance
 
@@ -63,14 +64,11 @@ def decode(
 
 def _decode_one(files: ImageFiles, name: str, size: tuple[int, int] | None, color: Color) -> NDArray[np.uint8]:
     """uint8 (H, W, C): C is 1 for `gray`, else 3."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(files.read(name))) as image:
-            upright = ImageOps.exif_transpose(image)  # cameras store how they were held instead of turning the image
-            if upright.mode.startswith("I;16"):  # PIL would clip these 16-bit greys to 255 instead of scaling them
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            plain = upright.convert("L" if color == "gray" else "RGB")
+            plain = upright(image).convert("L" if color == "gray" else "RGB")
             if size is not None and plain.size != (size[1], size[0]):
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(plain)

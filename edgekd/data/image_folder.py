@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_validator
 
-from edgekd.data.base import Dataset, Images, LabelledImages, data_folders
+from edgekd.data.base import Dataset, find_data
 from edgekd.data.content import content_digest
 from edgekd.data.decode import Color, decode
 from edgekd.data.image_files import FolderFiles, open_files
+from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
@@ -28,6 +29,8 @@ class ImageFolder(Dataset):
     Classes are the names of the folders, sorted. PNG, JPEG, WebP, BMP, GIF, TIFF and PNM files count, at any depth
     below their class; other files are passed over.
     """
+
+    modality: ClassVar[str] = "image"
 
     path: Path = Field(
         description="folder or uncompressed .tar, relative to this file, or to EDGEKD_DATA, ./data or the user's cache"
@@ -45,7 +48,7 @@ class ImageFolder(Dataset):
     @field_validator("path")
     @classmethod
     def _exists(cls, path: Path, info: ValidationInfo) -> Path:
-        if _find(path, info.context) is None:
+        if find_data(path, info.context) is None:
             raise ValueError(f"no such folder or .tar file: {path}")
         return path
 
@@ -57,7 +60,7 @@ class ImageFolder(Dataset):
         return size
 
     def model_post_init(self, context: Any) -> None:
-        found = _find(self.path, context)
+        found = find_data(self.path, context)
         assert found is not None  # checked above, where an error gets its line
         self._found = found
 
@@ -71,7 +74,7 @@ class ImageFolder(Dataset):
         except OSError as error:
             raise ConfigError(f"cannot read {error.filename or self._found}: {error.strerror}") from error
 
-    def load(self, progress: Progress) -> Images:
+    def load(self, progress: Progress) -> LabelledData:
         files = open_files(self._found)
         layout = _layout(files.names, self._found)
         entries = (*layout.train, *layout.test)
@@ -84,16 +87,16 @@ class ImageFolder(Dataset):
                 advance=advance,
             )
         labels = np.array([layout.classes.index(entry.label) for entry in entries], dtype=np.int64)
-        everything = LabelledImages(pixels, labels)
+        everything = Split(pixels, labels)
         if layout.test:
             first_test = len(layout.train)
-            return Images(
-                train=LabelledImages(pixels[:first_test], labels[:first_test]),
-                test=LabelledImages(pixels[first_test:], labels[first_test:]),
+            return LabelledData(
+                train=Split(pixels[:first_test], labels[:first_test]),
+                test=Split(pixels[first_test:], labels[first_test:]),
                 classes=layout.classes,
             )
         train, test = stratified_split(labels, self.test, TEST_SEED)
-        return Images(train=everything.take(train), test=everything.take(test), classes=layout.classes)
+        return LabelledData(train=everything.take(train), test=everything.take(test), classes=layout.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +177,6 @@ def _same_classes(train: set[str], test: set[str], root: Path) -> None:
                 f"{root}: the classes differ: {', '.join(sorted(missing))} in {here}/ but not in {there}/",
                 hint="both splits need the same class folders",
             )
-
-
-def _find(path: Path, context: Any) -> Path | None:
-    folder = Path((context or {}).get("folder", Path()))
-    for base in (folder, *data_folders()):
-        if (base / path).exists():
-            return (base / path).resolve()
-    return None
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

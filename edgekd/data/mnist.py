@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.base import Dataset, Images, LabelledImages, data_folders
+from edgekd.data.base import Dataset, data_folders
+from edgekd.data.samples import LabelledData, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 
@@ -24,6 +25,7 @@ DOWNLOAD_TIMEOUT_S = 30.0
 class Mnist(Dataset):
     """The 60,000 + 10,000 handwritten digits, 28 x 28, grey."""
 
+    modality: ClassVar[str] = "image"
     folder: ClassVar[str] = "MNIST"
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
     files: ClassVar[Mapping[str, str]] = {  # name: published md5
@@ -33,14 +35,14 @@ class Mnist(Dataset):
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }
 
-    def load(self, progress: Progress) -> Images:
+    def load(self, progress: Progress) -> LabelledData:
         folder = self._find() or self._download(progress)
         train_images, train_labels, test_images, test_labels = (
             _read_idx(folder / name, md5) for name, md5 in self.files.items()
         )
-        return Images(
-            train=LabelledImages(train_images[..., np.newaxis], train_labels.astype(np.int64)),
-            test=LabelledImages(test_images[..., np.newaxis], test_labels.astype(np.int64)),
+        return LabelledData(
+            train=Split(train_images[..., np.newaxis], train_labels.astype(np.int64)),
+            test=Split(test_images[..., np.newaxis], test_labels.astype(np.int64)),
             classes=self.classes,
         )
 

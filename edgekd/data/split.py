@@ -1,4 +1,4 @@
-"""Which training images are kept apart: stratified by class, the same for the same seed."""
+"""Which training samples are kept apart: stratified by class, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def stratified_split(
     wanted = round(held_out * len(labels)) if held_out < 1 else int(held_out)
     if wanted < len(classes) or wanted > len(labels) - len(classes) or counts.min() < 2:
         raise ConfigError(
-            f"cannot hold out {wanted} of {len(labels)} images: each of the {len(classes)} classes needs at least "
+            f"cannot hold out {wanted} of {len(labels)} samples: each of the {len(classes)} classes needs at least "
             f"one on both sides (the smallest has {counts.min()})",
-            hint="give more images, or another share",
+            hint="give more samples, or another share",
         )
     generator = np.random.default_rng(seed)
     chosen = [

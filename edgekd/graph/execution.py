@@ -8,32 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
-from edgekd.errors import StageError
+from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
 
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
-def execution(path: Path, config: Mapping[str, str] | None = None) -> Execution:
-    """The operators that run here, after the runtime's own optimisation; `config`: session configuration entries.
+def execution(path: Path, session: Mapping[str, str] = {}) -> Execution:
+    """The operators that run here, after the runtime's own optimisation; `session`: session configuration entries.
 
     Raises:
         StageError: the runtime cannot load the model.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns that the file it saves fits this machine only; that is what is asked
-    for key, value in (config or {}).items():
-        options.add_session_config_entry(key, value)
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
-        options.optimized_model_filepath = str(optimised)
-        try:
-            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
+        load_session(path, session, optimised=optimised)
         graph = onnx.load(optimised).graph
     return Execution(
         operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -16,6 +11,7 @@ from torch import nn
 
 from edgekd.config.export import ExportOptions
 from edgekd.errors import StageError
+from edgekd.graph.quiet import quiet
 from edgekd.graph.rewrite import pool_spatial_means
 from edgekd.graph.slim import slim
 from edgekd.records.contract import ModelContract
@@ -24,9 +20,9 @@ LARGEST_BYTES = 2**31 - 1  # protobuf's limit for one message, and so for a mode
 
 
 def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: ExportOptions) -> None:
-    """Nothing; writes the model in evaluation mode, batch norms folded, as one file with the same bytes each time.
+    """Writes the model in evaluation mode, batch norms folded, as one file with the same bytes each time.
 
-    The module keeps the mode that it had.
+    It is called with the inputs of the contract in their order, and keeps the mode that it had.
 
     Raises:
         StageError: an operation has no ONNX counterpart, the batch cannot be dynamic, the output is not logits
@@ -35,7 +31,7 @@ def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: 
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with _quiet():
+        with quiet():
             proto = _exported(model, contract, options)
     except torch.onnx.OnnxExporterError as error:
         raise _told(error) from error
@@ -55,37 +51,21 @@ def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: 
 
 def _exported(model: nn.Module, contract: ModelContract, options: ExportOptions) -> onnx.ModelProto:
     dynamic = options.batch == "dynamic"
-    # two images stand for any number: torch.export takes one for a constant
-    images = torch.zeros(2 if options.batch == "dynamic" else options.batch, *contract.image.shape)
+    # two samples stand for any number: torch.export takes one for a constant
+    samples = 2 if options.batch == "dynamic" else options.batch
+    batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         model,
-        (images,),
-        input_names=[contract.image.name],
+        tuple(torch.zeros(samples, *each.shape) for each in contract.inputs),
+        input_names=[each.name for each in contract.inputs],
         output_names=[contract.output],
         opset_version=options.opset,
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
+        dynamic_shapes=tuple({0: batch} for _ in contract.inputs) if dynamic else None,
         verbose=False,
     )
     assert program is not None
     return program.model_proto
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing printed, warned or logged: what the exporter has to say is for its own developers."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _told(error: BaseException) -> StageError:
@@ -117,7 +97,7 @@ def _check_shapes(proto: onnx.ModelProto, contract: ModelContract, options: Expo
         told = " and ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
         raise StageError(
             f"the model's output is {told}, not logits ({batch}, {len(contract.classes)})",
-            hint=f"end the model with a layer of {len(contract.classes)} outputs for each image, one a class",
+            hint=f"end the model with a layer of {len(contract.classes)} outputs for each sample, one a class",
         )
 
 

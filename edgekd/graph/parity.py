@@ -12,7 +12,7 @@ RELATIVE_TOLERANCE = 1e-3  # of the logits' range; a different order of float32 
 
 
 def check_parity(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Parity:
-    """How far `actual` is from `expected`, both logits: float32 (N, C) of the same images.
+    """How far `actual` is from `expected`, both logits: float32 (N, C) of the same samples.
 
     Raises:
         StageError: not the same shape, not finite, or a difference above the tolerance.
@@ -23,8 +23,8 @@ def check_parity(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> 
         broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
         if len(broken):
             raise StageError(
-                f"the {whose} model's logits are not finite for {len(broken)} of {len(logits)} images, "
-                f"the first of them image {broken[0]}",
+                f"the {whose} model's logits are not finite for {len(broken)} of {len(logits)} samples, "
+                f"the first of them sample {broken[0]}",
                 hint="a training that diverged leaves such weights",
             )
     difference = np.abs(expected - actual).max(axis=1)
@@ -33,8 +33,8 @@ def check_parity(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> 
     tolerance = RELATIVE_TOLERANCE * float(np.ptp(expected))
     if difference[worst] > tolerance:
         raise StageError(
-            f"the exported model differs from the torch model by {difference[worst]:.3g} on image {worst} "
+            f"the exported model differs from the torch model by {difference[worst]:.3g} on sample {worst} "
             f"(allowed {tolerance:.3g}); {flipped} of {len(difference)} predictions flip",
             hint="a layer that behaves differently in training mode, or that keeps state, is the usual cause",
         )
-    return Parity(images=len(difference), max_abs_difference=float(difference[worst]), flipped=flipped)
+    return Parity(samples=len(difference), max_abs_difference=float(difference[worst]), flipped=flipped)

@@ -7,7 +7,7 @@ from onnx import helper, numpy_helper
 
 
 def pool_spatial_means(model: onnx.ModelProto) -> None:
-    """Nothing; changes the model in place: a mean over height and width becomes GlobalAveragePool.
+    """Changes the model in place: a mean over height and width becomes GlobalAveragePool.
 
     ONNX Runtime has an 8-bit kernel for the pooling, and none for ReduceMean: there the chain of 8-bit
     operators would break into DequantizeLinear, a float mean and QuantizeLinear.

@@ -1,8 +1,10 @@
-"""The answers of an ONNX file under ONNX Runtime, on this machine."""
+"""An ONNX file under ONNX Runtime, on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -10,29 +12,58 @@ from numpy.typing import NDArray
 
 from edgekd.errors import StageError
 
+if TYPE_CHECKING:
+    from edgekd.data.modalities.base import Feeds
+
 BATCH = 128
 
 
-def run_onnx(path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logits: float32 (N, C); images: float32 (N, C, H, W), normalised.
+def load_session(
+    path: Path, session: Mapping[str, str] = {}, *, optimised: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """The loaded model; `session`: session configuration entries; `optimised`: where to save the graph that runs.
+
+    Raises:
+        StageError: the runtime refuses the model or an entry.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns that a file it saves fits this machine only; that is what is asked
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+    try:
+        for key, value in session.items():
+            options.add_session_config_entry(key, value)
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
+
+
+def run_onnx(path: Path, feeds: Feeds, session: Mapping[str, str] = {}) -> NDArray[np.float32]:
+    """The logits: float32 (N, C); feeds: float32 (N, ...) by input name; session: as for `load_session`.
 
     A model with a fixed batch gets its last one filled up with zeros, whose answers are dropped.
 
     Raises:
-        StageError: the runtime refuses the model.
+        StageError: the runtime refuses the model, or it reads an input that `feeds` lacks.
     """
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
-    (model_input,) = session.get_inputs()
-    fixed = model_input.shape[0] if isinstance(model_input.shape[0], int) else None
+    loaded = load_session(path, session)
+    inputs = {each.name: each.shape for each in loaded.get_inputs()}
+    for name in inputs:
+        if name not in feeds:
+            raise StageError(f"{path.name} reads an input {name!r}, and is given {', '.join(map(repr, feeds))}")
+    (rows,) = {len(feeds[name]) for name in inputs}
+    fixed = next((shape[0] for shape in inputs.values() if isinstance(shape[0], int)), None)
     size = fixed or BATCH
     logits = []
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        missing = size - len(batch) if fixed else 0
-        fed = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
-        logits.append(session.run(None, {model_input.name: fed})[0][: len(batch)])
+    for start in range(0, rows, size):
+        batch = {name: feeds[name][start : start + size] for name in inputs}
+        if fixed:
+            batch = {name: _filled(array, fixed) for name, array in batch.items()}
+        logits.append(loaded.run(None, batch)[0][: rows - start])
     return np.concatenate(logits)
+
+
+def _filled(batch: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    missing = size - len(batch)
+    return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch

@@ -8,11 +8,13 @@ from itertools import count
 import onnx
 from onnx import numpy_helper
 
+# onnx_ir's passes do half of it, to the same sizes (digits 26,878 bytes in fp32, 9,464 against 9,463 in 8 bits): 40 lines
+# less here, for a base dependency on sympy (87 MB, 0.3 s of import). Names, default attributes and raw bytes they keep.
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def slim(model: onnx.ModelProto) -> None:
-    """Nothing; changes the model in place. Its inputs and outputs keep their names.
+    """Changes the model in place. Its inputs and outputs keep their names.
 
     Removed are doc strings, metadata, producer, node names, shapes that the runtime infers again, attributes
     that state the operator's default, and initializers that nobody reads or that repeat another one.
@@ -21,7 +23,7 @@ def slim(model: onnx.ModelProto) -> None:
         model.ClearField(field)
     _keep_used_opsets(model)
     _merge_equal_initializers(model.graph)
-    for graph in _graphs(model.graph):
+    for graph in graphs_of(model.graph):
         for field in ("doc_string", "metadata_props", "value_info", "quantization_annotation"):
             graph.ClearField(field)
         graph.name = "g"  # the checker refuses an empty one
@@ -35,20 +37,20 @@ def slim(model: onnx.ModelProto) -> None:
     _shorten_names(model.graph)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The graph and every graph inside its control flow."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
+                yield from graphs_of(attribute.g)
             for inner in attribute.graphs:
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
 def _keep_used_opsets(model: onnx.ModelProto) -> None:
     """The operator sets that a node uses; the quantizer declares one that a QDQ model has no use for."""
-    used = {node.domain for graph in _graphs(model.graph) for node in graph.node} | {""}
+    used = {node.domain for graph in graphs_of(model.graph) for node in graph.node} | {""}
     kept = [opset for opset in model.opset_import if opset.domain in used or model.functions]
     del model.opset_import[:]
     model.opset_import.extend(sorted(kept, key=lambda opset: opset.domain))
@@ -56,7 +58,7 @@ def _keep_used_opsets(model: onnx.ModelProto) -> None:
 
 def _merge_equal_initializers(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
-    read = {name for inner in _graphs(graph) for node in inner.node for name in node.input} | outputs
+    read = {name for inner in graphs_of(graph) for node in inner.node for name in node.input} | outputs
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     merged: dict[str, str] = {}
     kept = []
@@ -73,7 +75,7 @@ def _merge_equal_initializers(graph: onnx.GraphProto) -> None:
         kept.append(numpy_helper.from_array(array, tensor.name))
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for node in inner.node:
             for position, name in enumerate(node.input):
                 node.input[position] = merged.get(name, name)
@@ -95,7 +97,7 @@ def _drop_default_attributes(node: onnx.NodeProto, model: onnx.ModelProto) -> No
 
 
 def _shorten_names(graph: onnx.GraphProto) -> None:
-    """Nothing; every inner tensor gets a name of one to three characters, in the order of appearance."""
+    """Gives every inner tensor a name of one to three characters, in the order of appearance."""
     short: dict[str, str] = {value.name: value.name for value in (*graph.input, *graph.output)}
     short[""] = ""  # an input that is left out
     taken = frozenset(short)
@@ -106,7 +108,7 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
             short[name] = next(fresh)
         return short[name]
 
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for named in (*inner.input, *inner.output, *inner.initializer):
             named.name = shortened(named.name)
         for node in inner.node:

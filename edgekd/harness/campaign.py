@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Workspace
 from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
-from edgekd.harness.protocol import ColdJob, JobModel, MeasureJob, job_runtime
-from edgekd.harness.samples import Load, Process, loads_of, read_process
-from edgekd.harness.sets import Seen, load_orders
+from edgekd.harness.observations import Observations
+from edgekd.harness.protocol import ColdJob, JobModel, MeasureJob
+from edgekd.harness.samples import read_process
+from edgekd.harness.sets import TICKS_PER_S, Listener, load_orders
 from edgekd.harness.settings import require_settings, spins_idle
+from edgekd.harness.statistics.looks import level_of_look, next_look
+from edgekd.harness.summary import summarise
+from edgekd.progress import Progress
+from edgekd.records.latency import LatencyRecord
+from edgekd.records.runtime import RuntimeSettings
 
 BLOCK_S = 0.005  # of one model at a stretch: short against what drifts, long against the change of model
 SETTLE_S = 0.001  # not timed after a change of model, while caches and idle workers settle
@@ -44,83 +49,124 @@ def pace_of(seconds: float) -> Pace:
     return Pace(longer * PROCESS_S, longer * LOAD_S, round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)))
 
 
-@dataclass
 class Campaign:
-    """`run_process` adds one process to it; the rest is what has been measured so far."""
+    """The processes that make up one measurement; what they see goes into `observations`."""
 
-    workspace: Workspace
-    folder: Path
-    runtime: RuntimeSettings
-    models: Sequence[JobModel]
-    seed: int
-    seconds: float
-    processes: list[Process] = field(default_factory=list)
-    loads: list[Load] = field(default_factory=list)
-    sets: int = 0
-    seen: Seen = field(default_factory=Seen)
-    longest_s: float = 0.0
+    def __init__(
+        self,
+        workspace: Workspace,
+        folder: Path,
+        runtime: RuntimeSettings,
+        models: Sequence[JobModel],
+        observations: Observations,
+        progress: Progress,
+        *,
+        cold_starts: int = COLD_STARTS,
+    ) -> None:
+        self.workspace = workspace
+        self.folder = folder
+        self.runtime = runtime
+        self.models = models
+        self.observations = observations
+        self.progress = progress
+        self.cold_starts = cold_starts
+        self._listener = Listener(observations.seen, progress)
+        self._longest_s = 0.0
+
+    @property
+    def budget_s(self) -> float:
+        return self.observations.measuring.seconds
 
     @property
     def elapsed_s(self) -> float:
-        return self.seen.elapsed_s
+        return self._listener.elapsed_s
 
     @property
     def representative(self) -> bool:
-        """Whether there is more than one process, and a cold start of every model."""
-        return len(self.processes) >= max(2, len(self.models))
+        """Whether there is more than one process, and the cold starts that are asked for one by one are begun."""
+        return len(self.observations.processes) >= max(2, len(self.models) if self.cold_starts else 0)
 
     @property
     def over(self) -> bool:
         """Whether one more process, and the cold starts to come, would not fit into the time."""
-        return self.elapsed_s + self.longest_s + self._cold_reserve_s > self.seconds
+        return self.elapsed_s + self._longest_s + self._cold_reserve_s > self.budget_s
 
     @property
     def missing_cold_starts(self) -> list[int]:
         """The model of each cold start that is still to be made, by number, in turns."""
-        counts = [sum(1 for each in self.seen.cold if each.model == model.name) for model in self.models]
-        return [n for turn in range(COLD_STARTS) for n, count in enumerate(counts) if count <= turn]
+        cold = self.observations.seen.cold
+        counts = [sum(1 for each in cold if each.model == model.name) for model in self.models]
+        return [n for turn in range(self.cold_starts) for n, count in enumerate(counts) if count <= turn]
 
     @property
     def _cold_reserve_s(self) -> float:
-        if not self.seen.cold:
+        cold = self.observations.seen.cold
+        if not cold:
             return 0.0
-        one = float(np.median([each.cold_start_s for each in self.seen.cold]))
-        return one * len(self.missing_cold_starts)
+        return float(np.median([each.cold_start_s for each in cold])) * len(self.missing_cold_starts)
+
+    def run(self, settled: Callable[[LatencyRecord], bool]) -> LatencyRecord:
+        """Adds processes until what has been observed is `settled` or the time is over, then the cold starts that
+        are missing. It looks at the data at times fixed beforehand."""
+        total = round(self.budget_s * TICKS_PER_S)
+        with self.progress.task("measure", total) as advance:
+            ticks = 0
+            before: float | None = None
+            while True:
+                self.run_process()
+                reached = min(total, round(self.elapsed_s * TICKS_PER_S))
+                advance(reached - ticks, note=f"{self.observations.sets} loads each")
+                ticks = reached
+                spent = 1.0 if self.over else self.elapsed_s / self.budget_s
+                if spent < next_look(before or 0.0):
+                    continue
+                record = self._look(spent, before)
+                before = spent
+                if (self.representative and settled(record)) or spent >= 1.0:
+                    break
+            for number in self.missing_cold_starts:
+                self.run_cold_start(number)
+            advance(total - ticks)
+        self.observations.seconds = self.elapsed_s
+        return summarise(self.observations)
+
+    def _look(self, spent: float, before: float | None) -> LatencyRecord:
+        self.observations.level = level_of_look(spent, before, 1 - self.observations.measuring.confidence)
+        self.observations.looks += 1
+        self.observations.seconds = self.elapsed_s
+        return summarise(self.observations)
 
     def run_process(self) -> None:
-        number = len(self.processes)
+        number = len(self.observations.processes)
         began = self.elapsed_s
         result = f"samples-{number}.npz"
-        converse(self.workspace, self._job(number, result), self.seen.receive)
-        if self.seen.settings is None or self.seen.machine is None or not self.seen.overheads or not self.seen.cold:
+        converse(self.workspace, self._job(number, result), self._listener)
+        seen = self.observations.seen
+        if seen.settings is None or seen.machine is None or not seen.overheads or not seen.cold:
             raise StageError("the device does not say how it measured", hint="is another program answering there?")
         if number == 0:
-            require_settings(job_runtime(self.runtime), self.seen.settings)
+            require_settings(self.runtime, self.models[0].session, seen.settings)
         self.workspace.fetch(result, self.folder / result)
-        process = read_process(self.folder / result, number)
+        self.observations.add(read_process(self.folder / result, number))
         (self.folder / result).unlink()
-        self.processes.append(process)
-        self.loads += loads_of(process, self.sets)
-        self.sets += len({int(row[0]) for row in process.loads})
-        self.longest_s = max(self.longest_s, self.elapsed_s - began)
+        self._longest_s = max(self._longest_s, self.elapsed_s - began)
 
     def run_cold_start(self, model: int) -> None:
-        job = ColdJob(runtime=job_runtime(self.runtime), models=(self.models[model],))
-        converse(self.workspace, job, self.seen.receive)
+        converse(self.workspace, ColdJob(runtime=self.runtime, models=(self.models[model],)), self._listener)
 
     def _job(self, number: int, result: str) -> MeasureJob:
         count = len(self.models)
-        generator = np.random.default_rng([self.seed, number])
+        generator = np.random.default_rng([self.observations.seed, number])
         orders = load_orders(generator, count, SETS_IN_PROCESS)
         # the first load of a process is a cold start: each model has its turn
         first = number % count
         orders[0] = (first, *(position for position in orders[0] if position != first))
-        pace = pace_of(self.seconds)
+        pace = pace_of(self.budget_s)
         return MeasureJob(
-            runtime=job_runtime(self.runtime),
+            runtime=self.runtime,
             models=tuple(self.models),
             sets=tuple(orders),
-            process_s=min(pace.process_s, max(0.0, self.seconds - self.elapsed_s)),
+            process_s=min(pace.process_s, max(0.0, self.budget_s - self.elapsed_s)),
             together=not spins_idle(self.runtime),
             seed=int(generator.integers(1 << 31)),
             set_s=pace.load_s * count,

@@ -35,12 +35,22 @@ ABOUT = {
     "load": "the runtime does not take it: ",
     "run": "the runtime fails on it: ",
     "memory": "not enough memory: ",
+    "preprocess": "its preprocessing fails: ",
     "input": "",
     "shape": "",
 }
+"""What a refusal because of a model begins with, after the model's name."""
 LONGEST_REASON = 300
 
 USER_INPUT = ("shape", "input")
+
+
+class ModelRefusedError(StageError):
+    """`model` cannot be run there; the others can."""
+
+    def __init__(self, model: str, what: str, *, hint: str | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.model = model
 
 
 def converse(
@@ -50,7 +60,8 @@ def converse(
 
     Raises:
         ConfigError: the input that the user gave does not fit the model.
-        StageError: the runtime refuses the model, or the agent died or fell silent on it.
+        ModelRefusedError: the runtime refuses the model, or the agent died or fell silent on it.
+        StageError: the device refuses the runtime settings.
         TargetError: no agent can be run on the device.
     """
     agent = workspace.write("agent.pyz", agent_zip())
@@ -70,10 +81,7 @@ def converse(
     ended = workspace.run([workspace.python, agent, ticket], receive, patience_s)
     final = last[0] if last else None
     if ended.silent:
-        raise StageError(
-            f"{_doing(at)} has shown no sign of life for {patience_s:.0f} s and was stopped",
-            hint="a model this slow, or one that never ends, cannot be measured here",
-        )
+        raise _silence(at, patience_s)
     if isinstance(final, Refused):
         raise _refusal(final, at)
     if isinstance(final, Done) and ended.code == 0:
@@ -84,7 +92,7 @@ def converse(
 @lru_cache(maxsize=1)
 def agent_zip() -> bytes:
     """The agent as one file that Python runs."""
-    folder = files("edgekd.harness.agent")
+    folder = files("edgekd.agent")
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
         for source in sorted(folder.iterdir(), key=lambda each: each.name):
@@ -95,15 +103,25 @@ def agent_zip() -> bytes:
 
 
 def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
-    kind: type[EdgekdError] = StageError
-    if refused.kind in USER_INPUT:
-        kind = ConfigError
-    elif refused.kind in ("missing", "protocol", "turn"):
-        kind = TargetError
     what = RUNTIME_NOISE.sub("", refused.what).strip()
     what = what if len(what) <= LONGEST_REASON else f"{what[:LONGEST_REASON]}..."
-    about = f"{at[0].model}: {ABOUT[refused.kind]}" if at and refused.kind in ABOUT else ""
-    return kind(f"{about}{what}", hint=HINTS.get(refused.kind))
+    about = f"{at[0].model}: {ABOUT[refused.cause]}" if at and refused.cause in ABOUT else ""
+    hint = HINTS.get(refused.cause)
+    if refused.cause in USER_INPUT:
+        return ConfigError(f"{about}{what}", hint=hint)
+    if refused.cause in ("missing", "protocol", "turn"):
+        return TargetError(what, hint=hint)
+    if not at or refused.cause == "setting":
+        return StageError(what, hint=hint)
+    return ModelRefusedError(at[0].model, f"{about}{what}", hint=hint)
+
+
+def _silence(at: list[Step], patience_s: float) -> EdgekdError:
+    what = f"{_doing(at)} has shown no sign of life for {patience_s:.0f} s and was stopped"
+    if not at:
+        return TargetError(what, hint="`edgekd doctor` says whether it can be measured on")
+    hint = "a model this slow, or one that never ends, cannot be measured here"
+    return ModelRefusedError(at[0].model, what, hint=hint)
 
 
 def _death(ended: Ended, at: list[Step]) -> EdgekdError:
@@ -113,11 +131,12 @@ def _death(ended: Ended, at: list[Step]) -> EdgekdError:
             f"the measuring program does not start: {reason}", hint="`edgekd doctor` says what is missing"
         )
     if ended.code < 0:
-        return StageError(
+        return ModelRefusedError(
+            at[0].model,
             f"{_doing(at)} killed the measuring process with {_signal_name(-ended.code)}",
             hint="the runtime crashes on this model" if -ended.code != signal.SIGKILL else "out of memory?",
         )
-    return StageError(f"{_doing(at)} ended the measuring process with code {ended.code}: {reason}")
+    return ModelRefusedError(at[0].model, f"{_doing(at)} ended the measuring process with code {ended.code}: {reason}")
 
 
 def _signal_name(number: int) -> str:

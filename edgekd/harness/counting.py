@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Device
 from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
-from edgekd.harness.driver import put_array
-from edgekd.harness.protocol import CountJob, job_runtime
-from edgekd.harness.subject import Subject, as_subjects, job_models
+from edgekd.harness.protocol import CountJob
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds
 from edgekd.records.instructions import InstructionCount
+from edgekd.records.runtime import RuntimeSettings
 
 RUNS = 21
 MARKS = 3  # a run
@@ -28,11 +26,11 @@ def count_instructions(
     models: Mapping[str, Path | Subject],
     folder: Path,
     *,
-    inputs: NDArray[np.float32] | None = None,
+    feeds: Feeds | None = None,
 ) -> dict[str, InstructionCount]:
     """What one inference of each model executes on an emulated processor, with one thread.
 
-    `inputs` float32 (N, ...) feeds every model that brings none of its own; `folder` is for files on the way.
+    `feeds` are for every model that brings no input of its own; `folder` is for files on the way.
 
     Raises:
         TargetError: the device cannot count.
@@ -43,18 +41,20 @@ def count_instructions(
     # several threads wait for each other, in loops of as many rounds as it takes
     alone = runtime.with_one_thread()
     with device.count_into(marks) as workspace:
-        shared = None if inputs is None else put_array(workspace, folder, inputs)
+        shared = None if feeds is None else put_feeds(workspace, folder, feeds)
         parts = tuple(job_models(workspace, subjects, shared))
-        converse(workspace, CountJob(runtime=job_runtime(alone), models=parts, runs=RUNS), lambda _event: None)
+        converse(workspace, CountJob(runtime=alone, models=parts, runs=RUNS), lambda _event: None)
     return dict(zip(subjects, counts_of(marks.read_text().split(), len(subjects)), strict=True))
 
 
-def counted(device: Device, runtime: RuntimeSettings, models: Mapping[str, Subject]) -> dict[str, InstructionCount]:
-    """The same where the device can count; nothing where it cannot."""
+def counted(
+    device: Device, runtime: RuntimeSettings, models: Mapping[str, Subject], *, feeds: Feeds | None = None
+) -> dict[str, InstructionCount]:
+    """The same where the device can count, empty where it cannot."""
     if not device.counts:
         return {}
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        return count_instructions(device, runtime, models, Path(folder))
+        return count_instructions(device, runtime, models, Path(folder), feeds=feeds)
 
 
 def counts_of(marks: list[str], models: int) -> list[InstructionCount]:

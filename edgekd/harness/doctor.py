@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Device
 from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
 from edgekd.harness.disturbances import happened, standing
 from edgekd.harness.environment import observed
-from edgekd.harness.protocol import Described, DescribeJob, Event, State, job_runtime
+from edgekd.harness.protocol import Described, DescribeJob, Event, State
 from edgekd.records.doctor import Gaps, Health
 from edgekd.records.environment import Disturbance, Machine
+from edgekd.records.runtime import RuntimeSettings
 
 SECONDS = 2.0
 X86 = ("x86_64", "AMD64", "i686")
@@ -36,7 +36,7 @@ def examine(device: Device, runtime: RuntimeSettings, *, seconds: float = SECOND
             machines.append(event)
 
     with device.connect() as workspace:
-        converse(workspace, DescribeJob(runtime=job_runtime(runtime), seconds=seconds), receive)
+        converse(workspace, DescribeJob(runtime=runtime, seconds=seconds), receive)
     if len(states) != 1 or len(machines) != 1:
         raise StageError("the device does not describe itself", hint="is another program answering there?")
     (state,), (described,) = states, machines

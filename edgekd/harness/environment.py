@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from edgekd.agent.identify import identity
+from edgekd.errors import TargetError
 from edgekd.records.environment import Environment, KernelState, Machine, Settings
+from edgekd.records.runtime import RuntimeSettings
 
 if TYPE_CHECKING:
+    from edgekd.devices.base import Device
     from edgekd.harness.sets import Seen
 
 
 def machine_identity() -> dict[str, JsonValue]:
     """What of this machine decides a measurement, for fingerprints: no host name, no time, nothing that changes
     from one boot to the next."""
-    from edgekd.harness.agent.machine import cpu_facts
+    return identity()
 
-    return {**cpu_facts(), "onnxruntime": metadata.version("onnxruntime")}
+
+def identity_of(device: Device) -> dict[str, JsonValue]:
+    """The same of the machine behind a device. It takes no turn, and nothing there is imported that takes long.
+
+    Raises:
+        TargetError: it cannot be reached, or does not say what it is.
+    """
+    from edgekd.harness.conversation import converse
+    from edgekd.harness.protocol import Event, IdentifyJob, Identity
+
+    found: list[Identity] = []
+
+    def receive(event: Event) -> None:
+        if isinstance(event, Identity):
+            found.append(event)
+
+    with device.connect() as workspace:
+        converse(workspace, IdentifyJob(runtime=RuntimeSettings()), receive)
+    if len(found) != 1:
+        raise TargetError(
+            f"{device.place}: it does not say what machine it is", hint="is another program answering there?"
+        )
+    return found[0].model_dump(mode="json", exclude={"event"})
 
 
 def environment_of(seen: Seen) -> Environment:

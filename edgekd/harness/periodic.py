@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
 from edgekd.harness.disturbances import happened, standing
 from edgekd.harness.environment import environment_of
-from edgekd.harness.protocol import PeriodicJob, job_runtime
+from edgekd.harness.protocol import PeriodicJob
 from edgekd.harness.sets import load_orders, run_for
 from edgekd.harness.statistics.percentiles import percentile
 from edgekd.harness.statistics.proportion import rate_interval
@@ -22,6 +22,7 @@ from edgekd.harness.summary import SHARES
 from edgekd.progress import Progress
 from edgekd.records.latency import Percentile
 from edgekd.records.pace import PeriodicModel, PeriodicRecord
+from edgekd.records.runtime import RuntimeSettings
 
 LOAD_S = 0.5  # of one load of one model, and at least:
 FRAMES_OF_LOAD = 10
@@ -52,7 +53,7 @@ def measure_periodic(
         def make_job(number: int, result: str, left_s: float) -> PeriodicJob:
             generator = np.random.default_rng([seed, number])
             return PeriodicJob(
-                runtime=job_runtime(runtime),
+                runtime=runtime,
                 models=tuple(parts),
                 sets=tuple(load_orders(generator, len(parts), SETS_IN_PROCESS)),
                 process_s=max(0.0, left_s / 2),
@@ -61,7 +62,7 @@ def measure_periodic(
                 result=result,
             )
 
-        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, COLUMNS)
+        results, seen, seconds = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, COLUMNS)
     environment = environment_of(seen)
     level = 1 - measuring.confidence
     by_load = [_by_load(results, number) for number in range(len(parts))]
@@ -70,7 +71,7 @@ def measure_periodic(
         period_s=period_s,
         deadline_s=deadline_s,
         confidence=measuring.confidence,
-        seconds=seen.elapsed_s,
+        seconds=seconds,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.records.base import Record
 from edgekd.records.environment import KernelState, Machine, Settings
+from edgekd.records.runtime import RuntimeSettings
 
-PROTOCOL = 1
-
-
-class JobRuntime(Record):
-    """The runtime settings in the agent's units."""
-
-    threads: int
-    inter_op_threads: int
-    affinity: tuple[int, ...] | None
-    spinning: bool
-    optimisation: str
-    provider: str
-    nice: int | None
-    memory_limit_bytes: int | None
-    options: dict[str, str]
+PROTOCOL = 2
 
 
 class Preprocess(Record):
-    """Pixels to input: `(pixel / 255 - mean) / std` per channel."""
+    """Raw samples to input: the function `feed` of the Python file `program` on the device, and its `specs`."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    program: str
+    specs: tuple[dict[str, JsonValue], ...]
 
 
 class JobModel(Record):
-    """A model to load. `inputs` is a .npy or .npz on the device; with `preprocess` it holds uint8 images."""
+    """A model to load, with session options of its own over those of the job's runtime. `inputs` is a .npy or .npz on
+    the device; with `preprocess` it is a .npy of raw samples (N, ...)."""
 
     name: str
     path: str
+    session: dict[str, str] = {}
     inputs: str | None = None
     shapes: dict[str, tuple[int, ...]] = {}
     preprocess: Preprocess | None = None
@@ -48,7 +36,7 @@ class AnyJob(Record):
     """What every job says."""
 
     protocol: int = PROTOCOL
-    runtime: JobRuntime
+    runtime: RuntimeSettings
 
 
 class ModelsJob(AnyJob):
@@ -70,7 +58,7 @@ class MeasureJob(SetsJob):
     """Back to back. `together`: blocks of all models are interleaved, else one model is loaded at a time;
     `capacity`: samples kept for each set; `observe`: report what the settings came to."""
 
-    kind: Literal["measure"] = "measure"
+    task: Literal["measure"] = "measure"
     together: bool
     seed: int
     set_s: float
@@ -84,13 +72,13 @@ class MeasureJob(SetsJob):
 class ColdJob(ModelsJob):
     """One cold start, of the first model."""
 
-    kind: Literal["cold"] = "cold"
+    task: Literal["cold"] = "cold"
 
 
 class PeriodicJob(SetsJob):
     """One inference every `period_s`, `frames` times for each load."""
 
-    kind: Literal["periodic"] = "periodic"
+    task: Literal["periodic"] = "periodic"
     period_s: float
     frames: int
 
@@ -98,7 +86,7 @@ class PeriodicJob(SetsJob):
 class ThroughputJob(SetsJob):
     """As many inferences as `clients` threads can do in `load_s`, for each load."""
 
-    kind: Literal["throughput"] = "throughput"
+    task: Literal["throughput"] = "throughput"
     clients: int
     load_s: float
 
@@ -108,25 +96,36 @@ class PredictModel(JobModel):
 
 
 class PredictJob(AnyJob):
-    kind: Literal["predict"] = "predict"
+    """Outputs for the rows of `inputs`: all of them, or as many as `seconds` for all models together allow."""
+
+    task: Literal["predict"] = "predict"
     models: tuple[PredictModel, ...]
     inputs: str
     batch: int
+    seconds: float | None
 
 
 class CountJob(ModelsJob):
     """Inferences between marks, `runs` of each model, for an emulator that counts instructions."""
 
-    kind: Literal["count"] = "count"
+    task: Literal["count"] = "count"
     runs: int
 
 
 class DescribeJob(AnyJob):
-    kind: Literal["describe"] = "describe"
+    """A while in which the agent only looks at the clock."""
+
+    task: Literal["describe"] = "describe"
     seconds: float
 
 
-Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | DescribeJob
+class IdentifyJob(AnyJob):
+    """What the machine is, and no more."""
+
+    task: Literal["identify"] = "identify"
+
+
+Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | DescribeJob | IdentifyJob
 
 
 class Step(Record):
@@ -146,7 +145,7 @@ class Waited(Record):
 
 class Refused(Record):
     event: Literal["refusal"]
-    kind: str
+    cause: str
     what: str
 
 
@@ -202,11 +201,22 @@ class Described(Machine):
     event: Literal["machine"]
 
 
+class Identity(Record):
+    """What of the machine decides results."""
+
+    event: Literal["identity"]
+    cpu: str
+    machine: str
+    isa: tuple[str, ...]
+    cores: int
+    onnxruntime: str
+
+
 class Done(Record):
     event: Literal["done"]
 
 
-Event = Step | Waited | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Done
+Event = Step | Waited | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Identity | Done
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -216,18 +226,3 @@ def read_event(line: str) -> Event | None:
         return _EVENT.validate_json(line)
     except ValidationError:
         return None
-
-
-def job_runtime(settings: RuntimeSettings) -> JobRuntime:
-    limit = settings.memory_limit_mb
-    return JobRuntime(
-        threads=settings.threads,
-        inter_op_threads=settings.inter_op_threads,
-        affinity=settings.affinity,
-        spinning=settings.spinning,
-        optimisation=settings.optimisation,
-        provider=settings.provider,
-        nice=settings.nice,
-        memory_limit_bytes=None if limit is None else int(limit * 1e6),
-        options=settings.options,
-    )

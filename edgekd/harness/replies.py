@@ -13,18 +13,23 @@ from edgekd.records.arrays import load_arrays
 HINT = "is the device's disk or memory failing? run it again"
 
 
-def read_outputs(path: Path, model: str, rows: int) -> NDArray[np.float32]:
-    """A model's outputs (N, ...) for `rows` inputs.
+def read_outputs(path: Path, model: str, rows: int, *, fewer: bool = False) -> NDArray[np.float32]:
+    """A model's outputs (N, ...) for `rows` inputs; with `fewer` for some of them, from the first on.
 
     Raises:
         StageError: the file is no array of so many rows of numbers.
     """
     try:
-        outputs = np.load(path, allow_pickle=False)
+        outputs: object = np.load(path, allow_pickle=False)
     except Exception as error:  # noqa: BLE001 - a damaged header makes numpy's reader raise anything
         what = f"what the device sent as outputs of {model} cannot be read: {_line(error)}"
         raise StageError(what, hint=HINT) from None
-    if not isinstance(outputs, np.ndarray) or outputs.dtype.kind not in "fiu" or outputs.shape[:1] != (rows,):
+    if (
+        not isinstance(outputs, np.ndarray)
+        or outputs.dtype.kind not in "fiu"
+        or outputs.ndim == 0
+        or not (1 if fewer else rows) <= len(outputs) <= rows
+    ):
         raise StageError(f"what the device sent as outputs of {model} is no array of {rows} rows", hint=HINT)
     return outputs
 

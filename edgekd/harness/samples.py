@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edgekd.errors import StageError
 from edgekd.harness.replies import HINT, read_integers
 from edgekd.harness.statistics.series import warmup_blocks
-from edgekd.records.arrays import save_arrays
 
 BLOCK_COLUMNS = ("process", "set", "turn", "model", "start_ns", "settling", "count")
 LOAD_COLUMNS = ("process", "set", "model", "load_ns", "first_ns")
@@ -55,9 +54,16 @@ def read_process(path: Path, number: int) -> Process:
     """
     arrays = read_integers(path, {"blocks": 6, "samples": 0, "loads": 4, "inferences": 0})
     process = Process(number, arrays["blocks"], arrays["samples"], arrays["loads"], arrays["inferences"])
+    if not belongs_together(process):
+        raise StageError("what the device measured is damaged: its parts do not belong together", hint=HINT)
+    return process
+
+
+def belongs_together(process: Process) -> bool:
+    """Whether the arrays of a process are of one measurement."""
     models = len(process.inferences)
     settling, counts = process.blocks[:, 4], process.blocks[:, 5]
-    whole = (
+    return bool(
         len(process.loads) > 0
         and all(((rows >= 0) & (rows < models)).all() for rows in (process.blocks[:, 2], process.loads[:, 1]))
         and ((settling >= 0) & (settling < counts)).all()
@@ -65,9 +71,6 @@ def read_process(path: Path, number: int) -> Process:
         and (process.samples > 0).all()
         and (process.loads[:, 2:] > 0).all()
     )
-    if not whole:
-        raise StageError("what the device measured is damaged: its parts do not belong together", hint=HINT)
-    return process
 
 
 def loads_of(process: Process, first_set: int) -> list[Load]:
@@ -113,21 +116,3 @@ def log_ratios(loads: Sequence[Load], model: int, baseline: int) -> NDArray[np.f
         if len(here):
             ratios.append(float(np.median(np.log(one.medians[here] / other.medians[there]))))
     return np.array(ratios)
-
-
-def save_raw(path: Path, processes: Sequence[Process], names: Sequence[str]) -> None:
-    """Everything that was measured, in one .npz: `blocks` (B, 7) and `loads` (L, 5) with the columns named above,
-    `samples` in ns in the order of the blocks, `models` the names."""
-
-    def numbered(array: NDArray[np.int64], process: int) -> NDArray[np.int64]:
-        return np.column_stack([np.full(len(array), process, np.int64), array])
-
-    save_arrays(
-        path,
-        {
-            "blocks": np.concatenate([numbered(each.blocks, each.number) for each in processes]),
-            "loads": np.concatenate([numbered(each.loads, each.number) for each in processes]),
-            "samples": np.concatenate([each.samples for each in processes]),
-            "models": np.array(list(names)),
-        },
-    )

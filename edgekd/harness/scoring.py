@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +12,39 @@ from edgekd.records.evaluation import Evaluation, Interval, ModelEvaluation, Pai
 
 
 def evaluate(
-    target: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: int
+    target: str,
+    logits: Mapping[str, NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    reference: str,
+    shipped: str,
+    pairs: Sequence[tuple[str, str]],
 ) -> Evaluation:
-    """How right each model is; logits: float32 (N, classes) of each of teacher, student and int8, labels: (N,)."""
+    """How right each model is, and each pair (model, its reference) on the same samples.
+
+    logits: float32 (N, classes) by the name of the model, labels: (N,); `reference` is what agreement is with,
+    `shipped` the one that ships.
+    """
     answers = {name: each.argmax(axis=1) for name, each in logits.items()}
     right = {name: each == labels for name, each in answers.items()}
     models = {}
     for name, answer in answers.items():
         correct = count_correct(answer, labels, classes)
-        agreement = int((answer == answers["teacher"]).sum())
+        agreement = int((answer == answers[reference]).sum())
         models[name] = ModelEvaluation(
             accuracy=correct,
             accuracy_interval=wilson(correct.correct, correct.total),
             agreement=agreement,
             agreement_interval=wilson(agreement, len(labels)),
-            against_teacher=paired(right["teacher"], right[name]),
         )
     return Evaluation(
         target=target,
-        images=len(labels),
+        samples=len(labels),
+        reference=reference,
+        shipped=shipped,
         models=models,
-        int8_against_student=paired(right["student"], right["int8"]),
+        pairs=tuple(paired(model, other, right[model], right[other]) for model, other in pairs),
     )
 
 
@@ -54,8 +66,14 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
     return (float(interval.low), float(interval.high))
 
 
-def paired(reference: NDArray[np.bool_], model: NDArray[np.bool_], confidence: float = 0.95) -> Paired:
-    """Who is right where; reference, model: (N,), whether each answer is right.
+def paired(
+    model: str,
+    reference: str,
+    model_right: NDArray[np.bool_],
+    reference_right: NDArray[np.bool_],
+    confidence: float = 0.95,
+) -> Paired:
+    """Who of two models, by name, is right where; model_right, reference_right: (N,), whether each answer is right.
 
     The interval of the difference of paired proportions is the adjusted Wald interval with one pseudo-pair in
     each discordant cell. Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4),
@@ -63,18 +81,20 @@ def paired(reference: NDArray[np.bool_], model: NDArray[np.bool_], confidence: f
     """
     from scipy.stats import binomtest, norm
 
-    total = len(reference)
-    lost = int((reference & ~model).sum())
-    gained = int((~reference & model).sum())
+    total = len(reference_right)
+    lost = int((reference_right & ~model_right).sum())
+    gained = int((~reference_right & model_right).sum())
     p_lost, p_gained = (lost + 1) / (total + 2), (gained + 1) / (total + 2)
     half = float(norm.ppf(0.5 + confidence / 2)) * ((p_lost + p_gained - (p_lost - p_gained) ** 2) / (total + 2)) ** 0.5
     middle = p_lost - p_gained
     same = lost + gained == 0
     return Paired(
-        both_right=int((reference & model).sum()),
+        model=model,
+        reference=reference,
+        both_right=int((reference_right & model_right).sum()),
         only_reference_right=lost,
         only_model_right=gained,
-        both_wrong=int((~reference & ~model).sum()),
+        both_wrong=int((~reference_right & ~model_right).sum()),
         drop=(lost - gained) / total,
         drop_interval=(max(-1.0, middle - half), min(1.0, middle + half)),
         p_value=1.0 if same else float(binomtest(lost, lost + gained).pvalue),

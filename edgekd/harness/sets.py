@@ -24,7 +24,7 @@ from edgekd.harness.protocol import (
     Waited,
 )
 from edgekd.harness.replies import read_integers
-from edgekd.progress import Advance, Progress
+from edgekd.progress import Progress
 from edgekd.records.environment import KernelState, Machine, Settings
 
 TICKS_PER_S = 10
@@ -33,25 +33,16 @@ WAIT_TOLD_S = 1.0
 
 @dataclass
 class Seen:
-    """What the agent has reported beside the samples, since `begun_s`."""
+    """What the agent has reported beside the samples."""
 
-    begun_s: float = field(default_factory=time.monotonic)
     cold: list[Cold] = field(default_factory=list)
     states: list[tuple[KernelState, KernelState]] = field(default_factory=list)
     overheads: list[Overhead] = field(default_factory=list)
     machine: Machine | None = None
     settings: Settings | None = None
     waited_s: float = 0.0
-    heard: Callable[[Event], None] = lambda _event: None
-    """Told of every event, to show that it goes on."""
 
-    @property
-    def elapsed_s(self) -> float:
-        """Without what it has waited for other measurements on the device."""
-        return time.monotonic() - self.begun_s - self.waited_s
-
-    def receive(self, event: Event) -> None:
-        self.heard(event)
+    def note(self, event: Event) -> None:
         if isinstance(event, Cold):
             self.cold.append(event)
         elif isinstance(event, SetDone):
@@ -66,13 +57,32 @@ class Seen:
             self.machine = Machine.model_validate(event.model_dump(exclude={"event"}))
 
 
-def shown(progress: Progress, advance: Advance) -> Callable[[Event], None]:
-    """What shows events to the user: a sign of life, and why nothing moves while another measurement has its turn."""
+class Listener:
+    """Notes every event and shows that it goes on; knows how long it has taken so far."""
+
+    def __init__(self, seen: Seen, progress: Progress) -> None:
+        self.seen = seen
+        self._show = shown(progress)
+        self._begun_s = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        self._show(event)
+        self.seen.note(event)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Without what it has waited for other measurements on the device."""
+        return time.monotonic() - self._begun_s - self.seen.waited_s
+
+
+def shown(progress: Progress) -> Callable[[Event], None]:
+    """What shows events to the user: why nothing moves while another measurement has its turn. Each event is a
+    moment at which the work can be stopped."""
     said = False
 
     def hear(event: Event) -> None:
         nonlocal said
-        advance(0)
+        progress.stop_point()
         if isinstance(event, Waited) and event.seconds > WAIT_TOLD_S and not said:
             said = True
             progress.say("another measurement runs on this machine: waiting for it, in turns")
@@ -92,25 +102,27 @@ def run_for(
     make_job: Callable[[int, str, float], PeriodicJob | ThroughputJob],
     progress: Progress,
     columns: dict[str, int],
-) -> tuple[list[dict[str, NDArray[np.int64]]], Seen]:
-    """The arrays of each process until the time is over, of two at least; `make_job` takes the process's number,
-    the path of its result and the time left, `columns` what is in it, as `read_integers` takes it."""
-    seen = Seen()
+) -> tuple[list[dict[str, NDArray[np.int64]]], Seen, float]:
+    """The arrays of each process until the time is over, of two at least; what the agent told; how long it took.
+
+    `make_job` takes the process's number, the path of its result and the time left, `columns` what is in it, as
+    `read_integers` takes it.
+    """
+    listener = Listener(Seen(), progress)
     results: list[dict[str, NDArray[np.int64]]] = []
     longest = 0.0
     total = round(seconds * TICKS_PER_S)
     ticks = 0
     with progress.task("measure", total) as advance:
-        seen.heard = shown(progress, advance)
-        while len(results) < 2 or seen.elapsed_s + longest <= seconds:
-            began = seen.elapsed_s
+        while len(results) < 2 or listener.elapsed_s + longest <= seconds:
+            began = listener.elapsed_s
             name = f"result-{len(results)}.npz"
-            converse(workspace, make_job(len(results), workspace.path(name), seconds - began), seen.receive)
+            converse(workspace, make_job(len(results), workspace.path(name), seconds - began), listener)
             workspace.fetch(name, folder / name)
             results.append(read_integers(folder / name, columns))
-            longest = max(longest, seen.elapsed_s - began)
-            reached = min(total, round(seen.elapsed_s * TICKS_PER_S))
+            longest = max(longest, listener.elapsed_s - began)
+            reached = min(total, round(listener.elapsed_s * TICKS_PER_S))
             advance(reached - ticks)
             ticks = reached
         advance(total - ticks)
-    return results, seen
+    return results, listener.seen, listener.elapsed_s

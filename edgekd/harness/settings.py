@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from edgekd.config.target import RuntimeSettings
+from collections.abc import Mapping
+
 from edgekd.errors import StageError
-from edgekd.harness.protocol import JobRuntime
 from edgekd.records.environment import Settings
+from edgekd.records.runtime import RuntimeSettings
 
 SPIN_SEEN_S = 0.001
 """Processor time of idle workers in 4 ms after a run that only spinning explains."""
 
 
-def require_settings(asked: JobRuntime, got: Settings) -> None:
-    """
+def require_settings(asked: RuntimeSettings, session: Mapping[str, str], got: Settings) -> None:
+    """Refuses what was observed in the session of a model with these session options of its own, where it is not what
+    the target asks for.
+
     Raises:
         StageError: a setting did not take effect, so that what is measured is not what ships.
     """
-    wrong = [f"{name} {wanted} became {found}" for name, wanted, found in _differences(asked, got)]
+    wrong = [f"{name} {wanted} became {found}" for name, wanted, found in _differences(asked, session, got)]
     if wrong:
         raise StageError(
             f"the runtime does not do what the target asks for: {'; '.join(wrong)}",
@@ -24,15 +27,16 @@ def require_settings(asked: JobRuntime, got: Settings) -> None:
         )
 
 
-def _differences(asked: JobRuntime, got: Settings) -> list[tuple[str, object, object]]:
+def _differences(asked: RuntimeSettings, session: Mapping[str, str], got: Settings) -> list[tuple[str, object, object]]:
+    limit = asked.memory_limit_mb
     pairs: list[tuple[str, object, object]] = [
         ("threads", asked.threads, got.threads),
         ("inter_op_threads", asked.inter_op_threads, got.inter_op_threads),
         ("optimisation", asked.optimisation, got.optimisation),
         ("provider", asked.provider, got.provider),
-        ("memory_limit_bytes", asked.memory_limit_bytes, got.memory_limit_bytes),
+        ("memory_limit_bytes", None if limit is None else int(limit * 1e6), got.memory_limit_bytes),
         ("spinning", asked.spinning, got.spinning),
-        ("options", asked.options, got.options),
+        ("options", {**asked.options, **session}, got.options),
     ]
     if asked.nice is not None:
         pairs.append(("nice", asked.nice, got.nice))

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.devices.base import Workspace
 from edgekd.errors import StageError
 from edgekd.harness.protocol import JobModel, Preprocess
+from edgekd.records.arrays import save_arrays
+from edgekd.records.base import Record, file_digest
+
+Feeds = Mapping[str, NDArray[np.float32]]
+"""What models are fed: an array (N, ...) for each input, by name."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What makes a model's input of raw samples: the file of a module with the function `feed`, and its specs."""
+
+    module: Path
+    specs: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure. `beside` are the files of its external data, by their paths from its folder. `inputs` is a
-    .npy or .npz file; with `preprocess` it is timed end to end, from the uint8 images in `inputs` to the label."""
+    """A model to measure. `beside` are the files of its external data, by their paths from its folder; `session` its
+    own session options. `inputs` is a .npy or .npz file; with `preprocess` it is a .npy of raw samples (N, ...), from
+    which the model is timed end to end, to the label."""
 
     path: Path
     beside: tuple[str, ...] = ()
+    session: Mapping[str, str] = field(default_factory=dict)
     inputs: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    preprocess: Preprocess | None = None
+    preprocess: Preprocessing | None = None
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(Record):
+    """The digest of a model file, and the model's size with its external data."""
+
     sha256: str
     size_bytes: int
 
@@ -40,23 +59,51 @@ def job_models(workspace: Workspace, subjects: Mapping[str, Subject], shared: st
         JobModel(
             name=name,
             path=workspace.put(subject.path, subject.beside),
+            session=dict(subject.session),
             inputs=shared if subject.inputs is None else workspace.put(subject.inputs),
             shapes=dict(subject.shapes),
-            preprocess=subject.preprocess,
+            preprocess=_on_device(workspace, subject.preprocess),
         )
         for name, subject in subjects.items()
     ]
 
 
+def _on_device(workspace: Workspace, preprocessing: Preprocessing | None) -> Preprocess | None:
+    if preprocessing is None:
+        return None
+    specs = tuple(dict(each) for each in preprocessing.specs)
+    return Preprocess(program=workspace.put(preprocessing.module), specs=specs)
+
+
+def put_feeds(workspace: Workspace, folder: Path, feeds: Feeds) -> str:
+    """The path on the device of the file that models are fed from: an .npy for one input, which then fits a model
+    whatever it calls its own, an .npz for several."""
+    if len(feeds) == 1:
+        path = folder / "inputs.npy"
+        np.save(path, np.ascontiguousarray(next(iter(feeds.values()))), allow_pickle=False)
+    else:
+        path = folder / "inputs.npz"
+        save_arrays(path, feeds)
+    return workspace.put(path)
+
+
+def row_count(feeds: Feeds) -> int:
+    return len(next(iter(feeds.values())))
+
+
+def first_rows(feeds: Feeds, count: int) -> Feeds:
+    return {name: array[:count] for name, array in feeds.items()}
+
+
 def file_facts(subject: Subject) -> FileFacts:
-    """The digest of a model file, and the model's size with its external data.
+    """What the files of a model are.
 
     Raises:
-        StageError: it cannot be read.
+        StageError: one cannot be read.
     """
     try:
-        content = subject.path.read_bytes()
-        outside = sum((subject.path.resolve().parent / name).stat().st_size for name in subject.beside)
+        paths = [subject.path, *(subject.path.resolve().parent / name for name in subject.beside)]
+        size = sum(path.stat().st_size for path in paths)
+        return FileFacts(sha256=file_digest(subject.path), size_bytes=size)
     except OSError as error:
         raise StageError(f"cannot read {error.filename}: {error.strerror}") from error
-    return FileFacts(hashlib.sha256(content).hexdigest(), len(content) + outside)

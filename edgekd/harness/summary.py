@@ -1,79 +1,74 @@
-"""From raw samples to the record: a pure function of what a campaign has seen."""
+"""From what was observed to the record: a pure function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.config.target import Measuring
-from edgekd.harness.campaign import Campaign
 from edgekd.harness.disturbances import disturbances_of
 from edgekd.harness.environment import environment_of
+from edgekd.harness.observations import Observations
 from edgekd.harness.samples import log_ratios
 from edgekd.harness.statistics.location import Located, pseudomedian
 from edgekd.harness.statistics.looks import outcome
 from edgekd.harness.statistics.percentiles import percentile
-from edgekd.harness.subject import FileFacts
 from edgekd.records.latency import Comparison, Estimate, LatencyRecord, ModelLatency, Speed
 
 SHARES = (0.5, 0.9, 0.99)
 
 
-def summarise(
-    campaign: Campaign, facts: Mapping[str, FileFacts], baseline: str, measuring: Measuring, level: float, looks: int
-) -> LatencyRecord:
-    """The record of what has been measured so far, every interval at the error `level` of this look.
+def summarise(observations: Observations) -> LatencyRecord:
+    """The record of what has been observed so far, every interval at the error `level` of the latest look.
 
     Cold starts are made after the last look and looked at once: their intervals have the whole error to spend.
     """
-    names = [model.name for model in campaign.models]
-    others = [name for name in names if name != baseline]
+    seen, measuring, loads = observations.seen, observations.measuring, observations.loads
+    names = list(observations.models)
     comparisons = tuple(
         compare(
-            name,
+            model,
             baseline,
-            log_ratios(campaign.loads, names.index(name), names.index(baseline)),
+            log_ratios(loads, names.index(model), names.index(baseline)),
             measuring.margin,
-            level,
+            observations.level,
         )
-        for name in others
+        for model, baseline in observations.pairs
     )
-    environment = environment_of(campaign.seen)
+    environment = environment_of(seen)
     undecided = [each for each in comparisons if each.outcome is Speed.UNDECIDED]
     return LatencyRecord(
-        models=tuple(
-            _model(campaign, number, facts[name], level, 1 - measuring.confidence) for number, name in enumerate(names)
-        ),
+        models=tuple(_model(observations, number, name) for number, name in enumerate(names)),
         comparisons=comparisons,
         confidence=measuring.confidence,
-        level=level,
-        looks=looks,
-        seconds=campaign.elapsed_s,
-        seed=campaign.seed,
-        overhead_s=float(np.median([each.inside_ns for each in campaign.seen.overheads])) / 1e9,
+        level=observations.level,
+        looks=observations.looks,
+        seconds=observations.seconds,
+        seed=observations.seed,
+        overhead_s=float(np.median([each.inside_ns for each in seen.overheads])) / 1e9,
         decided=not undecided,
-        would_decide=_would_decide(undecided, campaign.elapsed_s),
+        would_decide=_would_decide(undecided, observations.seconds),
         environment=environment,
-        disturbances=disturbances_of(environment, campaign.loads, names),
+        disturbances=disturbances_of(environment, loads, names),
     )
 
 
-def _model(campaign: Campaign, number: int, facts: FileFacts, level: float, alpha: float) -> ModelLatency:
-    name = campaign.models[number].name
-    loads = [load for load in campaign.loads if load.model == number]
-    cold = [each for each in campaign.seen.cold if each.model == name]
+def _model(observations: Observations, number: int, name: str) -> ModelLatency:
+    facts, level = observations.models[name], observations.level
+    loads = [load for load in observations.loads if load.model == number]
+    cold = [each for each in observations.seen.cold if each.model == name]
     steady = [load.steady for load in loads]
     medians = np.array([np.median(load.steady) for load in loads])
     percentiles = [percentile(steady, share, level) for share in SHARES]
+    alpha = 1 - observations.measuring.confidence
     return ModelLatency(
         name=name,
         sha256=facts.sha256,
         size_bytes=facts.size_bytes,
         loads=len(loads),
         processes=len({load.process for load in loads}),
-        inferences=int(sum(process.inferences[number] for process in campaign.processes)),
+        inferences=int(sum(process.inferences[number] for process in observations.processes)),
         samples=sum(map(len, steady)),
         warmup=sum(load.warmup for load in loads),
         settling=sum(load.settling for load in loads),
@@ -127,5 +122,5 @@ def _would_decide(undecided: Sequence[Comparison], elapsed_s: float) -> str | No
         low, high = np.log(each.interval)
         half, wanted = (high - low) / 2, max(abs(np.log(each.ratio)), np.log1p(each.margin) - abs(np.log(each.ratio)))
         needed = max(needed, elapsed_s * float(half / max(wanted, 1e-6)) ** 2)
-    names = ", ".join(each.model for each in undecided)
+    names = ", ".join(dict.fromkeys(each.model for each in undecided))
     return f"about {max(needed, 1.5 * elapsed_s):.0f} s in all for {names}, or a quieter machine"

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
 from edgekd.harness.disturbances import happened, standing
 from edgekd.harness.environment import environment_of
-from edgekd.harness.protocol import ThroughputJob, job_runtime
+from edgekd.harness.protocol import ThroughputJob
 from edgekd.harness.sets import load_orders, run_for
 from edgekd.harness.subject import Subject, as_subjects, job_models
 from edgekd.harness.summary import compare, estimate
 from edgekd.progress import Progress
 from edgekd.records.latency import Speed
 from edgekd.records.pace import ThroughputModel, ThroughputRecord
+from edgekd.records.runtime import RuntimeSettings
 
 LOAD_S = 0.2
 SETS_IN_PROCESS = 8
@@ -47,7 +48,7 @@ def measure_throughput(
         def make_job(number: int, result: str, _left_s: float) -> ThroughputJob:
             generator = np.random.default_rng([seed, number])
             return ThroughputJob(
-                runtime=job_runtime(runtime),
+                runtime=runtime,
                 models=tuple(parts),
                 sets=tuple(load_orders(generator, len(parts), SETS_IN_PROCESS)),
                 process_s=min(PROCESS_S, measuring.seconds / 2),
@@ -56,7 +57,7 @@ def measure_throughput(
                 result=result,
             )
 
-        results, seen = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, {"counts": 4})
+        results, seen, seconds = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, {"counts": 4})
     counts = np.concatenate([arrays["counts"] for arrays in results])
     times = {
         name: counts[counts[:, 1] == number, 3] / 1e9 / np.maximum(counts[counts[:, 1] == number, 2], 1)
@@ -77,7 +78,7 @@ def measure_throughput(
         decided=all(each.outcome is not Speed.UNDECIDED for each in comparisons),
         clients=clients,
         confidence=measuring.confidence,
-        seconds=seen.elapsed_s,
+        seconds=seconds,
         seed=seed,
         environment=environment,
         disturbances=(*standing(environment.machine), *happened(environment)),

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from edgekd.config.component import Component
+from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 
 if TYPE_CHECKING:
@@ -15,9 +16,24 @@ if TYPE_CHECKING:
 class Model(Component):
     @abstractmethod
     def build(self, contract: ModelContract) -> nn.Module:
-        """A module from images float32 (N, C, H, W) to logits float32 (N, classes), freshly initialised
-        from torch's global generator.
+        """A module from the contract's inputs, one argument each, float32 (N, ...), to logits float32 (N, classes).
+
+        It is freshly initialised from torch's global generator.
 
         Raises:
             ConfigError: the options do not fit the contract.
         """
+
+    def image_shape(self, contract: ModelContract) -> tuple[int, int, int]:
+        """Channels, height and width of the input, for networks that need these.
+
+        Raises:
+            ConfigError: the input has another kind of shape.
+        """
+        if len(contract.shape) != 3:
+            raise ConfigError(
+                f"the model {self.use} needs inputs of shape (channels, height, width), these are {contract.shape}",
+                hint="`use: mlp` takes inputs of any shape",
+            )
+        channels, height, width = contract.shape
+        return channels, height, width

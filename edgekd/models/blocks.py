@@ -6,6 +6,7 @@ Both matter for int8: a batch norm right after its convolution folds into it, an
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -73,30 +74,37 @@ class Separable(nn.Sequential):
 
 
 def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool) -> nn.Sequential:
-    """The network that the options describe, of such blocks.
+    """The network that the options describe, of such blocks: `stem`, `stages`, `pool`, `flatten` and `head`.
 
-    Stage k (from 0) has width · growth^k channels, rounded. `stem` puts a plain convolution before the first
-    stage; without it the first block reads the image itself.
+    Stage k (from 0) is the layer `stages.k` and has width · growth^k channels, rounded. `stem` puts a plain
+    convolution before the first stage; without it the first block reads the image itself.
 
     Raises:
-        ConfigError: the image is too small to be halved so often.
+        ConfigError: the inputs are no images, or too small to be halved so often.
     """
-    image = contract.image
-    side = min(image.height, image.width) // options.stride
+    channels, height, width = options.image_shape(contract)
+    side = min(height, width) // options.stride
     if side < 2 ** (options.stages - 1):
         raise ConfigError(
-            f"{options.stages} stages halve an image of {image.height} x {image.width} to nothing",
+            f"{options.stages} stages halve an image of {height} x {width} to nothing",
             hint=f"take at most {max(1, side.bit_length())} stages, or a smaller stride",
         )
-    channels, stride = image.channels, options.stride
-    layers: list[nn.Module] = []
+    stride = options.stride
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stem:
-        layers.append(Plain(channels, options.width, stride))
+        layers["stem"] = Plain(channels, options.width, stride)
         channels, stride = options.width, 1
+    stages = []
     for stage in range(options.stages):
+        blocks = []
         for _ in range(options.depth):
             wide = round(options.width * options.growth**stage)
-            layers.append(block(channels, wide, stride))
+            blocks.append(block(channels, wide, stride))
             channels, stride = wide, 1
+        stages.append(nn.Sequential(*blocks))
         stride = 2
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, len(contract.classes)))
+    layers["stages"] = nn.Sequential(*stages)
+    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["head"] = nn.Linear(channels, len(contract.classes))
+    return nn.Sequential(layers)

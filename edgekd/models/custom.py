@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class UserModel(UserComponent, Model):
-    """`callable(contract, **options)` -> `nn.Module`; `contract` is an `edgekd.records.contract.ModelContract`."""
+    """`callable(contract, **options)` -> `nn.Module`, from inputs (N, *contract.shape) to one logit for each class.
+
+    `contract.shape`: of one sample, without the batch; `contract.classes`: the names of the classes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

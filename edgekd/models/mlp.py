@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Mlp(Model):
-    """Fully connected layers with ReLU between them."""
+    """Fully connected layers with ReLU between them, for inputs of any shape: the layers `hidden` and `head`."""
 
     width: int = Field(128, ge=1, le=65536, description="units of each hidden layer")
     depth: int = Field(1, ge=0, le=64, description="hidden layers")
@@ -23,12 +25,16 @@ class Mlp(Model):
     def build(self, contract: ModelContract) -> nn.Module:
         from torch import nn
 
-        channels, height, width = contract.image.shape
-        units = channels * height * width
-        layers: list[nn.Module] = [nn.Flatten()]
+        units = math.prod(contract.shape)
+        hidden: list[nn.Module] = []
         for _ in range(self.depth):
-            layers += [nn.Linear(units, self.width), nn.ReLU()]
+            hidden += [nn.Linear(units, self.width), nn.ReLU()]
             if self.dropout:
-                layers.append(nn.Dropout(self.dropout))
+                hidden.append(nn.Dropout(self.dropout))
             units = self.width
-        return nn.Sequential(*layers, nn.Linear(units, len(contract.classes)))
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if len(contract.shape) > 1:
+            layers["flatten"] = nn.Flatten()
+        layers["hidden"] = nn.Sequential(*hidden)
+        layers["head"] = nn.Linear(units, len(contract.classes))
+        return nn.Sequential(layers)

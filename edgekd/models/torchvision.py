@@ -29,6 +29,7 @@ class TorchvisionModel(Model):
         from torch import nn
         from torchvision import models
 
+        channels, height, _ = self.image_shape(contract)
         known = models.list_models(module=models)
         if self.name not in known:
             raise ConfigError(f"torchvision has no classification model {self.name!r}", hint=nearest(self.name, known))
@@ -36,9 +37,9 @@ class TorchvisionModel(Model):
         if self.name in WITHOUT_SIDE_OUTPUTS:
             options |= {"aux_logits": False, "init_weights": True}
         if self.name.startswith("vit_"):
-            options["image_size"] = self.size or contract.image.height
+            options["image_size"] = self.size or height
         network: nn.Module = models.get_model(self.name, weights=None, **options)
-        _read_channels(network, contract.image.channels)
+        _read_channels(network, channels)
         if self.size is None:
             return network
         return nn.Sequential(nn.Upsample((self.size, self.size), mode="bilinear"), network)

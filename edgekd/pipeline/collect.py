@@ -45,11 +45,12 @@ def collect(store: Store, *, older_than_days: float, dry_run: bool) -> Collected
             else:
                 kept.update(artifact.digest for artifact in record.outputs.values())
         blobs = [path for path in store.blobs.glob("*/*") if path.stem not in kept]
+        notes = [path for path in store.last_folder.glob("*/*") if path.stat().st_mtime < horizon]
         work = [path for path in store.work_folder.iterdir() if path.stat().st_mtime < horizon]
         files = [*stale, *blobs]
         freed = sum(path.stat().st_size for path in files) + sum(_folder_bytes(path) for path in work)
         if not dry_run:
-            for path in files:
+            for path in (*files, *notes):
                 path.unlink(missing_ok=True)
             for path in work:
                 shutil.rmtree(path, ignore_errors=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, StageError, TargetError, UsageError
+from edgekd.pipeline.explain import LastRun
 from edgekd.pipeline.fingerprint import fingerprint, preimage
 from edgekd.pipeline.lanes import LaneProgress, run_lanes
-from edgekd.pipeline.plan import Node, Plan, explain_miss, input_digests
+from edgekd.pipeline.plan import Node, Plan, input_digests
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, disk_error, is_disk_trouble
 from edgekd.progress import Progress
 from edgekd.records.artifact import Artifact
+from edgekd.records.base import Record
 from edgekd.records.stage import StageRecord
 
 
@@ -48,6 +50,7 @@ class _Todo:
     """What every node of a run needs to know: which ones come before --from, and the results so far, by node."""
 
     plan: Plan
+    last: LastRun
     earlier: frozenset[str]
     fresh: bool
     records: dict[str, StageRecord] = field(default_factory=dict)
@@ -77,7 +80,8 @@ class Engine:
         if selection.start and not any(plan.nodes[n].id in wanted for n in plan.positions(selection.start)):
             raise UsageError(f"--from {selection.start} comes after --until {selection.until}")
         order = {node.id: position for position, node in enumerate(plan.nodes)}
-        todo = _Todo(plan, frozenset(node.id for node in plan.nodes[:first]), selection.fresh)
+        earlier = frozenset(node.id for node in plan.nodes[:first])
+        todo = _Todo(plan, LastRun(self.store, plan.name, plan.origin), earlier, selection.fresh)
         with self.store.in_use():
             for lanes in plan.lanes(wanted):
                 try:
@@ -104,6 +108,7 @@ class Engine:
                 continue
             self.finished.append(outcome)
             todo.records[node.id] = outcome.record
+            todo.last.note(node.id, outcome.record.fingerprint)
             node.stage.accept(self.paths(outcome.record.outputs))
 
     def _go_on_without(self, node: Node, error: TargetError, plan: Plan) -> None:
@@ -124,6 +129,13 @@ class Engine:
     def paths(self, outputs: Mapping[str, Artifact]) -> dict[str, Path]:
         return {port: self.store.path(artifact) for port, artifact in outputs.items()}
 
+    def records(self, finished: Finished) -> Iterator[tuple[str, Record]]:
+        """The records that a finished stage wrote, by port."""
+        for port, kind in finished.node.stage.records.items():
+            artifact = finished.record.outputs.get(port)
+            if artifact is not None:
+                yield port, kind.model_validate_json(self.store.path(artifact).read_bytes())
+
     def _node(self, node: Node, todo: _Todo, progress: Progress) -> Finished:
         must_exist = node.id in todo.earlier
         fresh = todo.fresh and not must_exist
@@ -131,13 +143,13 @@ class Engine:
         image = preimage(node.stage, input_digests(node, records), seed)
         key = fingerprint(image)
         with self.store.stage_lock(node.id, key, progress):
-            record = None if fresh else self.store.find(node.stage.name, key, progress)
+            record = None if fresh else self.store.find(node.stage, key, progress)
             if record is not None:
                 progress.say(f"{node.id}: cached · {record.headline}")
                 for warning in record.warnings:
                     progress.say(f"warning: {warning}")
                 return Finished(node, record, "")
-            why = "asked for" if fresh else explain_miss(node.stage, image, self.store)
+            why = "asked for" if fresh else todo.last.explain(node.id, image)
             if must_exist:
                 raise UsageError(
                     f"{node.id} comes before --from, and its result is not in the store ({why})",
@@ -190,6 +202,8 @@ class Engine:
         for port in node.stage.outputs:
             path = context.output(port)
             if path.exists():
+                if port in node.stage.records:
+                    node.stage.records[port].model_validate_json(path.read_bytes())
                 outputs[port] = self.store.ingest(path)
             elif port not in node.stage.optional:
                 raise RuntimeError(f"{node.id} wrote no {port}")

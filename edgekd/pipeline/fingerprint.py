@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgekd.closure import SUFFIXES, closure
 from edgekd.pipeline.stage import Stage
-from edgekd.records.base import digest
-
-PACKAGE = Path(__file__).resolve().parent.parent
-SOURCE = (".py", ".c")
+from edgekd.records.base import Record, canonical_json, digest
 
 
 def preimage(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, JsonValue]:
-    """What decides a stage's result: options, seed, input digests, code, library versions, environment."""
+    """What decides a stage's result: options, seed, inputs, code, record types, library versions, environment."""
     return {
-        "record": "edgekd.stage/1",
+        "record": "edgekd.stage/2",
         "stage": stage.name,
         "options": stage.identity(),
         "seed": seed if stage.seeded else None,
         "inputs": dict(inputs),
-        "code": {name: code_digest(name) for name in stage.code},
+        "code": dict(closure(type(stage).__module__)),
+        "records": {port: schema_digest(kind) for port, kind in stage.records.items()},
         "libraries": {name: _version(name) for name in stage.libraries},
         "environment": stage.environment(),
     }
@@ -37,27 +34,49 @@ def fingerprint(image: Mapping[str, JsonValue]) -> str:
 
 
 @functools.cache
-def code_digest(name: str) -> str:
-    """The sha256 (hex) of a source file of edgekd, or of every one in a folder, by name and content."""
-    root = PACKAGE / name
-    hasher = hashlib.sha256()
-    for path in [root] if root.is_file() else sorted(each for each in root.rglob("*") if each.suffix in SOURCE):
-        hasher.update(f"{path.relative_to(PACKAGE).as_posix()}\0{path.stat().st_size}\0".encode())
-        hasher.update(path.read_bytes())
-    return hasher.hexdigest()[:16]
+def schema_digest(kind: type[Record]) -> str:
+    """What a record type is as data, in 16 digits (hex): its fields and their types, not how they are described."""
+    return digest(_undescribed(kind.model_json_schema()))[:16]
+
+
+def _undescribed(schema: JsonValue, *, by_name: bool = False) -> JsonValue:
+    """A JSON schema without titles and descriptions; `by_name`: its keys are names, which may be such words."""
+    if isinstance(schema, list):
+        return [_undescribed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: value
+        if key == "default" and not by_name
+        else _undescribed(value, by_name=not by_name and key in ("properties", "$defs"))
+        for key, value in schema.items()
+        if by_name or key not in ("title", "description")
+    }
 
 
 def differences(before: JsonValue, after: JsonValue, at: str = "") -> Iterator[str]:
-    """Each difference of two pre-images, as `options.temperature 4.0 -> 6.0`."""
+    """Each difference of two pre-images, as `options.temperature 4.0 -> 6.0` or `code graph/slim.py changed`."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            yield from differences(before.get(key, "absent"), after.get(key, "absent"), f"{at}.{key}" if at else key)
+            if key.endswith(SUFFIXES):
+                yield from _of_source(before.get(key), after.get(key), f"{at.rpartition('.')[2]} {key}")
+            else:
+                below = f"{at}.{key}" if at else key
+                yield from differences(before.get(key, "absent"), after.get(key, "absent"), below)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for position, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from differences(old, new, f"{at}.{position}")
-    elif before != after:
+    elif canonical_json(before) != canonical_json(after):
         opaque = _is_digest(before) or _is_digest(after)
         yield f"{at} changed" if opaque else f"{at} {_shown(before)} -> {_shown(after)}"
+
+
+def _of_source(before: JsonValue, after: JsonValue, name: str) -> Iterator[str]:
+    """Whose code it is needs no telling: the file does."""
+    if before is None or after is None:
+        yield f"{name} is {'new' if before is None else 'gone'}"
+    elif before != after:
+        yield f"{name} changed"
 
 
 def _is_digest(value: JsonValue) -> bool:

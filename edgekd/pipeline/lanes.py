@@ -14,7 +14,7 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class LaneProgress:
-    """One lane's part of a common display; it ends the lane at its next step once `stop` is set."""
+    """One lane's part of a common display; it ends the lane at its next stop point once `stop` is set."""
 
     common: Progress
     name: str
@@ -25,15 +25,19 @@ class LaneProgress:
         with self.common.task(f"{label} on {self.name}", total) as common:
 
             def advance(amount: int = 1, *, note: str | None = None) -> None:
-                if self.stop.is_set():
-                    raise KeyboardInterrupt
+                self.stop_point()
                 common(amount, note=note)
 
-            advance(0)
+            self.stop_point()
             yield advance
 
     def say(self, line: str) -> None:
         self.common.say(line)
+
+    def stop_point(self) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.common.stop_point()
 
 
 def run_lanes(lanes: Sequence[Callable[[threading.Event], None]], progress: Progress) -> None:

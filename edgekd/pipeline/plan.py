@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from edgekd.errors import TargetError, UsageError
-from edgekd.pipeline.fingerprint import differences, fingerprint, preimage
+from edgekd.pipeline.explain import LastRun
+from edgekd.pipeline.fingerprint import fingerprint, preimage
 from edgekd.pipeline.stage import Stage
 from edgekd.pipeline.store import Store
 from edgekd.progress import Progress
@@ -18,6 +19,7 @@ from edgekd.records.stage import StageRecord
 class Node:
     """A stage in its place; `inputs` maps each of its ports to the node and port that feed it.
 
+    subject: what it is about: a network, a candidate, a target.
     target: the one that the stage needs. When it cannot be reached, the others go on without what needs it.
     machine: where that target is; empty for this one. What runs on different machines may run at the same time.
     """
@@ -25,17 +27,22 @@ class Node:
     id: str
     stage: Stage
     inputs: Mapping[str, tuple[str, str]]
+    subject: str = ""
     target: str = ""
     machine: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` are in an order in which every node comes after those that feed it."""
+    """`nodes` are in an order in which every node comes after those that feed it.
+
+    origin: where the pipeline stands, so that another one of its name is another pipeline.
+    """
 
     name: str
     seed: int
     nodes: tuple[Node, ...]
+    origin: str = ""
 
     def __post_init__(self) -> None:
         made: dict[str, Stage] = {}
@@ -97,6 +104,7 @@ class Forecast:
 def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
     """For each node, whether its result is in the store, and if not, why not."""
     found: dict[str, Forecast] = {}
+    last = LastRun(store, plan.name, plan.origin)
     for node in plan.nodes:
         waiting = [source for source, _ in node.inputs.values() if found[source].record is None]
         if waiting:
@@ -107,8 +115,8 @@ def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
         except TargetError as error:
             found[node.id] = Forecast(node, None, str(error))
             continue
-        record = store.find(node.stage.name, fingerprint(image), progress)
-        found[node.id] = Forecast(node, record, "" if record else explain_miss(node.stage, image, store))
+        record = store.find(node.stage, fingerprint(image), progress)
+        found[node.id] = Forecast(node, record, "" if record else last.explain(node.id, image))
     return list(found.values())
 
 
@@ -119,15 +127,3 @@ def input_digests(node: Node, records: Mapping[str, StageRecord | None]) -> dict
         if record is not None and output in record.outputs:
             digests[port] = record.outputs[output].digest
     return digests
-
-
-def explain_miss(stage: Stage, image: Mapping[str, object], store: Store) -> str:
-    """What is different from the nearest result of this stage that the store has."""
-    candidates = store.records(stage.name)
-    if not candidates:
-        return "never run"
-    changes = min((list(differences(r.preimage, dict(image))) for r in candidates), key=len)  # type: ignore[arg-type]  # a pre-image is JSON
-    if not changes:
-        return "its result was damaged or removed"
-    shown = "; ".join(changes[:3])
-    return shown if len(changes) <= 3 else f"{shown}; and {len(changes) - 3} more"

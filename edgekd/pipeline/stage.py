@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from edgekd.progress import Progress
+from edgekd.records.base import Record
 
 
 @dataclass
@@ -50,20 +51,44 @@ class Context:
 class Stage(ABC):
     """One step of a pipeline, with its options.
 
-    `inputs` are the ports that a plan must wire; it may wire more. `outputs` maps a port to its file name, whose
-    ending tells the kind. `optional` outputs may be left out. `code` names the files and folders of edgekd, and
-    `libraries` the distributions, whose change can change the result.
+    What is a property here may be an attribute of the class, or a property that depends on the options.
     """
 
     name: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[Mapping[str, str]]
-    optional: ClassVar[frozenset[str]] = frozenset()
-    code: ClassVar[tuple[str, ...]]
-    libraries: ClassVar[tuple[str, ...]]
-    seeded: ClassVar[bool] = False
-    alone: ClassVar[bool] = False
-    """Whether its result is bent by whatever else this machine does meanwhile, when it runs on this machine."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The ports that a plan must wire; it may wire more."""
+        return ()
+
+    @property
+    @abstractmethod
+    def outputs(self) -> Mapping[str, str]:
+        """The file name of each port, whose ending tells the kind."""
+
+    @property
+    def records(self) -> Mapping[str, type[Record]]:
+        """The type of record that each output that is a .json file holds, by its port."""
+        return {}
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The outputs that may be left out."""
+        return frozenset()
+
+    @property
+    @abstractmethod
+    def libraries(self) -> tuple[str, ...]:
+        """The distributions whose change can change the result; edgekd's own code is found from the imports."""
+
+    @property
+    def seeded(self) -> bool:
+        return False
+
+    @property
+    def alone(self) -> bool:
+        """Whether its result is bent by whatever else this machine does meanwhile, when it runs on this machine."""
+        return False
 
     @abstractmethod
     def identity(self) -> JsonValue:

@@ -3,6 +3,7 @@
 blobs/ab/abcd...KIND      read-only, written beside and renamed into place
 records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
 work/FP/                a running stage's folder: what an interrupted one goes on from
+last/PIPELINE/NODE      the fingerprint of what a pipeline had there the last time; only explanations need it
 locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
@@ -23,8 +23,10 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from edgekd.errors import StoreError
-from edgekd.progress import Advance, Progress
+from edgekd.pipeline.stage import Stage
+from edgekd.progress import Progress
 from edgekd.records.artifact import Artifact
+from edgekd.records.base import Record, file_digest
 from edgekd.records.stage import StageRecord
 
 LOOK_S = 0.2
@@ -42,41 +44,47 @@ class Store:
         self.blobs = root / "blobs"
         self.records_folder = root / "records"
         self.work_folder = root / "work"
+        self.last_folder = root / "last"
         self.locks = root / "locks"
         with guarded(root):
-            for folder in (self.blobs, self.records_folder, self.work_folder, self.locks):
+            for folder in (self.blobs, self.records_folder, self.work_folder, self.last_folder, self.locks):
                 folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, artifact: Artifact) -> Path:
         return self.blobs / artifact.digest[:2] / f"{artifact.digest}.{artifact.kind}"
 
-    def find(self, stage: str, fingerprint: str, progress: Progress) -> StageRecord | None:
-        """The intact record of a finished stage; damage to it or to a blob is told and counts as missing."""
-        path = self._record_path(stage, fingerprint)
-        record = self._read(path)
+    def find(self, stage: Stage, fingerprint: str, progress: Progress) -> StageRecord | None:
+        """The intact record of a finished stage.
+
+        Damage to it or to a blob, or a record in a blob that cannot be read any more, is told and counts as missing.
+        """
+        path = self._record_path(stage.name, fingerprint)
+        record = self.record(stage.name, fingerprint)
         if record is None:
             if path.exists():
-                progress.say(f"warning: {stage}: its entry in the store is damaged; doing it again")
+                progress.say(f"warning: {stage.name}: its entry in the store is damaged; doing it again")
             return None
         for port, artifact in record.outputs.items():
-            damage = self._damage(artifact)
-            if damage:
-                progress.say(f"warning: {stage}: {port} in the store is {damage}; doing it again")
+            trouble = self._damage(artifact) or self._unreadable(artifact, stage.records.get(port))
+            if trouble:
+                progress.say(f"warning: {stage.name}: {port} in the store is {trouble}; doing it again")
                 return None
         with contextlib.suppress(OSError):
             os.utime(path)
         return record
 
-    def records(self, stage: str) -> list[StageRecord]:
-        """Every intact record of a stage, the most recently used first."""
-        paths = sorted((self.records_folder / stage).glob("*.json"), key=_modified, reverse=True)
-        return [record for path in paths if (record := self._read(path)) is not None]
+    def record(self, stage: str, fingerprint: str) -> StageRecord | None:
+        """The intact record of a finished stage, whatever became of its blobs."""
+        try:
+            record = StageRecord.model_validate_json(self._record_path(stage, fingerprint).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return record if record.is_intact() and record.fingerprint == fingerprint else None
 
     def ingest(self, path: Path) -> Artifact:
         """Moves a file into the store. Its ending is its kind."""
         with guarded(self.root):
-            name = _sha256(path)
-            artifact = Artifact(kind=path.suffix.lstrip("."), digest=name, size_bytes=path.stat().st_size)
+            artifact = Artifact(kind=path.suffix.lstrip("."), digest=file_digest(path), size_bytes=path.stat().st_size)
             goal = self.path(artifact)
             if goal.exists() and self._damage(artifact) is None:
                 path.unlink()
@@ -116,8 +124,8 @@ class Store:
                 lock.acquire(timeout=0)
             except Timeout:
                 progress.say(f"{stage}: another run is doing it; waiting for its result")
-                with progress.task("wait", 1) as advance:
-                    _acquire(lock, advance)
+                with progress.task("wait", 1):
+                    _acquire(lock, progress)
         try:
             yield
         finally:
@@ -139,17 +147,10 @@ class Store:
     def _record_path(self, stage: str, fingerprint: str) -> Path:
         return self.records_folder / stage / f"{fingerprint}.json"
 
-    def _read(self, path: Path) -> StageRecord | None:
-        try:
-            record = StageRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            return None
-        return record if record.is_intact() and record.fingerprint == path.stem else None
-
     def _damage(self, artifact: Artifact) -> str | None:
         path = self.path(artifact)
         try:
-            if path.stat().st_size != artifact.size_bytes or _sha256(path) != artifact.digest:
+            if path.stat().st_size != artifact.size_bytes or file_digest(path) != artifact.digest:
                 return "damaged"
         except FileNotFoundError:
             return "missing"
@@ -157,11 +158,18 @@ class Store:
             return "unreadable"
         return None
 
+    def _unreadable(self, artifact: Artifact, kind: type[Record] | None) -> str | None:
+        if kind is not None:
+            try:
+                kind.model_validate_json(self.path(artifact).read_bytes())
+            except ValidationError:
+                return f"no {kind.__name__} as this version of edgekd knows it"
+        return None
 
-def _acquire(lock: FileLock, advance: Advance) -> None:
-    """Looks at `advance` meanwhile, which may say that it is time to stop."""
+
+def _acquire(lock: FileLock, progress: Progress) -> None:
     while True:
-        advance(0)
+        progress.stop_point()
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=LOOK_S)
             return
@@ -219,18 +227,6 @@ _DISK_HINTS = {
 }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _flush(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import JsonValue
-
 from edgekd.records.base import Record
 
 
@@ -13,4 +11,3 @@ class Artifact(Record):
     kind: str
     digest: str
     size_bytes: int
-    meta: dict[str, JsonValue] = {}

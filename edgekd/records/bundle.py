@@ -1,10 +1,10 @@
-"""The manifest of a bundle: what ships, how it is to be run, and the evidence that it may. Schema version 1."""
+"""The manifest of a bundle: what ships, how it is to be run, and the evidence that it may. Schema version 2."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from edgekd.records.base import Record
 from edgekd.records.check import Check, Outcome
@@ -12,40 +12,40 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
+from edgekd.records.runtime import RuntimeSettings
 
 
-class SessionSettings(Record):
-    """How the runtime is set up on a target; `options` are further session configuration entries."""
+class Golden(Record):
+    """The answers that one model must give to the bundle's golden samples.
 
-    provider: str
-    threads: int
-    inter_op_threads: int
-    spinning: bool
-    optimisation: Literal["none", "basic", "extended", "layout", "all"]
-    options: dict[str, str]
+    logits: the file, float32 (N, classes), under the runtime version `onnxruntime`. `tolerance` is the largest
+    difference that another processor may make, in units of the logits.
+    """
+
+    logits: str
+    tolerance: float = Field(ge=0, allow_inf_nan=False)
+    onnxruntime: str
+
+
+class ShippedModel(Record):
+    """One file. `session`: session configuration entries that it needs wherever it runs."""
+
+    file: str
+    scheme: str
+    session: dict[str, str]
+    facts: ModelFacts
+    golden: Golden
 
 
 class TargetEvidence(Record):
-    """What was found on one target, with the session settings that ship for it."""
+    """What was found on one target: `model` ships there, under `runtime` and the model's own session options."""
 
-    session: SessionSettings
+    model: str
+    runtime: RuntimeSettings
     outcome: Outcome
     checks: tuple[Check, ...]
     accuracy: Evaluation | None
     latency: LatencyRecord | None
-
-
-class Golden(Record):
-    """Images with the answers that the model must give to them.
-
-    images: uint8 (N, H, W, C); logits: float32 (N, classes), of the model under the runtime `onnxruntime`.
-    `tolerance` is the largest difference that another processor may make, in units of the logits.
-    """
-
-    images: str = "golden/images.npy"
-    logits: str = "golden/logits.npy"
-    tolerance: float
-    onnxruntime: str
 
 
 class Source(Record):
@@ -63,19 +63,34 @@ class FileEntry(Record):
 
 
 class Manifest(Record):
-    """`files` lists everything in the bundle but the manifest itself, by its path from the bundle's folder."""
+    """`models` by the name of the candidate, each once however many targets take it; `golden_samples`: the file of raw
+    samples of the validation split; `files` lists everything in the bundle but the manifest itself, by its path from
+    the bundle's folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     edgekd: str
     name: str
     outcome: Outcome
-    model_file: str = "model.onnx"
-    model: ModelFacts
-    scheme: str
     contract: ModelContract
-    targets: dict[str, TargetEvidence]
-    golden: Golden
+    models: dict[str, ShippedModel] = Field(min_length=1)
+    targets: dict[str, TargetEvidence] = Field(min_length=1)
+    golden_samples: str = "golden/samples.npy"
     source: Source
     files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _ships_what_targets_take(self) -> Self:
+        odd = {each.model for each in self.targets.values()} ^ set(self.models)
+        if odd:
+            raise ValueError(f"the models and those that the targets take differ: {', '.join(sorted(odd))}")
+        return self
+
+    def shipped(self, target: str | None = None) -> ShippedModel:
+        """The model of a target, of the first by default.
+
+        Raises:
+            KeyError: the bundle has nothing for that target.
+        """
+        return self.models[self.targets[target or next(iter(self.targets))].model]

@@ -1,6 +1,8 @@
-"""How right the shipped files are on the test images of one target, and how they compare with the teacher."""
+"""How right models are on the same samples, each by itself and in pairs."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from edgekd.records.accuracy import Accuracy
 from edgekd.records.base import Record
@@ -9,8 +11,10 @@ Interval = tuple[float, float]
 
 
 class Paired(Record):
-    """Two models on the same images, counted pair by pair; `drop` is the reference's accuracy minus the model's."""
+    """Two models on the same samples, counted pair by pair; `drop` is the reference's accuracy minus the model's."""
 
+    model: str
+    reference: str
     both_right: int
     only_reference_right: int
     only_model_right: int
@@ -21,17 +25,26 @@ class Paired(Record):
 
 
 class ModelEvaluation(Record):
-    """`agreement` counts the images that get the teacher's answer; intervals are 95 %."""
+    """`agreement` counts the samples that get the reference's answer; intervals are 95 %."""
 
     accuracy: Accuracy
     accuracy_interval: Interval
     agreement: int
     agreement_interval: Interval
-    against_teacher: Paired
 
 
 class Evaluation(Record):
+    """The test split under one target's runtime. `models` by name: the reference (the teacher), `fp32` and whatever
+    else was made of the student, `control.NAME` of the untaught one. `shipped` names the one that ships."""
+
+    kept_as: ClassVar[str] = "evaluation"
+
     target: str
-    images: int
+    samples: int
+    reference: str
+    shipped: str
     models: dict[str, ModelEvaluation]
-    int8_against_student: Paired
+    pairs: tuple[Paired, ...]
+
+    def pair(self, model: str, reference: str) -> Paired:
+        return next(each for each in self.pairs if (each.model, each.reference) == (model, reference))

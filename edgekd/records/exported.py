@@ -1,16 +1,17 @@
-"""The facts of the files that the export stage wrote."""
+"""A network's fp32 ONNX file."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from edgekd.records.base import Record
 from edgekd.records.model import ModelFacts, Parity
 
 
-class ExportedModel(Record):
+class ExportedRecord(Record):
+    """`parity` with the network as it was trained; None for a file that came from elsewhere."""
+
+    kept_as: ClassVar[str] = "exported"
+
     facts: ModelFacts
-    parity: Parity
-
-
-class Exported(Record):
-    teacher: ExportedModel
-    student: ExportedModel
+    parity: Parity | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from edgekd.records.base import Record
 
 
@@ -16,5 +18,7 @@ class InstructionCount(Record):
 
 class InstructionRecord(Record):
     """By model, on one emulated processor."""
+
+    kept_as: ClassVar[str] = "instructions"
 
     models: dict[str, InstructionCount]

@@ -6,7 +6,7 @@ Every interval holds at the record's `confidence` over all looks at the data tog
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from edgekd.records.base import Record
 from edgekd.records.environment import Disturbance, Environment
@@ -109,6 +109,10 @@ class Comparison(Record):
 
 
 class LatencyRecord(Record):
+    """`comparisons`: pairs of models, the first of them against the baseline; a model can stand in several."""
+
+    kept_as: ClassVar[str] = "latency"
+
     models: tuple[ModelLatency, ...]
     comparisons: tuple[Comparison, ...]
     confidence: float
@@ -127,5 +131,5 @@ class LatencyRecord(Record):
     def model(self, name: str) -> ModelLatency:
         return next(each for each in self.models if each.name == name)
 
-    def comparison(self, name: str) -> Comparison:
-        return next(each for each in self.comparisons if each.model == name)
+    def comparison(self, model: str, baseline: str) -> Comparison:
+        return next(each for each in self.comparisons if (each.model, each.baseline) == (model, baseline))

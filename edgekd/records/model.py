@@ -37,19 +37,15 @@ class Execution(Record):
     operators: dict[str, int]
     float_operators: dict[str, int]
 
+    @property
+    def in_float(self) -> bool:
+        """Whether every operator computes in floating point."""
+        return self.operators == self.float_operators
+
 
 class Parity(Record):
-    """Two runtimes' logits on the same images: the largest difference, and how many predictions flipped."""
+    """Two runtimes' logits on the same samples: the largest difference, and how many predictions flipped."""
 
-    images: int
+    samples: int
     max_abs_difference: float
     flipped: int
-
-
-class QuantizationFacts(Record):
-    """`saturates_without_vnni`: an x86 processor without VNNI adds pairs of products in 16 bits, and two of the
-    8-bit weights can overflow them there; accuracy measured elsewhere does not hold for it."""
-
-    calibration_images: int
-    execution: Execution
-    saturates_without_vnni: bool

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from edgekd.records.base import Record
 from edgekd.records.training import TrainingHistory
 
 
 class NetworkRecord(Record):
-    """`history` is None for a network that was loaded and not trained."""
+    """`learned_from`: the networks that taught it. `history` is None for one that was loaded and not trained."""
+
+    kept_as: ClassVar[str] = "network"
 
     parameters: int
     validation_correct: int
     validation_total: int
+    learned_from: tuple[str, ...] = ()
     history: TrainingHistory | None
 
     @property
     def validation_accuracy(self) -> float:
-        """The fraction of the validation images that is right, 0 to 1."""
+        """The fraction of the validation samples that is right, 0 to 1."""
         return self.validation_correct / self.validation_total

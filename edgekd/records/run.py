@@ -1,23 +1,20 @@
-"""Everything about one run: the only input of the report. Written as run.json, schema version 1."""
+"""Everything about one run: the only input of the report. Written as run.json, schema version 2."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue
 
 from edgekd.records.artifact import Artifact
 from edgekd.records.base import Record
 from edgekd.records.check import Outcome
-from edgekd.records.evaluation import Evaluation
-from edgekd.records.exported import Exported
-from edgekd.records.instructions import InstructionRecord
-from edgekd.records.latency import LatencyRecord
-from edgekd.records.network import NetworkRecord
-from edgekd.records.quantized import Quantized
 from edgekd.records.release import ReleaseRecord
 
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class StageOutcome(Record):
@@ -35,12 +32,12 @@ class StageOutcome(Record):
 
 
 class RunRecord(Record):
-    """`evaluations`, `latencies` and (on emulated ones) `instructions` are by target; what the run did not reach is
-    empty or None. `unreachable`: why a target that the others went on without could not be reached."""
+    """`records`: what the stages wrote, by the kind of record, then by what it is about: a network, a candidate, a
+    target. `unreachable`: why a target that the others went on without could not be reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     edgekd: str
     name: str
     seed: int
@@ -52,16 +49,21 @@ class RunRecord(Record):
     config: dict[str, JsonValue]
     targets: list[dict[str, JsonValue]]
     stages: tuple[StageOutcome, ...]
-    teacher: NetworkRecord | None = None
-    student: NetworkRecord | None = None
-    exported: Exported | None = None
-    quantized: Quantized | None = None
-    evaluations: dict[str, Evaluation] = {}
-    latencies: dict[str, LatencyRecord] = {}
-    instructions: dict[str, InstructionRecord] = {}
-    release: ReleaseRecord | None = None
+    records: dict[str, dict[str, JsonValue]] = {}
     unreachable: dict[str, str] = {}
     error: str = ""
+
+    def all(self, kind: type[AnyRecord]) -> dict[str, AnyRecord]:
+        """Every record of a kind, by what it is about, in the order of the plan.
+
+        Raises:
+            ValidationError: one of them is not what its kind says.
+        """
+        return {subject: kind.model_validate(each) for subject, each in self.records.get(kind.kept_as, {}).items()}
+
+    @property
+    def release(self) -> ReleaseRecord | None:
+        return next(iter(self.all(ReleaseRecord).values()), None)
 
     @property
     def exit_code(self) -> int:

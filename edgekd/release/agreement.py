@@ -11,7 +11,7 @@ SHOWN = 20
 
 
 def agreement(reference: str, expected: NDArray[np.float32], found: NDArray[np.float32]) -> Agreement:
-    """What of the answers differs; expected, found: float32 (N, classes), of the same images in the same order."""
+    """What of the answers differs; expected, found: float32 (N, classes), of the same samples in the same order."""
     before, after = expected.argmax(axis=1), found.argmax(axis=1)
     ordered = np.sort(expected, axis=1)
     margins = ordered[:, -1] - ordered[:, -2]
@@ -19,10 +19,10 @@ def agreement(reference: str, expected: NDArray[np.float32], found: NDArray[np.f
     widest = flipped[np.argsort(-margins[flipped], kind="stable")][:SHOWN]
     return Agreement(
         reference=reference,
-        images=len(expected),
+        samples=len(expected),
         flipped=len(flipped),
         flips=tuple(
-            Flip(image=int(n), expected=int(before[n]), found=int(after[n]), margin=float(margins[n])) for n in widest
+            Flip(sample=int(n), expected=int(before[n]), found=int(after[n]), margin=float(margins[n])) for n in widest
         ),
         largest_difference=float(np.abs(found - expected).max(initial=0.0)),
     )

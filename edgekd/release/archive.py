@@ -16,7 +16,7 @@ LARGEST_BYTES = 4 * 2**30  # unpacked; no bundle for a device comes near
 
 
 def write_archive(folder: Path, archive: Path) -> None:
-    """Nothing; writes every file of `folder`, sorted, without compression: what zlib gives differs by its version."""
+    """Writes every file of `folder`, sorted, without compression: what zlib gives differs by its version."""
     with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=f".{archive.name}.", delete=False) as stream:
         temporary = Path(stream.name)
         try:
@@ -36,7 +36,7 @@ def write_archive(folder: Path, archive: Path) -> None:
 
 
 def unpack_archive(archive: Path, folder: Path) -> None:
-    """Nothing; writes the archive's files into `folder`, which it makes.
+    """Writes the archive's files into `folder`, which it makes.
 
     Raises:
         ConfigError: not a zip, damaged, a path that leaves the folder, a link, a name twice, or far too large;

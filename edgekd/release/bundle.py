@@ -1,26 +1,31 @@
-"""The folder that ships: the model, its manifest with the evidence, golden answers, the card, and its programs."""
+"""The folder that ships: each model, the manifest with the evidence, golden answers, the card, and the programs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import __version__
+from edgekd.agent import options
+from edgekd.data.modalities.base import Samples, source_of
 from edgekd.errors import StageError
-from edgekd.records.bundle import FileEntry, Golden, Manifest, Source, TargetEvidence
+from edgekd.records.base import file_digest
+from edgekd.records.bundle import FileEntry, Golden, Manifest, ShippedModel, Source, TargetEvidence
+from edgekd.records.candidate import MadeFile
 from edgekd.records.check import Outcome
 from edgekd.records.contract import ModelContract
-from edgekd.records.model import Execution, ModelFacts
 from edgekd.release.card import Story, model_card
-from edgekd.release.cpp import cpp_program
+from edgekd.release.cpp import SOURCE, cpp_headers
+from edgekd.release.device import predict, verify
 
-PROGRAMS = Path(__file__).parent / "device"
+CARD = "MODEL_CARD.md"
 
 # Of the logits' range. The runtime's 8-bit kernels and the same graph in float, rounded, differ by 0.12 % at most
 # over 2,000 images and three networks; float kernels by 0.0001 %. Sums that saturate, and wrong weights, by far more.
@@ -29,24 +34,33 @@ FLOAT_TOLERANCE = 0.001
 
 
 @dataclass(frozen=True)
+class ShippedFile:
+    """A model file that ships.
+
+    golden_logits: float32 (N, classes), its answers to the golden samples under the settings of a target that takes it
+    and the runtime `onnxruntime`.
+    """
+
+    path: Path
+    scheme: str
+    made: MadeFile
+    golden_logits: NDArray[np.float32]
+    onnxruntime: str
+
+
+@dataclass(frozen=True)
 class BundleInputs:
     """Everything that a bundle says.
 
-    golden_images: uint8 (N, H, W, C), of the validation split; golden_logits: float32 (N, classes), the shipped
-    model's answers to them under the first target's session settings and the runtime `onnxruntime`.
+    models: by the name of the candidate; golden_samples: raw ones (N, ...) of the validation split.
     """
 
     name: str
-    model: Path
-    facts: ModelFacts
-    execution: Execution
-    scheme: str
     contract: ModelContract
+    models: Mapping[str, ShippedFile]
+    targets: Mapping[str, TargetEvidence]
+    golden_samples: Samples
     outcome: Outcome
-    targets: dict[str, TargetEvidence]
-    golden_images: NDArray[np.uint8]
-    golden_logits: NDArray[np.float32]
-    onnxruntime: str
     source: Source
     story: Story
 
@@ -55,56 +69,89 @@ def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
     """The manifest; fills `folder`, which is empty or does not exist, with the same bytes for the same inputs.
 
     Raises:
-        StageError: the folder holds something, or the model file is not the one that the facts are about.
+        StageError: the folder holds something, a model file is not the one that the facts are about, or the models
+            are not those that the targets take.
     """
+    _check_models(inputs)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise StageError(f"the bundle's folder {folder} is not empty")
-    golden = Golden(tolerance=_tolerance(inputs), onnxruntime=inputs.onnxruntime)
-    model_file = "model.onnx"
-    shutil.copyfile(inputs.model, folder / model_file)
-    (folder / golden.images).parent.mkdir()
-    np.save(folder / golden.images, inputs.golden_images)
-    np.save(folder / golden.logits, inputs.golden_logits)
-    for program in ("predict.py", "verify.py"):
-        shutil.copyfile(PROGRAMS / program, folder / program)
     manifest = Manifest(
         edgekd=__version__,
         name=inputs.name,
         outcome=inputs.outcome,
-        model_file=model_file,
-        model=inputs.facts,
-        scheme=inputs.scheme,
         contract=inputs.contract,
-        targets=inputs.targets,
-        golden=golden,
+        models={name: _shipped(name, each) for name, each in inputs.models.items()},
+        targets=dict(inputs.targets),
         source=inputs.source,
         files={},
     )
-    (folder / "MODEL_CARD.md").write_text(model_card(manifest, inputs.story), encoding="utf-8")
-    (folder / "predict.cpp").write_text(cpp_program(manifest), encoding="ascii")
+    _write_models(manifest, inputs, folder)
+    headers = cpp_headers(manifest)
+    _write_programs(manifest, headers, folder)
+    (folder / CARD).write_text(model_card(manifest, inputs.story, in_cpp=bool(headers)), encoding="utf-8")
     manifest = manifest.model_copy(update={"files": _entries(folder)})
-    if manifest.files[model_file].sha256 != inputs.facts.sha256:
-        raise StageError(f"{inputs.model.name} is not the file that was validated and measured")
     content = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "manifest.json").write_text(content + "\n", encoding="utf-8")
     return manifest
 
 
-def _tolerance(inputs: BundleInputs) -> float:
-    relative = FLOAT_TOLERANCE if _computes_in_float(inputs.execution) else QUANTIZED_TOLERANCE
-    return float(f"{relative * float(np.ptp(inputs.golden_logits)):.6g}")
+def _check_models(inputs: BundleInputs) -> None:
+    for name, each in inputs.models.items():
+        if file_digest(each.path) != each.made.facts.sha256:
+            raise StageError(f"{name}: {each.path.name} is not the file that was validated and measured")
+        if len(each.golden_logits) != len(inputs.golden_samples):
+            raise StageError(
+                f"{name}: {len(each.golden_logits)} answers to {len(inputs.golden_samples)} golden samples"
+            )
+    taken = {each.model for each in inputs.targets.values()}
+    if taken != set(inputs.models):
+        odd = ", ".join(sorted(taken ^ set(inputs.models)))
+        raise StageError(f"the models of a bundle and those that its targets take differ: {odd}")
 
 
-def _computes_in_float(execution: Execution) -> bool:
-    return execution.operators == execution.float_operators
+def _shipped(name: str, each: ShippedFile) -> ShippedModel:
+    relative = FLOAT_TOLERANCE if each.made.execution.in_float else QUANTIZED_TOLERANCE
+    golden = Golden(
+        logits=f"golden/{name}.npy",
+        tolerance=float(f"{relative * float(np.ptp(each.golden_logits)):.6g}"),
+        onnxruntime=each.onnxruntime,
+    )
+    return ShippedModel(
+        file=f"{name}.onnx", scheme=each.scheme, session=each.made.session, facts=each.made.facts, golden=golden
+    )
+
+
+def _write_models(manifest: Manifest, inputs: BundleInputs, folder: Path) -> None:
+    _save(folder / manifest.golden_samples, inputs.golden_samples)
+    for name, shipped in manifest.models.items():
+        shutil.copyfile(inputs.models[name].path, folder / shipped.file)
+        _save(folder / shipped.golden.logits, inputs.models[name].golden_logits)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, array, allow_pickle=False)
+
+
+def _write_programs(manifest: Manifest, headers: Mapping[str, str], folder: Path) -> None:
+    sources = {
+        "predict.py": Path(predict.__file__),
+        "verify.py": Path(verify.__file__),
+        "inputs.py": source_of(manifest.contract.modality),
+        "session.py": Path(options.__file__),
+    }
+    if headers:
+        sources[SOURCE] = Path(predict.__file__).with_name(SOURCE)
+    for name, source in sources.items():
+        shutil.copyfile(source, folder / name)
+    for name, text in headers.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _entries(folder: Path) -> dict[str, FileEntry]:
     return {
-        path.relative_to(folder).as_posix(): FileEntry(
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size_bytes=path.stat().st_size
-        )
+        path.relative_to(folder).as_posix(): FileEntry(sha256=file_digest(path), size_bytes=path.stat().st_size)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -13,24 +13,23 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import Comparison, Interval, ModelLatency
 from edgekd.records.model import ModelFacts
 
-SHIPPED = "int8"
-MORE_IMAGES = "more test images would decide"
+MORE_SAMPLES = "more test samples would decide"
 MORE_TIME = "a longer measure.seconds or a quieter machine would decide"
 
 
-def accuracy_checks(limits: ReleaseSection, evaluation: Evaluation) -> tuple[Check, ...]:
-    """What the pipeline demands of the shipped model's answers on one target."""
-    model = evaluation.models[SHIPPED]
+def accuracy_checks(section: ReleaseSection, evaluation: Evaluation) -> tuple[Check, ...]:
+    """What the pipeline demands of the answers of the model that ships on one target."""
+    model = evaluation.models[evaluation.shipped]
     checks = []
-    if limits.max_accuracy_drop is not None:
-        pair = model.against_teacher
-        checks.append(at_most("accuracy_drop", limits.max_accuracy_drop, pair.drop, pair.drop_interval, MORE_IMAGES))
-    if limits.min_agreement is not None:
-        observed = model.agreement / evaluation.images
-        checks.append(at_least("agreement", limits.min_agreement, observed, model.agreement_interval, MORE_IMAGES))
-    if limits.min_accuracy is not None:
+    if section.max_accuracy_drop is not None:
+        pair = evaluation.pair(evaluation.shipped, evaluation.reference)
+        checks.append(at_most("accuracy_drop", section.max_accuracy_drop, pair.drop, pair.drop_interval, MORE_SAMPLES))
+    if section.min_agreement is not None:
+        observed = model.agreement / evaluation.samples
+        checks.append(at_least("agreement", section.min_agreement, observed, model.agreement_interval, MORE_SAMPLES))
+    if section.min_accuracy is not None:
         checks.append(
-            at_least("accuracy", limits.min_accuracy, model.accuracy.value, model.accuracy_interval, MORE_IMAGES)
+            at_least("accuracy", section.min_accuracy, model.accuracy.value, model.accuracy_interval, MORE_SAMPLES)
         )
     return tuple(checks)
 
@@ -49,11 +48,11 @@ def unreached() -> Check:
 
 
 def cost_checks(
-    limits: Limits, model: ModelLatency, against_teacher: Comparison | None, facts: ModelFacts
+    limits: Limits, model: ModelLatency, against_reference: Comparison | None, facts: ModelFacts
 ) -> tuple[Check, ...]:
-    """What one target demands of the shipped model's latency, size and memory.
+    """What one target demands of the latency, size and memory of the model that ships there.
 
-    `against_teacher`: the model compared with the teacher as baseline; without it there is no check of the speed-up.
+    `against_reference`: its comparison with the teacher as baseline; without it there is no check of the speed-up.
     """
     checks = [*size_checks(limits, facts)]
     if limits.p90_latency_ms is not None:
@@ -61,8 +60,8 @@ def cost_checks(
         value = p90.value_s * 1e3 if p90 else None
         interval = (p90.interval_s[0] * 1e3, p90.interval_s[1] * 1e3) if p90 and p90.interval_s else None
         checks.append(at_most("p90_latency_ms", limits.p90_latency_ms, value, interval, MORE_TIME))
-    if limits.speedup_vs_teacher is not None and against_teacher is not None:
-        observed, interval = against_teacher.speedup, against_teacher.speedup_interval
+    if limits.speedup_vs_teacher is not None and against_reference is not None:
+        observed, interval = against_reference.speedup, against_reference.speedup_interval
         checks.append(at_least("speedup_vs_teacher", limits.speedup_vs_teacher, observed, interval, MORE_TIME))
     if limits.cold_start_ms is not None:
         cold = model.cold_start_s

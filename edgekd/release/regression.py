@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from edgekd.records.bundle import Manifest
 from edgekd.records.check import Check, Outcome
 from edgekd.records.evaluation import ModelEvaluation
 from edgekd.records.latency import Comparison, ModelLatency
-from edgekd.release.gate import MORE_IMAGES, MORE_TIME, SHIPPED, at_most
+from edgekd.release.gate import MORE_SAMPLES, MORE_TIME, at_most
+
+
+class _Shipped(NamedTuple):
+    sha256: str
+    evaluation: ModelEvaluation
 
 
 def latency(pair: Comparison, margin: float) -> Check:
@@ -25,8 +31,8 @@ def size(model: ModelLatency, baseline: ModelLatency, margin: float) -> Check:
 def accuracy(manifest: Manifest, previous: Manifest, allowed: float) -> Check:
     """What the two bundles say about their accuracy, which may be lower by `allowed`.
 
-    The releases' answers to each image are not in their bundles, so the counts are compared as if the images were
-    different ones, which can only widen the interval.
+    It is that of the model on the first target that has any evidence. The releases' answers to each sample are not in
+    their bundles, so the counts are compared as if the samples were different ones, which can only widen the interval.
 
     Source: Newcombe 1998, Interval estimation for the difference between independent proportions, method 10.
     """
@@ -36,21 +42,25 @@ def accuracy(manifest: Manifest, previous: Manifest, allowed: float) -> Check:
         return _unknown(name, allowed, "a bundle without evidence of its accuracy")
     if manifest.source.data != previous.source.data:
         return _unknown(name, allowed, "the two were evaluated on different data")
-    drop = old.accuracy.value - new.accuracy.value
+    before, after = old.evaluation, new.evaluation
+    drop = before.accuracy.value - after.accuracy.value
     low = drop - math.hypot(
-        old.accuracy.value - old.accuracy_interval[0], new.accuracy_interval[1] - new.accuracy.value
+        before.accuracy.value - before.accuracy_interval[0], after.accuracy_interval[1] - after.accuracy.value
     )
     high = drop + math.hypot(
-        old.accuracy_interval[1] - old.accuracy.value, new.accuracy.value - new.accuracy_interval[0]
+        before.accuracy_interval[1] - before.accuracy.value, after.accuracy.value - after.accuracy_interval[0]
     )
-    if manifest.model.sha256 == previous.model.sha256:
-        low = high = 0.0
-    return at_most(name, allowed, drop, (low, high), MORE_IMAGES)
+    if new.sha256 == old.sha256:
+        drop = low = high = 0.0
+    return at_most(name, allowed, drop, (low, high), MORE_SAMPLES)
 
 
-def _evidence(manifest: Manifest) -> ModelEvaluation | None:
-    evaluations = [each.accuracy for each in manifest.targets.values() if each.accuracy is not None]
-    return evaluations[0].models[SHIPPED] if evaluations else None
+def _evidence(manifest: Manifest) -> _Shipped | None:
+    for each in manifest.targets.values():
+        if each.accuracy is not None:
+            sha256 = manifest.models[each.model].facts.sha256
+            return _Shipped(sha256, each.accuracy.models[each.accuracy.shipped])
+    return None
 
 
 def _unknown(name: str, limit: float, why: str) -> Check:

@@ -1,4 +1,7 @@
-"""Whether a bundle is what its manifest says, and computes what it computed where it was made."""
+"""Whether a bundle is what its manifest says, and computes what it computed where it was made; and its models, to use.
+
+The programs and modules in the bundle are never run: edgekd's own stand in for them.
+"""
 
 from __future__ import annotations
 
@@ -10,76 +13,107 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from edgekd.agent import options
+from edgekd.data.modalities.base import Feeds, Samples, feeds_for, modality
 from edgekd.errors import ConfigError, StageError
-from edgekd.records.bundle import Manifest
-from edgekd.release.device.predict import Model, UnusableError, load_manifest
-from edgekd.release.device.verify import bundle_problems
+from edgekd.records.bundle import Manifest, ShippedModel
+from edgekd.records.schema1 import manifest_from_1
+from edgekd.release.device.predict import SCHEMA, Model, Parts, UnusableError, load_manifest, takers
+from edgekd.release.device.verify import answer_problems, file_problems
 
-Replay = Callable[[Path, Manifest, NDArray[np.uint8]], NDArray[np.float32]]
-"""The model's answers float32 (N, classes) to images uint8 (N, H, W, C), from wherever it runs."""
+Replay = Callable[[Path, ShippedModel, Feeds], NDArray[np.float32]]
+"""The answers float32 (N, classes) of a model's file to what it is fed, from wherever it runs."""
 
 
 class Answering(Protocol):
     """What the bundle's own program asks for the golden answers."""
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def logits(self, samples: Samples) -> NDArray[np.float32]: ...
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest, checked.
+    """The manifest, checked; one of an earlier schema in the form of today.
 
     Raises:
-        ConfigError: missing, not JSON, of a newer schema, or not as the schema says.
+        ConfigError: missing, not JSON, of a newer schema, or not as its schema says.
     """
+    path = folder / "manifest.json"
     try:
-        return Manifest.model_validate(load_manifest(folder))
+        content = load_manifest(folder, oldest=1)
+        return Manifest.model_validate(content if content["schema"] == SCHEMA else manifest_from_1(content))
     except UnusableError as error:
         raise ConfigError(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{folder / 'manifest.json'}: {where}: {first['msg']}") from None
+        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        raise ConfigError(": ".join((str(path), *where, first["msg"]))) from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged: {type(error).__name__}: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{folder / 'manifest.json'} is nested too deep") from None
+        raise ConfigError(f"{path} is nested too deep") from None
+
+
+def load_model(folder: Path, manifest: Manifest, target: str | None = None) -> Model:
+    """The model that ships on a target, on the first by default, under the settings of that target.
+
+    Raises:
+        UnusableError: the bundle has nothing for that target, or the model cannot be loaded.
+        ConfigError: nothing here knows the kind of input.
+    """
+    parts = Parts(inputs=modality(manifest.contract.modality), session=options)
+    return Model(folder, _plain(manifest), target, parts)
 
 
 def verify(folder: Path, target: str | None = None) -> list[str]:
-    """What is wrong with the bundle, one line each; the programs in it are not used.
+    """What is wrong with the bundle, one line each.
 
-    target: whose session settings the golden images are replayed with, the first by default.
+    target: whose model is to give its golden answers, under whose settings; by default every model does, each under
+    the settings of the first target that takes it.
     """
     import onnxruntime
 
-    return _problems(
-        folder, onnxruntime.__version__, lambda manifest: Model(folder, manifest.model_dump(mode="json"), target)
-    )
+    installed = str(onnxruntime.__version__)
+    return _problems(folder, target, installed, lambda manifest, taker: load_model(folder, manifest, taker))
 
 
 def verify_elsewhere(folder: Path, installed: str, replay: Replay) -> list[str]:
-    """The same with the golden images answered by another machine, whose onnxruntime is `installed`.
+    """The same with every model's golden answers given by another machine, whose onnxruntime is `installed`.
 
     Raises:
         TargetError: it cannot be reached.
     """
-    return _problems(folder, installed, lambda manifest: _Replayed(folder, manifest, replay))
+    return _problems(folder, None, installed, lambda manifest, taker: _Replayed(folder, manifest, taker, replay))
 
 
-def _problems(folder: Path, installed: str, load: Callable[[Manifest], Answering]) -> list[str]:
+def _problems(
+    folder: Path, target: str | None, installed: str, load: Callable[[Manifest, str], Answering]
+) -> list[str]:
     try:
         manifest = read_manifest(folder)
-        plain = manifest.model_dump(mode="json", by_alias=True)
-        return bundle_problems(folder, plain, installed, lambda: load(manifest))
+        plain = _plain(manifest)
+        problems = file_problems(folder, plain)
+        if problems:
+            return problems
+        taken = takers(plain, target)
+        return answer_problems(folder, plain, taken, installed, lambda taker: load(manifest, taker))
     except (ConfigError, StageError, UnusableError) as error:
         return [str(error)]
 
 
+def _plain(manifest: Manifest) -> dict[str, object]:
+    return manifest.model_dump(mode="json", by_alias=True)
+
+
 class _Replayed:
-    """Answers that were computed before they are asked for: what goes wrong there is no fault of the bundle's."""
+    """The model of a target that answers on another machine."""
 
-    def __init__(self, folder: Path, manifest: Manifest, replay: Replay) -> None:
-        images = np.load(folder / manifest.golden.images, allow_pickle=False)
-        self._answers = replay(folder / manifest.model_file, manifest, images)
+    def __init__(self, folder: Path, manifest: Manifest, target: str, replay: Replay) -> None:
+        self._manifest, self._shipped, self._replay = manifest, manifest.shipped(target), replay
+        self._path = folder / self._shipped.file
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        assert len(images) == len(self._answers)
-        return self._answers
+    def logits(self, samples: Samples) -> NDArray[np.float32]:
+        try:
+            feeds = feeds_for(self._manifest.contract, samples)
+        except (IndexError, TypeError, ValueError) as error:
+            raise UnusableError(f"the golden samples cannot be fed: {error}") from error
+        return self._replay(self._path, self._shipped, feeds)

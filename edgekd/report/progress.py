@@ -70,6 +70,9 @@ class TerminalProgress:
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True, style=_style(line))
 
+    def stop_point(self) -> None:
+        pass
+
 
 class LogProgress:
     """Lines: each new note, and at least one every ten seconds of a long task."""
@@ -93,6 +96,9 @@ class LogProgress:
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def stop_point(self) -> None:
+        pass
 
 
 def progress_for(console: Console) -> Progress:

@@ -8,9 +8,30 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgekd.errors import UsageError
+from edgekd.records.base import Record
+from edgekd.records.candidate import CandidateRecord
+from edgekd.records.evaluation import Evaluation
+from edgekd.records.exported import ExportedRecord
+from edgekd.records.instructions import InstructionRecord
+from edgekd.records.latency import LatencyRecord
+from edgekd.records.network import NetworkRecord
+from edgekd.records.release import ReleaseRecord
 from edgekd.records.run import RunRecord
+from edgekd.records.schema1 import run_from_1
+from edgekd.records.screening import ChoiceRecord, ScreeningRecord
 
-SCHEMA = 1  # every version up to this one is read
+SCHEMA = 2  # every version up to this one is read
+REPORTED: tuple[type[Record], ...] = (
+    NetworkRecord,
+    ExportedRecord,
+    CandidateRecord,
+    ScreeningRecord,
+    ChoiceRecord,
+    Evaluation,
+    LatencyRecord,
+    InstructionRecord,
+    ReleaseRecord,
+)
 
 
 def find_run(name: str, runs: Path) -> Path:
@@ -33,7 +54,7 @@ def find_run(name: str, runs: Path) -> Path:
 
 
 def load_run(path: Path) -> RunRecord:
-    """The record in a run.json.
+    """The record in a run.json of any schema so far.
 
     Raises:
         UsageError: it is none, or of a newer version of edgekd.
@@ -41,15 +62,28 @@ def load_run(path: Path) -> RunRecord:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema"]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError):
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(f"{path} is not the record of a run") from None
-    if version != SCHEMA:
+    if version not in range(1, SCHEMA + 1):
         raise UsageError(
-            f"{path} has schema version {version}, this edgekd reads {SCHEMA}", hint="update edgekd to read it"
+            f"{path} has schema version {version}, this edgekd reads up to {SCHEMA}", hint="update edgekd to read it"
         )
     try:
-        return RunRecord.model_validate(content)
+        record = RunRecord.model_validate(run_from_1(content) if version == 1 else content)
+        check_records(record)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{path}: damaged: {type(error).__name__} {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: damaged at {at}: {first['msg']}") from None
+    return record
+
+
+def check_records(record: RunRecord) -> None:
+    """
+    Raises:
+        ValidationError: a record that the report reads is not what its kind says.
+    """
+    for kind in REPORTED:
+        record.all(kind)

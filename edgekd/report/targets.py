@@ -14,9 +14,10 @@ def print_targets(record: RunRecord, console: Console) -> None:
     """Prints nothing for a run on one target that was reached."""
     for name, why in record.unreachable.items():
         print_line(console, f"not reached: {name}: {why}", "yellow")
-    for name, agreement in (record.release.agreements if record.release else {}).items():
-        images = f"{agreement.flipped} of {agreement.images:,}"
-        print_line(console, f"{name} answers {images} test images differently from {agreement.reference}")
+    release = record.release
+    for name, agreement in (release.agreements if release else {}).items():
+        samples = f"{agreement.flipped} of {agreement.samples:,}"
+        print_line(console, f"{name} answers {samples} test samples differently from {agreement.reference}")
         for flip in agreement.flips[:FLIPS_SHOWN]:
             answers = f"class {flip.expected} -> {flip.found}"
-            print_line(console, f"  image {flip.image}: {answers}, margin {flip.margin:.3g} there")
+            print_line(console, f"  sample {flip.sample}: {answers}, margin {flip.margin:.3g} there")

@@ -10,10 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.config.networks import CONTROL
+from edgekd.records.candidate import CandidateRecord
 from edgekd.records.evaluation import Evaluation
+from edgekd.records.exported import ExportedRecord
+from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.run import RunRecord
+from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
+from edgekd.report.candidates import print_candidates
+from edgekd.report.gains import gains
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
 
@@ -21,20 +28,18 @@ from edgekd.report.text import duration, print_check, print_line, print_verdict
 def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     """Prints what the run reached: the stages alone when it stopped before there was anything to compare."""
     console.print()
-    if record.evaluations:
-        for target, evaluation in record.evaluations.items():
-            latency = record.latencies.get(target)
-            console.print(_table(record, target, evaluation, latency))
-            _print_notes(latency, console)
-    else:
+    evaluations = record.all(Evaluation)
+    for target in evaluations:
+        _print_target(record, target, console)
+    if not evaluations:
         _print_stages(record, console)
     print_targets(record, console)
-    if record.release:
-        several = len(record.release.checks) > 1
-        for target, checks in record.release.checks.items():
+    release = record.release
+    if release:
+        for target, checks in release.checks.items():
             for check in checks:
-                print_check(console, check, f"{target}: {check.name}" if several else "")
-        print_verdict(console, record.release.verdict)
+                print_check(console, check, f"{target}: {check.name}" if len(release.checks) > 1 else "")
+        print_verdict(console, release.verdict)
     if record.error:
         print_line(console, f"\nnot finished: {record.error}", "red")
     print_line(console, f"run:     {folder}  ({_wall_time(record.seconds)}, {record.peak_rss_bytes / 2**30:.2f} GiB)")
@@ -43,46 +48,61 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
 
 
 def model_facts(record: RunRecord) -> dict[str, ModelFacts]:
-    """The facts of each model file that the run has."""
-    facts: dict[str, ModelFacts] = {}
-    if record.exported:
-        facts |= {"teacher": record.exported.teacher.facts, "student": record.exported.student.facts}
-    if record.quantized:
-        facts["int8"] = record.quantized.facts
-    return facts
+    """The facts of each model file that the run has, by the name that tables call it."""
+    facts = {name: each.facts for name, each in record.all(ExportedRecord).items() if name != "student"}
+    exported = record.all(ExportedRecord).get("student")
+    if exported:
+        facts[FP32] = exported.facts
+    return facts | {name: each.file.facts for name, each in record.all(CandidateRecord).items() if each.file}
+
+
+def _print_target(record: RunRecord, target: str, console: Console) -> None:
+    evaluation, latency = record.all(Evaluation)[target], record.all(LatencyRecord).get(target)
+    screening, choice = record.all(ScreeningRecord).get(target), record.all(ChoiceRecord).get(target)
+    if screening and choice:
+        print_candidates(screening, choice, console)
+        console.print()
+    console.print(_table(record, target, evaluation, latency))
+    if latency is not None:
+        confidence = f"{latency.confidence * 100:g} %"
+        print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
+        _print_against_fp32(evaluation.shipped, latency, console)
+    for line in gains(evaluation):
+        print_line(console, line)
 
 
 def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: LatencyRecord | None) -> Table:
-    """The models side by side: three columns fit on a terminal of 80 characters."""
+    """The models side by side: three columns fit on a terminal of 80 characters. The control is told in words."""
     facts = model_facts(record)
+    names = [name for name in evaluation.models if not name.startswith(f"{CONTROL}.")]
     table = Table(
-        title=f"{record.name} · seed {record.seed} · {evaluation.images:,} test images · target {target}",
+        title=f"{record.name} · seed {record.seed} · {evaluation.samples:,} test samples · target {target}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("", no_wrap=True)
-    for name in evaluation.models:
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(f"{name} (ships)" if name == evaluation.shipped else name, justify="right", no_wrap=True)
 
     def row(heading: str, cell: Callable[[str], str]) -> None:
-        table.add_row(Text(heading), *(Text(cell(name)) for name in evaluation.models))
+        table.add_row(Text(heading), *(Text(cell(name)) for name in names))
 
     def accuracy(name: str) -> str:
         model = evaluation.models[name]
         low, high = model.accuracy_interval
         return f"{100 * model.accuracy.value:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
-    row("parameters", lambda name: f"{facts[name].parameters:,}")
-    row("bytes", lambda name: f"{facts[name].size_bytes:,}")
+    row("parameters", lambda name: f"{facts[name].parameters:,}" if name in facts else "–")
+    row("bytes", lambda name: f"{facts[name].size_bytes:,}" if name in facts else "–")
     row("accuracy", accuracy)
-    row("as teacher", lambda name: f"{100 * evaluation.models[name].agreement / evaluation.images:.2f}")
+    row("as teacher", lambda name: f"{100 * evaluation.models[name].agreement / evaluation.samples:.2f}")
     if latency is not None:
         for share in (0.5, 0.9, 0.99):
             row(f"p{100 * share:g}", lambda name, share=share: _percentile(latency, name, share))  # type: ignore[misc]
-        row("speed-up", lambda name: _speedup(latency, name))
-    counts = record.instructions.get(target)
+        row("speed-up", lambda name: _speedup(latency, name, evaluation.reference))
+    counts = record.all(InstructionRecord).get(target)
     if counts is not None:
         row("instructions", lambda name: f"{counts.models[name].median:,}")
     return table
@@ -93,26 +113,23 @@ def _percentile(latency: LatencyRecord, name: str, share: float) -> str:
     return duration(found.value_s) if found else "too few samples"
 
 
-def _speedup(latency: LatencyRecord, name: str) -> str:
-    if name == "teacher":
+def _speedup(latency: LatencyRecord, name: str, reference: str) -> str:
+    if name == reference:
         return "1"
-    pair = latency.comparison(name)
+    pair = latency.comparison(name, reference)
     if pair.speedup_interval is None:
         return f"{pair.speedup:.2f}"
     low, high = pair.speedup_interval
     return f"{pair.speedup:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _print_notes(latency: LatencyRecord | None, console: Console) -> None:
-    """What the brackets are; and when the 8-bit file is slower than the one it was made from: tiny ones often are."""
-    if latency is None:
+def _print_against_fp32(shipped: str, latency: LatencyRecord, console: Console) -> None:
+    """How the file that ships compares with the fp32 one that it was made of."""
+    pair = next((each for each in latency.comparisons if (each.model, each.baseline) == (shipped, FP32)), None)
+    if pair is None:
         return
-    confidence = f"{latency.confidence * 100:g} %"
-    print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
-    student, int8 = latency.comparison("student").interval, latency.comparison("int8").interval
-    if student and int8 and int8[0] > student[1]:
-        factor = latency.comparison("int8").ratio / latency.comparison("student").ratio
-        print_line(console, f"note: here the fp32 student is {factor:.2f} times as fast as the int8 one", "yellow")
+    interval = f" [{pair.interval[0]:.3f}, {pair.interval[1]:.3f}]" if pair.interval else ""
+    print_line(console, f"{shipped} takes {pair.ratio:.3f} times as long as {FP32}{interval}: {pair.outcome.value}")
 
 
 def _print_stages(record: RunRecord, console: Console) -> None:

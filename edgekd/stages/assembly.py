@@ -2,91 +2,210 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from edgekd.config.networks import CONTROL, STUDENT, TEACHER
 from edgekd.config.pipeline import Pipeline
 from edgekd.data.base import Dataset
+from edgekd.errors import ConfigError
 from edgekd.graph.quantization.base import Scheme
-from edgekd.models.base import Model
+from edgekd.graph.quantization.fp32 import Fp32
 from edgekd.pipeline.plan import Node, Plan
+from edgekd.records.screening import FP32
+from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.data import DataStage
-from edgekd.stages.distill import DistillStage
 from edgekd.stages.export import ExportStage
 from edgekd.stages.measure import MeasureStage
+from edgekd.stages.network_graph import networks_of
+from edgekd.stages.networks import Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
+from edgekd.stages.screen import ScreenStage
 from edgekd.stages.targets import device_of
-from edgekd.stages.teacher import TeacherStage
+from edgekd.stages.train import TrainStage
 from edgekd.stages.validate import ValidateStage
-from edgekd.training.losses.base import Loss
 
-FILES = {"teacher": ("export", "teacher"), "student": ("export", "student"), "int8": ("quantize", "int8")}
+Wiring = dict[str, tuple[str, str]]
+CONTRACT: Wiring = {"contract": ("data", "contract")}
+VALIDATION: Wiring = {**CONTRACT, "validation": ("data", "validation")}
+LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}
 
 
 def assemble(pipeline: Pipeline) -> Plan:
-    """data -> teacher -> distill -> export -> quantize, then validate and measure once a target, then release."""
+    """data -> train and export networks -> quantize candidates -> on each target screen, choose, validate and measure
+    -> release.
+
+    Raises:
+        ConfigError: losses that do not fit their networks, or a target on which nothing is demanded.
+    """
     config = pipeline.config
-    dataset = cast("Dataset", config.data)  # the schema chose each from the registry of its group
-    teacher_model, student_model = cast("Model", config.teacher.model), cast("Model", config.student.model)
-    losses = tuple(cast("Loss", loss) for loss in config.distill.losses)
-    scheme = cast("Scheme", config.quantize.scheme)
-    learned_from = {port: ("data", port) for port in ("train", "validation", "contract")}
+    _require_evidence(pipeline)
+    dataset = cast("Dataset", config.data)  # the schema chose it from the registry of its group
+    networks = networks_of(pipeline)
+    candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
     nodes = [
         Node("data", DataStage(dataset), {}),
-        Node("teacher", TeacherStage(config.teacher, teacher_model), learned_from),
-        Node(
-            "distill",
-            DistillStage(config.distill, losses, student_model, teacher_model),
-            {**learned_from, "teacher": ("teacher", "weights")},
-        ),
-        Node(
-            "export",
-            ExportStage(config.export, teacher_model, student_model),
-            {
-                "contract": ("data", "contract"),
-                "validation": ("data", "validation"),
-                "teacher_weights": ("teacher", "weights"),
-                "student_weights": ("distill", "weights"),
-            },
-        ),
-        Node(
-            "quantize",
-            QuantizeStage(scheme),
-            {"contract": ("data", "contract"), "train": ("data", "train"), "student": ("export", "student")},
-        ),
+        *_training(networks, dataset.modality),
+        *_exports(pipeline, networks, dataset.modality),
+        *_quantizing(candidates, dataset.modality, [name for name in (STUDENT, CONTROL) if name in networks]),
+        *_on_targets(pipeline, candidates, dataset.modality, controlled=CONTROL in networks),
+        _release(pipeline, networks, candidates, dataset.modality),
     ]
-    files = {**FILES, "contract": ("data", "contract"), "validation": ("data", "validation")}
-    tested = {**files, "test": ("data", "test")}
-    names = [target.name for target in pipeline.targets]
-    # an emulated processor's times say nothing
-    timed = [target for target in pipeline.targets if not device_of(target).emulated]
+    return Plan(config.name, config.seed, tuple(nodes), origin=str(pipeline.source.path.resolve()))
 
-    def node(stage: ValidateStage | MeasureStage | CountStage, inputs: dict[str, tuple[str, str]]) -> Node:
+
+def named_candidates(schemes: Sequence[Scheme]) -> dict[str, Scheme]:
+    """The candidates by name: their scheme's, numbered where there are several of it. The fp32 file is always among
+    them, for the others are made of it and held against it."""
+    named: dict[str, Scheme] = {FP32: Fp32(use=FP32)}
+    for scheme in schemes:
+        count = sum(1 for each in named.values() if each.use == scheme.use)
+        if scheme.use != FP32:
+            named[f"{scheme.use}-{count + 1}" if count else scheme.use] = scheme
+    return named
+
+
+def _require_evidence(pipeline: Pipeline) -> None:
+    """
+    Raises:
+        ConfigError: neither `release` nor the target demands anything that can be checked there.
+    """
+    if not pipeline.config.release.empty:
+        return
+    for target in pipeline.targets:
+        emulated = device_of(target).emulated
+        checked = [
+            name
+            for name in type(target.limits).model_fields
+            if getattr(target.limits, name) is not None and not (emulated and name in target.limits.of_times)
+        ]
+        if not checked:
+            raise ConfigError(
+                f"release: nothing is demanded of the model on {target.name}: a verdict without evidence is none",
+                where=pipeline.source.where(("release",)),
+                hint="set release.max_accuracy_drop, or limits in the target file",
+            )
+
+
+def _training(networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
+    for name, network in networks.items():
+        if not isinstance(network, TrainedNetwork):
+            continue
+        sources = tuple(networks[each] for each in network.sources)
+        weights: Wiring = {
+            f"weights@{each.name}": (f"train@{each.name}", "weights")
+            for each in sources
+            if isinstance(each, TrainedNetwork)
+        }
+        yield Node(f"train@{name}", TrainStage(network, sources, modality), {**LEARNED_FROM, **weights}, name)
+
+
+def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
+    """The teacher, to be held against, the student and the control, to ship and to be held against."""
+    for name in (TEACHER, STUDENT, CONTROL):
+        if name not in networks:
+            continue
+        trained = isinstance(networks[name], TrainedNetwork)
+        wiring = {**VALIDATION, "weights": (f"train@{name}", "weights")} if trained else CONTRACT
+        yield Node(f"export@{name}", ExportStage(pipeline.config.export, networks[name], modality), wiring, name)
+
+
+def _quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
+    for network in networks:
+        for name, scheme in candidates.items():
+            if network == CONTROL and name == FP32:  # the control's fp32 file is there already, as it was exported
+                continue
+            candidate = _candidate_of(network, name)
+            wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
+            stage = QuantizeStage(candidate, network, scheme, modality)
+            yield Node(f"quantize@{candidate}", stage, wiring, candidate)
+
+
+def _candidate_of(network: str, name: str) -> str:
+    return name if network == STUDENT else f"{network}.{name}"
+
+
+def _on_targets(
+    pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str, *, controlled: bool
+) -> Iterator[Node]:
+    quantize = pipeline.config.quantize
+    names = tuple(candidates)
+    allowed = {scheme.use for scheme in quantize.candidates}
+    targets = pipeline.targets
+    timed = [target for target in targets if not device_of(target).emulated]  # an emulated processor's times say nothing
+    files: Wiring = {f"model@{name}": (f"quantize@{name}", "model") for name in names}
+    records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
+    controls: Wiring = {
+        f"control@{name}": (f"quantize@{_candidate_of(CONTROL, name)}", "model")
+        for name in names
+        if controlled and name != FP32
+    }
+
+    def node(
+        stage: ScreenStage | ChooseStage | ValidateStage | MeasureStage | CountStage, inputs: Wiring
+    ) -> Node:
         target = stage.target
-        return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, device_of(target).machine)
+        here = device_of(target).machine
+        return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, target=target.name, machine=here)
 
-    nodes += [node(ValidateStage(each), tested) for each in pipeline.targets]
-    # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
-    nodes += [node(MeasureStage(each), files) for each in timed]
-    nodes += [node(CountStage(each), files) for each in pipeline.targets if device_of(each).counts]
-    answers = {f"validate@{name}": (f"validate@{name}", "evaluation") for name in names}
-    answers |= {f"measure@{each.name}": (f"measure@{each.name}", "latency") for each in timed}
-    if len(names) > 1:
-        answers |= {f"logits@{name}": (f"validate@{name}", "logits") for name in names}
-    nodes.append(
-        Node(
-            "release",
-            ReleaseStage(config.name, config.seed, config.release, pipeline.targets),
-            {
-                **{port: ("data", port) for port in ("train", "validation", "contract")},
-                "teacher_training": ("teacher", "training"),
-                "student_training": ("distill", "training"),
-                "int8_facts": ("quantize", "facts"),
-                "int8": ("quantize", "int8"),
-                "golden": (f"validate@{names[0]}", "golden"),
-                **answers,
-            },
+    def compared(target: str) -> Wiring:
+        """The files of which one ships there, and of the others that it is held against."""
+        chosen: Wiring = {"model": (f"choose@{target}", "model"), "choice": (f"choose@{target}", "choice")}
+        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"export@{STUDENT}", "model"), **chosen}
+
+    for target in targets:
+        yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
+    for target in targets:
+        stage = ChooseStage(
+            target,
+            names,
+            tuple(name for name, scheme in candidates.items() if scheme.use in allowed),
+            quantize.objective,
+            quantize.max_accuracy_drop,
+            controlled,
         )
+        yield node(stage, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
+    for target in targets:
+        wiring: Wiring = {**compared(target.name), **VALIDATION, "test": ("data", "test")}
+        if controlled:
+            wiring |= {
+                "control": (f"choose@{target.name}", "control"),
+                f"{CONTROL}.{FP32}": (f"export@{CONTROL}", "model"),
+            }
+        yield node(ValidateStage(target, modality, controlled), wiring)
+    # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
+    for target in timed:
+        yield node(MeasureStage(target, modality), {**compared(target.name), **VALIDATION})
+    for target in targets:
+        if device_of(target).counts:
+            yield node(CountStage(target, modality), {**compared(target.name), **VALIDATION})
+
+
+def _release(
+    pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
+) -> Node:
+    config = pipeline.config
+    trained = tuple(name for name, each in networks.items() if isinstance(each, TrainedNetwork))
+    wiring: Wiring = {
+        **LEARNED_FROM,
+        "splits": ("data", "splits"),
+        **{f"candidate@{name}": (f"quantize@{name}", "candidate") for name in candidates},
+        **{f"training@{name}": (f"train@{name}", "training") for name in trained},
+    }
+    for target in pipeline.targets:
+        name = target.name
+        wiring |= {
+            f"choose@{name}": (f"choose@{name}", "choice"),
+            f"model@{name}": (f"choose@{name}", "model"),
+            f"validate@{name}": (f"validate@{name}", "evaluation"),
+            f"logits@{name}": (f"validate@{name}", "logits"),
+            f"golden@{name}": (f"validate@{name}", "golden"),
+        }
+        if not device_of(target).emulated:
+            wiring[f"measure@{name}"] = (f"measure@{name}", "latency")
+    stage = ReleaseStage(
+        config.name, config.seed, config.release, pipeline.targets, tuple(candidates), trained, modality
     )
-    return Plan(config.name, config.seed, tuple(nodes))
+    return Node("release", stage, wiring)

@@ -1,4 +1,4 @@
-"""count: the instructions that each file executes for one image on an emulated target, whose times mean nothing."""
+"""count: the instructions that each file executes for one sample on an emulated target, whose times mean nothing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.pipeline.stage import Context
-from edgekd.stages.target_stage import MODELS, TargetStage
+from edgekd.records.instructions import InstructionRecord
+from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.screening import ChoiceRecord
+from edgekd.stages.target_stage import TargetStage
 
-INPUTS = 16  # validation images that the models are fed in turn
+INPUTS = 16  # validation samples that the models are fed in turn
 
 
 @dataclass(frozen=True)
 class CountStage(TargetStage):
     name = "count"
-    inputs = (*MODELS, "contract", "validation")
+    inputs = ("teacher", "fp32", "model", "choice", "contract", "validation")
     outputs = {"instructions": "instructions.json"}
-    code = ("data/contract.py", "devices", "harness", "stages/target_stage.py", "stages/count.py")
+    records = {"instructions": InstructionRecord}
     libraries = ("onnxruntime", "numpy")
 
     @property
@@ -34,16 +36,15 @@ class CountStage(TargetStage):
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.harness.counting import count_instructions
-        from edgekd.records.instructions import InstructionRecord
-        from edgekd.stages.files import save_record
+        from edgekd.stages.files import load_record, save_record
         from edgekd.stages.targets import device_of
 
         counts = count_instructions(
             device_of(self.target),
             self.runtime,
-            self.models(inputs),
+            self.compared(inputs, load_record(ChoiceRecord, inputs["choice"])),
             context.fresh_folder("count"),
-            inputs=self.validation_images(inputs, INPUTS),
+            feeds=self.validation_feeds(inputs, INPUTS),
         )
         save_record(context.output("instructions"), InstructionRecord(models=counts))
         return " · ".join(f"{name} {each.median:,} instructions" for name, each in counts.items())

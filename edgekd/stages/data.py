@@ -1,4 +1,4 @@
-"""data: the images as arrays, split once, and the contract made from them."""
+"""data: the samples as arrays, split once, and the contract made from them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pydantic import JsonValue
 
 from edgekd.data.base import Dataset
 from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.contract import ModelContract
+from edgekd.records.splits import SplitsRecord
+from edgekd.stages.modality import modality_identity
 
 
 @dataclass(frozen=True)
@@ -22,28 +25,36 @@ class DataStage(Stage):
         "validation": "validation.npz",
         "test": "test.npz",
         "contract": "contract.json",
+        "splits": "splits.json",
     }
-    code = ("data", "stages/data.py")
+    records = {"contract": ModelContract, "splits": SplitsRecord}
     libraries = ("numpy", "pillow", "scikit-learn")
     seeded = True
 
     def identity(self) -> JsonValue:
-        return self.dataset.identity()
+        return {"dataset": self.dataset.identity(), "modality": modality_identity(self.dataset.modality)}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         del inputs
-        from edgekd.data.contract import contract_from
+        from edgekd.data.modalities.base import contract_for, modality
         from edgekd.data.split import stratified_split
-        from edgekd.stages.files import save_images, save_record
+        from edgekd.stages.files import save_record, save_split
 
-        images = self.dataset.load(context.progress)
-        kept, held_out = stratified_split(images.train.labels, self.dataset.validation, context.seed)
-        train, validation = images.train.take(kept), images.train.take(held_out)
-        save_images(context.output("train"), train)
-        save_images(context.output("validation"), validation)
-        save_images(context.output("test"), images.test)
-        save_record(context.output("contract"), contract_from(train.images, images.classes))
+        data = self.dataset.load(context.progress)
+        kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
+        train, validation = data.train.take(kept), data.train.take(held_out)
+        for port, split in (("train", train), ("validation", validation), ("test", data.test)):
+            save_split(context.output(port), split)
+        save_record(context.output("contract"), contract_for(self.dataset.modality, train.samples, data.classes))
+        splits = SplitsRecord(
+            noun=modality(self.dataset.modality).NOUN,
+            train=len(train),
+            validation=len(validation),
+            test=len(data.test),
+            classes=len(data.classes),
+        )
+        save_record(context.output("splits"), splits)
         return (
-            f"{len(train):,} training, {len(validation):,} validation and {len(images.test):,} test images, "
-            f"{len(images.classes)} classes"
+            f"{splits.train:,} training, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "
+            f"{splits.classes} classes"
         )

@@ -1,7 +1,8 @@
-"""export: teacher and student as ONNX files that compute what torch did."""
+"""export: a network as an ONNX file that computes what it computed where it was trained."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,56 +11,75 @@ from pydantic import JsonValue
 
 from edgekd.config.component import identity
 from edgekd.config.export import ExportOptions
-from edgekd.models.base import Model
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
-from edgekd.records.exported import Exported, ExportedModel
+from edgekd.records.exported import ExportedRecord
+from edgekd.stages.modality import modality_identity
+from edgekd.stages.networks import GivenNetwork, Network
 
-PARITY_IMAGES = 512  # validation images on which both runtimes must agree
+PARITY_SAMPLES = 512  # of the validation split, on which both runtimes must agree
 
 
 @dataclass(frozen=True)
 class ExportStage(Stage):
     options: ExportOptions
-    teacher: Model
-    student: Model
+    network: Network
+    modality: str
 
     name = "export"
-    inputs = ("contract", "validation", "teacher_weights", "student_weights")
-    outputs = {"teacher": "teacher.onnx", "student": "student.onnx", "facts": "facts.json"}
-    code = ("graph", "models/base.py", "models/blocks.py", "models/staged.py", "stages/export.py")
+    outputs = {"model": "model.onnx", "exported": "exported.json"}
+    records = {"exported": ExportedRecord}
     libraries = ("torch", "onnx", "onnxscript", "onnxruntime")
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("contract",) if isinstance(self.network, GivenNetwork) else ("contract", "validation", "weights")
+
     def identity(self) -> JsonValue:
+        if isinstance(self.network, GivenNetwork):
+            return {"given": self.network.teacher.identity()}
         return {
             **identity(self.options),
-            "teacher": self.teacher.identity(),
-            "student": self.student.identity(),
+            "model": self.network.model.identity(),
+            "modality": modality_identity(self.modality),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.data.contract import normalise
+        from edgekd.graph.inspect import describe
+        from edgekd.stages.files import load_record, save_record
+
+        contract, path = load_record(ModelContract, inputs["contract"]), context.output("model")
+        if isinstance(self.network, GivenNetwork):
+            file = self.network.teacher.file
+            assert file is not None, "only a teacher that is a file is exported"
+            self.network.teacher.open(contract)  # refuses one that does not fit
+            shutil.copyfile(file, path)
+            record = ExportedRecord(facts=describe(path), parity=None)
+            told = "as it was given"
+        else:
+            record = self._exported(context, inputs, contract, path)
+            assert record.parity is not None
+            told = f"largest difference to torch {record.parity.max_abs_difference:.1e}"
+        save_record(context.output("exported"), record)
+        return f"{record.facts.size_bytes:,} bytes, {told}"
+
+    def _exported(
+        self, context: Context, inputs: Mapping[str, Path], contract: ModelContract, path: Path
+    ) -> ExportedRecord:
+        from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.export import export_onnx
         from edgekd.graph.inspect import describe
         from edgekd.graph.parity import check_parity
         from edgekd.graph.runtime import run_onnx
-        from edgekd.stages.files import load_images, load_record, save_record
+        from edgekd.stages.files import load_split
         from edgekd.training.evaluate import predict_logits
         from edgekd.training.network import trained_network
 
-        contract = load_record(ModelContract, inputs["contract"])
-        images = load_images(inputs["validation"]).images[:PARITY_IMAGES]
-        exported = {}
-        with context.progress.task("export", 2) as advance:
-            for name, model in (("teacher", self.teacher), ("student", self.student)):
-                network = trained_network(model, contract, inputs[f"{name}_weights"])
-                path = context.output(name)
-                export_onnx(network, contract, path, self.options)
-                expected = predict_logits(network, images, contract.image)
-                actual = run_onnx(path, normalise(images, contract.image))
-                exported[name] = ExportedModel(facts=describe(path), parity=check_parity(expected, actual))
-                advance(note=name)
-        save_record(context.output("facts"), Exported(**exported))
-        sizes = ", ".join(f"{name} {each.facts.size_bytes:,} bytes" for name, each in exported.items())
-        worst = max(each.parity.max_abs_difference for each in exported.values())
-        return f"{sizes}; largest difference to torch {worst:.1e}"
+        assert not isinstance(self.network, GivenNetwork)
+        feeds = feeds_for(contract, load_split(inputs["validation"]).samples[:PARITY_SAMPLES])
+        module = trained_network(self.network.model, contract, inputs["weights"])
+        with context.progress.task("export", 1) as advance:
+            export_onnx(module, contract, path, self.options)
+            parity = check_parity(predict_logits(module, feeds), run_onnx(path, feeds))
+            advance()
+        return ExportedRecord(facts=describe(path), parity=parity)

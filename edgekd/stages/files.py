@@ -1,4 +1,4 @@
-"""How stages write what they pass on: image splits as .npz, records as .json."""
+"""How stages write what they pass on: splits as .npz, records as .json."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgekd.data.base import LabelledImages
+from edgekd.data.samples import Split
 from edgekd.records.arrays import load_arrays, save_arrays
 from edgekd.records.base import Record
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def save_images(path: Path, split: LabelledImages) -> None:
-    save_arrays(path, {"images": split.images, "labels": split.labels})
+def save_split(path: Path, split: Split) -> None:
+    save_arrays(path, {"samples": split.samples, "labels": split.labels})
 
 
-def load_images(path: Path) -> LabelledImages:
+def load_split(path: Path) -> Split:
     arrays = load_arrays(path)
-    return LabelledImages(arrays["images"].astype(np.uint8, copy=False), arrays["labels"].astype(np.int64, copy=False))
-
-
-def count_images(path: Path) -> int:
-    return len(load_images(path))
+    return Split(arrays["samples"], arrays["labels"].astype(np.int64, copy=False))
 
 
 def save_record(path: Path, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""measure: latency of the exact files on the target, side by side in one measuring run."""
+"""measure: latency of the chosen file against the teacher and the fp32 file, side by side, on fresh loads."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pydantic import JsonValue
 
 from edgekd.config.component import identity
 from edgekd.pipeline.stage import Context
-from edgekd.stages.target_stage import MODELS, TargetStage
+from edgekd.records.latency import LatencyRecord
+from edgekd.records.screening import ChoiceRecord
+from edgekd.stages.target_stage import TargetStage
 
-INPUTS = 64  # validation images that the models are fed in turn
+INPUTS = 64  # validation samples that the models are fed in turn
 
 
 @dataclass(frozen=True)
 class MeasureStage(TargetStage):
     name = "measure"
-    inputs = (*MODELS, "contract", "validation")
+    inputs = ("teacher", "fp32", "model", "choice", "contract", "validation")
     outputs = {"latency": "latency.json", "samples": "samples.npz"}
-    code = ("data/contract.py", "devices", "harness", "stages/target_stage.py", "stages/measure.py")
+    records = {"latency": LatencyRecord}
     libraries = ("onnxruntime", "numpy", "scipy")
     seeded = True
     alone = True
@@ -30,23 +32,24 @@ class MeasureStage(TargetStage):
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.harness.driver import measure
-        from edgekd.stages.files import save_record
+        from edgekd.stages.files import load_record, save_record
         from edgekd.stages.targets import device_of
 
+        choice = load_record(ChoiceRecord, inputs["choice"])
         record = measure(
             device_of(self.target),
-            self.target.runtime,
+            self.runtime,
             self.target.measure,
-            self.models(inputs),
-            "teacher",
+            self.compared(inputs, choice),
+            self.compared_pairs(choice),
             context.seed,
             context.progress,
-            inputs=self.validation_images(inputs, INPUTS),
+            feeds=self.validation_feeds(inputs, INPUTS),
             samples=context.output("samples"),
         )
         for disturbance in record.disturbances:
             context.warn(f"{self.target.name}: {disturbance.what}")
         save_record(context.output("latency"), record)
         return " · ".join(
-            f"{pair.model} {pair.speedup:.2f} times as fast as the teacher" for pair in record.comparisons
+            f"{pair.model} {pair.speedup:.2f} times as fast as {pair.baseline}" for pair in record.comparisons
         )

@@ -1,4 +1,4 @@
-"""quantize: the student in 8 bits, calibrated on training images only."""
+"""quantize: one candidate, made of a network's fp32 file, calibrated on training samples only."""
 
 from __future__ import annotations
 
@@ -8,46 +8,70 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
+from edgekd.stages.modality import modality_identity
 
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
+    """`candidate`: its name, `network`: what it is made of."""
+
+    candidate: str
+    network: str
     scheme: Scheme
+    modality: str
 
     name = "quantize"
-    inputs = ("contract", "train", "student")
-    outputs = {"int8": "int8.onnx", "facts": "facts.json"}
-    code = ("graph", "data/contract.py", "stages/quantize.py")
+    inputs = ("contract", "train", "fp32")
+    outputs = {"model": "model.onnx", "candidate": "candidate.json"}
+    records = {"candidate": CandidateRecord}
+    optional = frozenset({"model"})
     libraries = ("onnx", "onnxruntime", "numpy")
 
     def identity(self) -> JsonValue:
-        return self.scheme.identity()
+        return {
+            "candidate": self.candidate,
+            "network": self.network,
+            "scheme": self.scheme.identity(),
+            "modality": modality_identity(self.modality),
+        }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.data.contract import normalise
-        from edgekd.graph.inspect import describe
+        from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.quantization.calibrate import spread
-        from edgekd.graph.quantization.quantize import quantize
-        from edgekd.records.quantized import Quantized
-        from edgekd.stages.files import load_images, load_record, save_record
+        from edgekd.graph.quantization.quantize import make_candidate
+        from edgekd.stages.files import load_record, load_split, save_record
 
         contract = load_record(ModelContract, inputs["contract"])
-        images = spread(load_images(inputs["train"]).images, self.scheme.calibration_images)
-        path = context.output("int8")
-        with context.progress.task("quantize", 1) as advance:
-            quantization = quantize(self.scheme, inputs["student"], normalise(images, contract.image), path)
+        samples = spread(load_split(inputs["train"]).samples, self.scheme.samples_wanted)
+        path = context.output("model")
+        made, refused = None, ""
+        with context.progress.task(f"quantize {self.candidate}", 1) as advance:
+            try:
+                made = make_candidate(self.scheme, inputs["fp32"], feeds_for(contract, samples), path)
+            except StageError as error:
+                path.unlink(missing_ok=True)
+                refused = str(error)
             advance()
-        record = Quantized(scheme=self.scheme.use, facts=describe(path), quantization=quantization)
-        save_record(context.output("facts"), record)
-        left = quantization.execution.float_operators
-        if left:
-            names = ", ".join(f"{count} {name}" for name, count in left.items())
-            context.warn(f"quantize: operators that still compute in float: {names}")
-        if quantization.saturates_without_vnni:
-            context.progress.say(
-                "  note: on x86 without VNNI these weights can overflow; set reduce_range for such a device"
-            )
-        return f"{record.facts.size_bytes:,} bytes, {record.facts.parameters:,} parameters"
+        record = CandidateRecord(
+            name=self.candidate, network=self.network, scheme=self.scheme.use, file=made, refused=refused
+        )
+        save_record(context.output("candidate"), record)
+        if made is None:
+            context.warn(f"{self.candidate} cannot be made: {refused}")
+            return f"cannot be made: {refused}"
+        return f"{made.facts.size_bytes:,} bytes{_remarks(record)}"
+
+
+def _remarks(record: CandidateRecord) -> str:
+    """What its user should know of an 8-bit file: what is left in float, and where its sums overflow."""
+    made = record.file
+    if made is None or made.execution.in_float:
+        return ""
+    left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
+    told = f", still in float: {left}" if left else ""
+    return f"{told}{', overflows on x86 without VNNI' if made.saturates_without_vnni else ''}"

@@ -8,7 +8,8 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+
+from pydantic import JsonValue
 
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
@@ -18,21 +19,9 @@ from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Plan
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
 from edgekd.progress import Progress
-from edgekd.records.base import Record
-from edgekd.records.evaluation import Evaluation
-from edgekd.records.exported import Exported
-from edgekd.records.instructions import InstructionRecord
-from edgekd.records.latency import LatencyRecord
-from edgekd.records.network import NetworkRecord
-from edgekd.records.quantized import Quantized
-from edgekd.records.release import ReleaseRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
-from edgekd.stages.files import load_record
-
-AnyRecord = TypeVar("AnyRecord", bound=Record)
-
 
 def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
     """The run's folder and its record, which is written there whether the run succeeds, fails or is interrupted.
@@ -115,16 +104,6 @@ def _unpack_bundle(engine: Engine, folder: Path) -> None:
 
 def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: float, error: str) -> RunRecord:
     config = pipeline.config
-
-    def result(node: str, port: str, kind: type[AnyRecord]) -> AnyRecord | None:
-        for finished in engine.finished:
-            if finished.node.id == node:
-                return load_record(kind, engine.store.path(finished.record.outputs[port]))
-        return None
-
-    evaluations = {t.name: result(f"validate@{t.name}", "evaluation", Evaluation) for t in pipeline.targets}
-    latencies = {t.name: result(f"measure@{t.name}", "latency", LatencyRecord) for t in pipeline.targets}
-    counts = {t.name: result(f"count@{t.name}", "instructions", InstructionRecord) for t in pipeline.targets}
     return RunRecord(
         edgekd=__version__,
         name=config.name,
@@ -134,7 +113,7 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
         peak_rss_bytes=_peak_rss_bytes(),
         machine=machine_identity(),
         pipeline=str(pipeline.source.path),
-        config=config.model_dump(mode="json"),
+        config=config.model_dump(mode="json", by_alias=True),
         targets=[target.model_dump(mode="json") for target in pipeline.targets],
         stages=tuple(
             StageOutcome(
@@ -150,17 +129,19 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
             )
             for each in engine.finished
         ),
-        teacher=result("teacher", "training", NetworkRecord),
-        student=result("distill", "training", NetworkRecord),
-        exported=result("export", "facts", Exported),
-        quantized=result("quantize", "facts", Quantized),
-        evaluations={name: each for name, each in evaluations.items() if each is not None},
-        latencies={name: each for name, each in latencies.items() if each is not None},
-        instructions={name: each for name, each in counts.items() if each is not None},
-        release=result("release", "release", ReleaseRecord),
+        records=_records(engine),
         unreachable={name: str(each) for name, each in engine.unreachable.items()},
         error=error,
     )
+
+
+def _records(engine: Engine) -> dict[str, dict[str, JsonValue]]:
+    """What the stages wrote, by the kind of record, then by what it is about."""
+    found: dict[str, dict[str, JsonValue]] = {}
+    for finished in engine.finished:
+        for _, record in engine.records(finished):
+            found.setdefault(record.kept_as, {})[finished.node.subject or finished.node.id] = record.model_dump(mode="json")
+    return found
 
 
 def _peak_rss_bytes() -> int:

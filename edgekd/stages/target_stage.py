@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
-from edgekd.config.target import RuntimeSettings, TargetProfile
+from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Stage
 from edgekd.records.contract import ModelContract
+from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.screening import FP32, ChoiceRecord
+from edgekd.stages.modality import modality_identity
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from edgekd.data.modalities.base import Feeds
+    from edgekd.harness.subject import Subject
 
-
-MODELS = ("teacher", "student", "int8")
+REFERENCE = "teacher"
 
 
 @dataclass(frozen=True)
 class TargetStage(Stage, ABC):
-    """It runs the three files, which arrive at the ports of their names."""
+    """It runs ONNX files on a target."""
 
     target: TargetProfile
+    modality: str
 
     @property
     def runtime(self) -> RuntimeSettings:
@@ -39,6 +42,7 @@ class TargetStage(Stage, ABC):
             "target": self.target.name,
             "device": self.target.device.identity(),
             "runtime": identity(self.runtime),
+            "modality": modality_identity(self.modality),
         }
 
     def environment(self) -> dict[str, JsonValue]:
@@ -47,14 +51,28 @@ class TargetStage(Stage, ABC):
         return machine_of(device_of(self.target))
 
     @staticmethod
-    def models(inputs: Mapping[str, Path]) -> dict[str, Path]:
-        return {name: inputs[name] for name in MODELS}
+    def compared(inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
+        """The files at the ports `teacher`, `fp32` and `model`, by the names that reports call them: the last is the
+        chosen candidate, which may be the fp32 file itself."""
+        from edgekd.harness.subject import Subject
+
+        models = {REFERENCE: Subject(inputs["teacher"]), FP32: Subject(inputs["fp32"])}
+        if choice.chosen != FP32:
+            models[choice.chosen] = Subject(inputs["model"], session=choice.session)
+        return models
 
     @staticmethod
-    def validation_images(inputs: Mapping[str, Path], count: int) -> NDArray[np.float32]:
-        """The first so many as the models take them, float32 (N, C, H, W)."""
-        from edgekd.data.contract import normalise
-        from edgekd.stages.files import load_images, load_record
+    def compared_pairs(choice: ChoiceRecord) -> list[tuple[str, str]]:
+        """Which of them is held against which: each against the teacher, what ships also against the fp32 file."""
+        if choice.chosen == FP32:
+            return [(FP32, REFERENCE)]
+        return [(choice.chosen, REFERENCE), (FP32, REFERENCE), (choice.chosen, FP32)]
+
+    @staticmethod
+    def validation_feeds(inputs: Mapping[str, Path], count: int) -> Feeds:
+        """The first so many validation samples as the models take them."""
+        from edgekd.data.modalities.base import feeds_for
+        from edgekd.stages.files import load_record, load_split
 
         contract = load_record(ModelContract, inputs["contract"])
-        return normalise(load_images(inputs["validation"]).images[:count], contract.image)
+        return feeds_for(contract, load_split(inputs["validation"]).samples[:count])

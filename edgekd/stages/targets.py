@@ -15,17 +15,6 @@ from edgekd.errors import TargetError
 from edgekd.pipeline.store import guarded, store_root, write_atomically
 from edgekd.records.base import digest
 
-PATIENCE_S = 60.0
-
-PROGRAM = """
-
-if __name__ == "__main__":
-    import json
-    from importlib import metadata
-
-    print(json.dumps({**cpu_facts(), "onnxruntime": metadata.version("onnxruntime")}))
-"""
-
 
 def device_of(target: TargetProfile) -> Device:
     return cast("Device", target.device)  # the schema chose it from the registry of devices
@@ -41,13 +30,13 @@ def machine_of(device: Device) -> dict[str, JsonValue]:
     Raises:
         TargetError: it cannot be reached and never was, or does not say what it is.
     """
-    from edgekd.harness.environment import machine_identity
+    from edgekd.harness.environment import identity_of, machine_identity
 
     if device.here:
         return machine_identity()
     known = store_root() / "machines" / f"{digest(device.model_dump(mode='json'))}.json"
     try:
-        facts = _ask(device)
+        facts = identity_of(device)
     except TargetError:
         found = _read(known)
         if found is None:
@@ -65,20 +54,3 @@ def _read(known: Path) -> dict[str, JsonValue] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _ask(device: Device) -> dict[str, JsonValue]:
-    from edgekd.harness.agent import machine
-
-    lines: list[str] = []
-    with device.connect() as workspace:
-        program = workspace.write("machine.py", Path(machine.__file__).read_bytes() + PROGRAM.encode())
-        ended = workspace.run([workspace.python, program], lines.append, PATIENCE_S)
-    try:
-        facts = json.loads(lines[-1]) if ended.code == 0 and lines else None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        reason = ended.errors.splitlines()[-1] if ended.errors else "no answer"
-        raise TargetError(f"the device does not say what machine it is: {reason}")
-    return facts

@@ -6,7 +6,6 @@ atomically. Whatever moment a kill hits, `checkpoint.json` names a complete file
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from edgekd.errors import ConfigError
-from edgekd.records.base import Record, digest
+from edgekd.records.base import Record, digest, file_digest
 from edgekd.records.training import Epoch
 from edgekd.training.weights import read_tensors, save_tensors
 
@@ -76,7 +75,7 @@ def save_checkpoint(folder: Path, trained: Trained, *, run: str, epochs: tuple[E
     """Writes the state after the last of `epochs`, then removes the one before."""
     name = f"epoch-{len(epochs)}.safetensors"
     save_tensors(trained.tensors(), folder / name)
-    state = Progressed(run=run, epochs=epochs, seconds=seconds, tensors=name, sha256=_sha256(folder / name))
+    state = Progressed(run=run, epochs=epochs, seconds=seconds, tensors=name, sha256=file_digest(folder / name))
     sealed = Sealed(state=state, digest=digest(_plain(state)))
     temporary = folder / "checkpoint.json.partial"
     with temporary.open("w", encoding="utf-8") as stream:
@@ -105,7 +104,7 @@ def load_checkpoint(folder: Path, trained: Trained, *, run: str) -> Progressed |
             raise DamagedCheckpointError("its checksum is wrong")
         if state.run != run:
             raise DamagedCheckpointError("it belongs to another training")
-        if _sha256(folder / state.tensors) != state.sha256:
+        if file_digest(folder / state.tensors) != state.sha256:
             raise DamagedCheckpointError(f"the checksum of {state.tensors} is wrong")
         tensors = read_tensors(folder / state.tensors)
     except (OSError, ValidationError, ConfigError) as error:
@@ -121,8 +120,3 @@ class DamagedCheckpointError(Exception):
 def _plain(state: Progressed) -> JsonValue:
     plain: JsonValue = json.loads(state.model_dump_json())
     return plain
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

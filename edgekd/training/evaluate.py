@@ -1,39 +1,38 @@
-"""What a network answers to images, as it will after export: eval mode, float32, no augmentation."""
+"""What a network answers, as it will after export: eval mode, float32, no augmentation."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd.data.base import LabelledImages
-from edgekd.data.contract import normalise
-from edgekd.records.contract import ImageInput
+from edgekd.data.modalities.base import Feeds, feeds_for
+from edgekd.data.samples import Split
+from edgekd.records.contract import ModelContract
+from edgekd.training.layout import laid_out, tensors_of
+from edgekd.training.taps import undisturbed
+
+BATCH_SIZE = 512
 
 
-def predict_logits(
-    model: nn.Module, images: NDArray[np.uint8], image: ImageInput, *, batch_size: int = 512
-) -> NDArray[np.float32]:
-    """logits: float32 (N, classes); images: uint8 (N, H, W, C). The model is left in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            parts = [
-                model(network_input(images[start : start + batch_size], image)).numpy()
-                for start in range(0, len(images), batch_size)
-            ]
-    finally:
-        model.train(training)
+def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
+    """logits: float32 (N, classes). feeds: in the contract's order, which is how the module takes its inputs."""
+    parts = []
+    with undisturbed(module):
+        for rows in _slices(len(next(iter(feeds.values())))):
+            inputs = laid_out(tensors_of({name: each[rows] for name, each in feeds.items()}))
+            parts.append(module(*inputs.values()).numpy())
     return np.concatenate(parts)
 
 
-def count_right(model: nn.Module, data: LabelledImages, image: ImageInput) -> int:
-    """How many of the images get their label as the largest logit."""
-    return int((predict_logits(model, data.images, image).argmax(axis=1) == data.labels).sum())
+def count_right(module: nn.Module, split: Split, contract: ModelContract) -> int:
+    """How many of the samples get their label as the largest logit."""
+    right = 0
+    for rows in _slices(len(split)):  # a large data set as float32 may not fit into memory
+        logits = predict_logits(module, feeds_for(contract, split.samples[rows]))
+        right += int((logits.argmax(axis=1) == split.labels[rows]).sum())
+    return right
 
 
-def network_input(images: NDArray[np.uint8], image: ImageInput) -> torch.Tensor:
-    """float32 (N, C, H, W), normalised, with the channels last in memory, which the convolutions here are faster on."""
-    return torch.from_numpy(normalise(images, image)).contiguous(memory_format=torch.channels_last)
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + BATCH_SIZE) for start in range(0, count, BATCH_SIZE)]

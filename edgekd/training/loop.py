@@ -1,4 +1,4 @@
-"""The one training loop: teacher and student, with or without a teacher beside."""
+"""The one training loop: any network, from labels, from teachers, or from both."""
 
 from __future__ import annotations
 
@@ -6,36 +6,44 @@ import hashlib
 import math
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import AdamW
 
 from edgekd.config.training import TrainingOptions
-from edgekd.data.base import LabelledImages
+from edgekd.data.samples import Split
 from edgekd.errors import StageError
 from edgekd.progress import Advance, Progress
 from edgekd.records.base import digest
-from edgekd.records.contract import ImageInput
+from edgekd.records.contract import ModelContract
 from edgekd.records.training import Epoch, TrainingHistory
-from edgekd.training.augment import augment
 from edgekd.training.checkpoint import DamagedCheckpointError, Trained, load_checkpoint, save_checkpoint
-from edgekd.training.evaluate import count_right, network_input
-from edgekd.training.losses.base import Batch
-from edgekd.training.objective import Objective
-from edgekd.training.threads import forward_operations, threads_for
+from edgekd.training.classroom import Classroom, classroom
+from edgekd.training.evaluate import count_right
+from edgekd.training.layout import lay_out
+from edgekd.training.losses.base import Loss
+from edgekd.training.objective import Objective, objective_from
+from edgekd.training.teachers import Teaching
+from edgekd.training.threads import threads_for
+from edgekd.training.views import Views
+
+Precision = Literal["float32", "bfloat16"]
+NOBODY: Mapping[str, Teaching] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is learned from and what choices are made on; the test images are no part of it."""
+    """What is learned from and what choices are made on; the test samples are no part of it."""
 
-    train: LabelledImages
-    validation: LabelledImages
-    image: ImageInput
+    train: Split
+    validation: Split
+    contract: ModelContract
 
 
 @dataclass(frozen=True)
@@ -46,53 +54,108 @@ class TrainingResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What stays the same from epoch to epoch. rates: the learning rate of every step of the training."""
+
+    here: Classroom
+    trained: Trained
+    views: Views
+    rates: Sequence[float]
+    options: TrainingOptions
+    precision: Precision
+    label: str
+
+    def epoch(self, number: int, advance: Advance) -> tuple[float, dict[str, float]]:
+        """The means over the epoch: of the weighted sum, and of each term without its weight."""
+        model, objective, optimizer = self.trained.model, self.trained.objective, self.trained.optimizer
+        reduced = torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+        total = 0.0
+        sums: dict[str, float] = defaultdict(float)
+        model.train()
+        objective.train()
+        for step, batch in enumerate(self.views.epoch(number), start=number * self.views.steps):
+            with reduced:
+                lesson = self.here.lesson(batch, progress=step / max(1, len(self.rates) - 1))
+            loss, terms = objective(lesson)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise StageError(
+                    f"{self.label}: the loss became {value} in a step with learning rate {self.rates[step]:.2g}",
+                    hint=f"lower {self.label}.learning_rate, which is {self.options.learning_rate:g}",
+                )
+            for group in optimizer.param_groups:
+                group["lr"] = self.rates[step]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += value
+            for name, term in terms.items():
+                sums[name] += float(term)
+            advance()
+        return total / self.views.steps, {name: value / self.views.steps for name, value in sums.items()}
+
+
 def train(
     model: nn.Module,
-    objective: Objective,
+    losses: Sequence[Loss],
     data: TrainingData,
     options: TrainingOptions,
     *,
     seed: int,
+    precision: Precision,
     work: Path,
     progress: Progress,
     label: str,
-    teacher: nn.Module | None = None,
+    teachers: Mapping[str, Teaching] = NOBODY,
 ) -> TrainingResult:
     """How the training went; `model` is left with the weights of the last epoch, in eval mode.
 
     After every epoch a checkpoint goes to `work`; called again with the same folder, it goes on after the last
     finished epoch and ends in the same weights, bit for bit on the same machine. `label` names the section of the
-    file (`teacher`, `distill`) in what the user sees. `teacher` is only asked: its weights and statistics stay.
+    file (`teacher`, `distill`) in what the user sees. `options.precision` is not looked at: `precision` is what the
+    caller chose.
 
     Raises:
+        ConfigError: a loss or an augmentation does not fit the networks or the data.
         StageError: the loss became infinite or not a number.
     """
-    model.to(memory_format=torch.channels_last)
-    if teacher is not None:
-        teacher.eval().to(memory_format=torch.channels_last)
-    steps = len(data.train) // min(options.batch_size, len(data.train))
-    precision = precision_of(options)
+    lay_out(model)
+    views = Views(data.train, data.contract, options, seed=seed, label=label)
+    here = classroom(model, teachers, losses)
+    shapes, operations = here.dry_pass(
+        next(views.epoch(0)), classes=len(data.contract.classes), samples=len(data.train)
+    )
+    objective = objective_from(losses, shapes, _derived_seed(seed, "objective"))
     trained = Trained(model, objective, _optimizer(model, objective, options))
-    run = digest({"options": options.model_dump(mode="json"), "seed": seed, "images": len(data.train)})
+    run = digest(
+        {
+            "options": options.model_dump(mode="json"),
+            "losses": [each.model_dump(mode="json") for each in losses],
+            "teachers": list(teachers),
+            "precision": precision,
+            "seed": seed,
+            "samples": len(data.train),
+        }
+    )
     epochs, seconds = _resume(work, trained, run, progress, label)
+    rates = one_cycle(options, views.steps * options.epochs)
+    course = _Course(here, trained, views, rates, options, precision, label)
 
-    first = network_input(data.train.images[: options.batch_size], data.image)
-    operations = forward_operations([each for each in (model, teacher) if each is not None], first)
-    with threads_for(operations), progress.task(label, steps * options.epochs) as advance:
-        advance(steps * len(epochs))
+    with threads_for(operations), progress.task(label, len(rates)) as advance:
+        advance(views.steps * len(epochs))
         for number in range(len(epochs), options.epochs):
             started_s = time.perf_counter()
-            rates = one_cycle(options, steps * options.epochs)[number * steps : (number + 1) * steps]
             with torch.random.fork_rng(devices=[]):
-                # a seed for each epoch: to go on after one, no generator's state is needed
-                torch.manual_seed(_derived_seed(seed, number))
-                loss, terms = _one_epoch(trained, teacher, data, options, rates, precision, advance, label)
+                # a seed for each epoch, for dropout: to go on after one, no generator's state is needed
+                torch.manual_seed(_derived_seed(seed, str(number)))
+                loss, terms = course.epoch(number, advance)
             done = Epoch(
                 epoch=number + 1,
-                learning_rate=rates[-1],
+                learning_rate=rates[(number + 1) * views.steps - 1],
                 loss=loss,
                 terms=terms,
-                validation_correct=count_right(model, data.validation, data.image),
+                validation_correct=count_right(model, data.validation, data.contract),
                 validation_total=len(data.validation),
             )
             epochs = (*epochs, done)
@@ -101,51 +164,6 @@ def train(
             advance(0, note=f"epoch {number + 1}/{options.epochs}, validation {done.validation_accuracy:.2%}")
     model.eval()
     return TrainingResult(TrainingHistory(precision=precision, epochs=epochs), seconds)
-
-
-def _one_epoch(
-    trained: Trained,
-    teacher: nn.Module | None,
-    data: TrainingData,
-    options: TrainingOptions,
-    rates: list[float],
-    precision: str,
-    advance: Advance,
-    label: str,
-) -> tuple[float, dict[str, float]]:
-    """The means over the epoch: of the weighted sum, and of each term without its weight."""
-    black = network_input(np.zeros((1, 1, 1, data.image.channels), dtype=np.uint8), data.image).reshape(-1)
-    # a ragged last batch is left out: another one in each epoch
-    order = torch.randperm(len(data.train)).numpy()[: len(rates) * min(options.batch_size, len(data.train))]
-    reduced = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
-    total = 0.0
-    sums: dict[str, float] = defaultdict(float)
-    trained.model.train()
-    trained.objective.train()
-    for rate, rows in zip(rates, np.split(order, len(rates)), strict=True):
-        inputs = augment(network_input(data.train.images[rows], data.image), options.augment, black)
-        with reduced:
-            logits = trained.model(inputs)
-            with torch.no_grad():
-                soft = None if teacher is None else teacher(inputs).float()
-        batch = Batch(student=logits.float(), teacher=soft, labels=torch.from_numpy(data.train.labels[rows]))
-        loss, terms = trained.objective(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise StageError(
-                f"{label}: the loss became {value} in a step with learning rate {rate:.2g}",
-                hint=f"lower {label}.learning_rate, which is {options.learning_rate:g}",
-            )
-        for group in trained.optimizer.param_groups:
-            group["lr"] = rate
-        trained.optimizer.zero_grad()
-        loss.backward()
-        trained.optimizer.step()
-        total += value
-        for name, term in terms.items():
-            sums[name] += float(term)
-        advance()
-    return total / len(rates), {name: value / len(rates) for name, value in sums.items()}
 
 
 def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
@@ -160,14 +178,6 @@ def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
         share = at / rising if at <= rising else (1 + math.cos(math.pi * (at - rising) / (steps + 1 - rising))) / 2
         rates.append(options.learning_rate * share)
     return rates
-
-
-def precision_of(options: TrainingOptions) -> str:
-    """`float32` or `bfloat16`; without instructions for it, bfloat16 is slower than float32."""
-    if options.precision != "auto":
-        return options.precision
-    abilities = torch.cpu.get_capabilities()
-    return "bfloat16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "float32"
 
 
 def _optimizer(model: nn.Module, objective: Objective, options: TrainingOptions) -> AdamW:
@@ -195,5 +205,5 @@ def _resume(work: Path, trained: Trained, run: str, progress: Progress, label: s
     return state.epochs, state.seconds
 
 
-def _derived_seed(seed: int, epoch: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "little", signed=True)
+def _derived_seed(seed: int, purpose: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little", signed=True)

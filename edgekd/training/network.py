@@ -20,26 +20,26 @@ def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module
     """The module, initialised from the seed, in eval mode.
 
     Raises:
-        ConfigError: it fails on the contract's images, or does not give one logit a class.
+        ConfigError: it fails on the contract's inputs, or does not give one logit a class.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = model.build(contract).eval()
-        shape = contract.image.shape
         try:
             with torch.no_grad():
-                logits = network(torch.zeros(2, *shape))
+                logits = network(*(torch.zeros(2, *each.shape) for each in contract.inputs))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            shapes = " and ".join(str(each.shape) for each in contract.inputs)
             raise ConfigError(
-                f"the model {model.use} fails on images of shape {shape}: {reason}",
-                hint="choose another architecture, fewer stages, or a larger `size` of the images",
+                f"the model {model.use} fails on samples of shape {shapes}: {reason}",
+                hint="choose another architecture or other options; of images, `size` may be too small for the stages",
             ) from error
     expected = (2, len(contract.classes))
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ConfigError(
-            f"the model {model.use} gives {found} for two images, expected logits of shape {expected}",
+            f"the model {model.use} gives {found} for two samples, expected logits of shape {expected}",
             hint="one logit a class, without softmax",
         )
     return network
@@ -57,10 +57,14 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def describe_network(network: nn.Module, data: TrainingData, result: TrainingResult | None) -> NetworkRecord:
+def describe_network(
+    network: nn.Module, data: TrainingData, result: TrainingResult | None, learned_from: tuple[str, ...]
+) -> NetworkRecord:
+    """The record of a network that was trained on `data`, or only loaded."""
     return NetworkRecord(
         parameters=count_parameters(network),
-        validation_correct=count_right(network, data.validation, data.image),
+        validation_correct=count_right(network, data.validation, data.contract),
         validation_total=len(data.validation),
+        learned_from=learned_from,
         history=result.history if result else None,
     )

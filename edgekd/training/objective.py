@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError
-from edgekd.training.losses.base import Batch, Loss, Term
+from edgekd.training.lesson import Lesson, Shapes
+from edgekd.training.losses.base import Loss, Term
 
 
 class Objective(nn.Module):
@@ -18,16 +20,16 @@ class Objective(nn.Module):
         self.terms = tuple(terms)
         self.learned = nn.ModuleList(term for _, _, term in terms if isinstance(term, nn.Module))
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, lesson: Lesson) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each term's own value without its weight.
 
         Raises:
             ConfigError: a term gave something else than one number.
         """
         values: dict[str, Tensor] = {}
-        total = batch.student.new_zeros(())
+        total = lesson.student.logits.new_zeros(())
         for name, weight, term in self.terms:
-            value = term(batch)
+            value = term(lesson)
             if not isinstance(value, Tensor) or value.numel() != 1:
                 shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise ConfigError(
@@ -38,10 +40,15 @@ class Objective(nn.Module):
         return total, values
 
 
-def objective_from(losses: Sequence[Loss], temperature: float) -> Objective:
-    """The objective of `losses`, named as in the file; a second one of the same name is numbered."""
+def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int) -> Objective:
+    """The objective of `losses`, named as in the file; a second one of the same name is numbered.
+
+    What terms learn of their own starts from the seed, and takes no random number from anybody else.
+    """
     names: list[str] = []
     for loss in losses:
         count = sum(name.partition("#")[0] == loss.use for name in names)
         names.append(f"{loss.use}#{count + 1}" if count else loss.use)
-    return Objective([(name, loss.weight, loss.build(temperature)) for name, loss in zip(names, losses, strict=True)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Objective([(name, loss.weight, loss.build(shapes)) for name, loss in zip(names, losses, strict=True)])

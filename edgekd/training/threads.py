@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 SMALL_STEP = 5e8
@@ -33,9 +31,8 @@ def threads_for(operations: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def forward_operations(networks: Sequence[nn.Module], inputs: torch.Tensor) -> float:
-    """Floating-point operations of one forward pass of each network, which a copy makes: it changes nothing in them."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for network in networks:
-            copy.deepcopy(network).eval()(inputs)
-    return float(counter.get_total_flops())
+@contextmanager
+def operations_of() -> Iterator[Callable[[], float]]:
+    """The context yields what tells the floating-point operations of the products and convolutions done in it."""
+    with FlopCounterMode(display=False) as counter:
+        yield lambda: float(counter.get_total_flops())

@@ -31,7 +31,7 @@ distill:
     - use: cross_entropy
       weight: 0.1
     - {use: kd, weight: 0.9}
-quantize: {scheme: int8_qdq}
+quantize: {candidates: [fp32, int8_qdq]}
 targets:
   - here.yaml
 release: {max_accuracy_drop: 0.02}
@@ -71,7 +71,7 @@ def test_a_good_file_is_read_with_its_defaults(folder: Path) -> None:
     ("before", "after", "line", "hint"),
     [
         ("name: small", "nmae: small", "p.yaml:1: nmae: unknown key", "did you mean 'name'?"),
-        ("  epochs: 2\n  learning", "  epoch: 2\n  learning", "p.yaml:4: teacher.epochs: is missing", ""),
+        ("  epochs: 2\n  learning", "  epoch: 2\n  learning", "p.yaml:6: teacher.epoch: unknown key", "did you mean 'epochs'?"),
         ("seed: 3", "seed: three", "p.yaml:2: seed: expected a whole number, found 'three'", ""),
         ("epochs: 2\n  temp", "epochs: -2\n  temp", "p.yaml:11: distill.epochs: input should be greater than or equal to 1, found -2", ""),
         ("temperature: 4", "temperature: 0", "p.yaml:12: distill.temperature: input should be greater than 0, found 0", ""),
@@ -82,7 +82,11 @@ def test_a_good_file_is_read_with_its_defaults(folder: Path) -> None:
         ("use: kd", "use: kdd", "p.yaml:16: distill.losses.1: unknown loss 'kdd'", "did you mean 'kd'?"),
         ("width: 16", "widht: 16", "p.yaml:5: teacher.model.widht: unknown key", "did you mean 'width'?"),
         ("weight: 0.1", "weight: heavy", "p.yaml:15: distill.losses.0.weight: expected a number, found 'heavy'", ""),
-        ("int8_qdq", "int4_static", "p.yaml:17: quantize.scheme: unknown quantization scheme 'int4_static'", "one of int8_qdq, int8_qoperator"),
+        ("int8_qdq", "int4_static", "p.yaml:17: quantize.candidates.1: unknown quantization scheme 'int4_static'", "one of fp32, int8_qdq, int8_qoperator, int8_weights"),
+        ("  epochs: 2\n  learning", "  learning", "p.yaml:4: teacher.epochs: is missing", "how many passes"),
+        ("  model: {use: conv, width: 16}\n", "", "p.yaml:4: teacher.model: is missing", "edgekd list models"),
+        ("temperature: 4", "temperature: {use: linaer}", "p.yaml:12: distill.temperature: unknown temperature 'linaer'", "did you mean 'linear'?"),
+        ("temperature: 4", "temperature: true", "p.yaml:12: distill.temperature: expected a number, or `use: NAME` and its options", ""),
         ("here.yaml", "there.yaml", "p.yaml:19: targets.0: no such file: there.yaml", "here.yaml"),
         ("  epochs: 2\n  learning", "  epochs: 0\n  learning", "p.yaml:6: teacher.epochs: 0 needs a checkpoint to load", "teacher.checkpoint"),
         ("  epochs: 2\n  learning", "  checkpoint: w.safetensors\n  epochs: 0\n  learning", "p.yaml:6: teacher.checkpoint: no such file: w.safetensors", ""),
@@ -137,7 +141,7 @@ def test_set_changes_one_value_and_is_checked_as_the_file_is(folder: Path) -> No
     path = folder / "p.yaml"
     path.write_text(GOOD)
     config = load_pipeline(path, assignments=["distill.temperature=6", "distill.losses.1.weight=0.5"], seed=9).config
-    assert config.distill.temperature == 6
+    assert config.distill.temperature.model_dump() == {"use": "fixed", "value": 6}
     assert [loss.model_dump()["weight"] for loss in config.distill.losses] == [0.1, 0.5]
     assert config.seed == 9
     assert load_pipeline(path, assignments=["export.opset=20"]).config.export.opset == 20, "a section the file lacks"

@@ -12,7 +12,6 @@ import pytest
 from onnx import helper
 from onnx.external_data_helper import set_external_data
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Device, Workspace
 from edgekd.devices.channel import Channel
 from edgekd.devices.local import Local
@@ -23,6 +22,7 @@ from edgekd.progress import Silent
 from tests.command import Place
 from tests.devices.conftest import Server
 from tests.harness.conftest import save_model
+from edgekd.records.runtime import RuntimeSettings
 
 SIZE = 200
 WEIGHTS = SIZE * SIZE * 4  # bytes
@@ -77,7 +77,7 @@ def test_models_that_differ_only_in_what_lies_beside_them_answer_there_as_here(s
 
     def answers(device: Device) -> dict[str, np.ndarray]:
         models = {"one": subject(one), "other": subject(other)}
-        return dict(predict(device, RuntimeSettings(), models, inputs, Silent()))
+        return dict(predict(device, RuntimeSettings(), models, {"x": inputs}, Silent()))
 
     here, there = answers(Local(use="local")), answers(server.device())
     for name in ("one", "other"):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.data.contract import normalise
 from edgekd.devices import sysroot
 from edgekd.devices.local import Local
@@ -27,7 +24,7 @@ from edgekd.release.agreement import agreement
 from edgekd.stages.files import load_images
 from edgekd.stages.targets import machine_of
 from tests.command import DIGITS, Place, sets
-from tests.conftest import Told
+from edgekd.records.runtime import RuntimeSettings
 
 IMAGES = 1000
 
@@ -142,35 +139,6 @@ def test_a_runtime_that_crashes_under_an_old_qemu_is_refused(monkeypatch: pytest
     assert "1.27.0" in str(caught.value.hint)
 
 
-@pytest.fixture
-def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Setting up with programs that fetch nothing; gives what they were called for."""
-    calls: list[str] = []
-
-    def pretend(argv: list[str], what: str) -> None:
-        calls.append(what)
-        if "download" in argv:
-            folder = Path(argv[argv.index("--dest") + 1])
-            folder.mkdir(exist_ok=True)
-            for each in (part for part in argv if "==" in part):
-                subprocess.run(
-                    ["zip", "-q", folder / f"{each.replace('==', '-')}-py3-none-any.whl", __file__], check=True
-                )
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sysroot, "_run", pretend)
-    monkeypatch.setattr(sysroot, "_require_tools", lambda: None)
-    return calls
-
-
-def fails(tree: Path) -> dict[str, str]:
-    raise TargetError("it does not run")
-
-
-def works(tree: Path) -> dict[str, str]:
-    return {"onnxruntime": "1.27.0"}
-
-
 @pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a7"])
 def test_setting_up_ends_with_a_run_of_what_was_made(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     device = emulated(cpu)
@@ -185,23 +153,6 @@ def test_setting_up_ends_with_a_run_of_what_was_made(cpu: str, monkeypatch: pyte
     assert set(found[0]) == {"numpy", "onnxruntime"}
 
 
-@pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip")
-def test_an_interrupted_set_up_goes_on_and_a_broken_one_is_never_taken(fetched: list[str]) -> None:
-    recipe = Qemu(use="qemu").recipe
-    with pytest.raises(TargetError, match="does not run"):
-        sysroot.build(recipe, fails, Told())
-    assert not recipe.ready
-    assert "the wheels" in fetched
-    fetched.clear()
-    assert sysroot.build(recipe, works, Told()) == recipe.folder
-    assert "the wheels" not in fetched, "they were there already"
-    assert recipe.ready
-    fetched.clear()
-    never: Callable[[Path], dict[str, str]] = fails
-    sysroot.build(recipe, never, Told())
-    assert fetched == []
-
-
 def test_other_versions_are_another_system() -> None:
     others: list[dict[str, str]] = [{}, {"onnxruntime": "1.26.0"}, {"numpy": "2.2.0"}, {"cpu": "cortex-a7"}]
     folders = {Qemu.model_validate({"use": "qemu", **each}).recipe.folder for each in others}
@@ -212,17 +163,6 @@ def test_other_versions_are_another_system() -> None:
 def test_versions_for_a_32_bit_processor_are_refused() -> None:
     with pytest.raises(ValueError, match="cortex-a7 has 32 bits: Debian's onnxruntime and numpy run there"):
         Qemu(use="qemu", cpu="cortex-a7", onnxruntime="1.27.0")
-
-
-def test_a_download_that_fails_is_told_in_a_line() -> None:
-    with pytest.raises(TargetError, match="cannot fetch the lists: E: no network"):
-        sysroot._run(["sh", "-c", "echo reading; echo 'E: no network' >&2; echo more >&2; exit 100"], "the lists")
-
-
-def test_a_missing_tool_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TargetError, match="needs apt-get and dpkg-deb"):
-        sysroot._require_tools()
 
 
 def test_no_time_of_an_emulated_processor_passes_a_gate(

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.base import Workspace
 from edgekd.devices.channel import Channel
 from edgekd.devices.local import Local
@@ -27,6 +26,7 @@ from edgekd.progress import Silent
 from tests.command import REPOSITORY
 from tests.devices.conftest import Server, make_key
 from tests.harness.conftest import convolutions
+from edgekd.records.runtime import RuntimeSettings
 
 
 def run(workspace: Workspace, program: str, patience_s: float = 30) -> tuple[int, list[str], str]:
@@ -131,8 +131,8 @@ def test_answers_are_those_of_this_machine(server: Server, tmp_path: Path) -> No
     """Same processor, same runtime: over the wire nothing may change a bit."""
     model = convolutions(tmp_path / "m.onnx", 8, 3, 14)
     inputs = np.random.default_rng(0).standard_normal((20, 1, 14, 14)).astype(np.float32)
-    here = predict(Local(use="local"), RuntimeSettings(), {"m": model}, inputs, Silent())
-    there = predict(server.device(), RuntimeSettings(), {"m": model}, inputs, Silent())
+    here = predict(Local(use="local"), RuntimeSettings(), {"m": model}, {"x": inputs}, Silent())
+    there = predict(server.device(), RuntimeSettings(), {"m": model}, {"x": inputs}, Silent())
     np.testing.assert_array_equal(here["m"], there["m"])
 
 

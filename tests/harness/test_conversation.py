@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-import edgekd.harness.agent
-from edgekd.config.target import Measuring, RuntimeSettings
+import edgekd.agent
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local, LocalWorkspace
 from edgekd.errors import ConfigError, EdgekdError, StageError, TargetError
 from edgekd.harness.conversation import agent_zip, converse
 from edgekd.harness.driver import measure
-from edgekd.harness.protocol import ColdJob, DescribeJob, Event, JobModel, Step, job_runtime
+from edgekd.harness.protocol import ColdJob, DescribeJob, Event, JobModel, Step
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from tests.command import Place
 from tests.harness.conftest import save_model
+from edgekd.records.runtime import RuntimeSettings
 
 PLAIN_RUN = """
 import sys, numpy, onnxruntime
@@ -38,7 +39,7 @@ session.run(None, {"x": numpy.zeros((1, 4), numpy.float32)})
 
 def bench(subject: Subject | Path, **runtime: object) -> None:
     settings = RuntimeSettings.model_validate(runtime)
-    measure(Local(use="local"), settings, Measuring(seconds=1), {"m": subject}, "m", 0, Silent())
+    measure(Local(use="local"), settings, Measuring(seconds=1), {"m": subject}, (), 0, Silent())
 
 
 def relu(path: Path, **options: object) -> Path:
@@ -152,7 +153,7 @@ def test_settings_that_the_device_does_not_take(runtime: dict[str, object], says
 
 def test_a_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
     path = endless(tmp_path / "m.onnx")
-    job = ColdJob(runtime=job_runtime(RuntimeSettings()), models=(JobModel(name="m", path=str(path)),))
+    job = ColdJob(runtime=RuntimeSettings(), models=(JobModel(name="m", path=str(path)),))
     with Local(use="local").connect() as workspace, pytest.raises(StageError, match="m has shown no sign of life"):
         converse(workspace, job, lambda event: None, patience_s=2)
 
@@ -160,7 +161,7 @@ def test_a_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_named_with_its_signal_and_its_model(tmp_path: Path) -> None:
     """A crash made by hand: the next test's are real, and a newer onnxruntime may survive them."""
     path = endless(tmp_path / "m.onnx")
-    job = ColdJob(runtime=job_runtime(RuntimeSettings()), models=(JobModel(name="the-model", path=str(path)),))
+    job = ColdJob(runtime=RuntimeSettings(), models=(JobModel(name="the-model", path=str(path)),))
 
     def kill_it(event: Event) -> None:
         if isinstance(event, Step):
@@ -241,7 +242,7 @@ def test_a_device_without_onnxruntime_says_what_to_install(tmp_path: Path, monke
     bare.write_text(f'#!/bin/sh\nexec {Path(sys.executable).resolve()} -I -S "$@"\n')
     bare.chmod(0o755)
     monkeypatch.setattr(LocalWorkspace, "python", str(bare))
-    job = DescribeJob(runtime=job_runtime(RuntimeSettings()), seconds=0.1)
+    job = DescribeJob(runtime=RuntimeSettings(), seconds=0.1)
     with (
         Local(use="local").connect() as workspace,
         pytest.raises(TargetError, match="this device's Python lacks") as caught,
@@ -253,19 +254,19 @@ def test_a_device_without_onnxruntime_says_what_to_install(tmp_path: Path, monke
 
 def test_a_device_without_python_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalWorkspace, "python", "/nowhere/python3")
-    job = DescribeJob(runtime=job_runtime(RuntimeSettings()), seconds=0.1)
+    job = DescribeJob(runtime=RuntimeSettings(), seconds=0.1)
     with Local(use="local").connect() as workspace, pytest.raises(TargetError, match="/nowhere/python3"):
         converse(workspace, job, lambda event: None)
 
 
 def test_an_agent_of_another_version_is_refused() -> None:
-    job = DescribeJob(runtime=job_runtime(RuntimeSettings()), seconds=0.1, protocol=99)
-    with Local(use="local").connect() as workspace, pytest.raises(EdgekdError, match="speaks protocol 1, not 99"):
+    job = DescribeJob(runtime=RuntimeSettings(), seconds=0.1, protocol=99)
+    with Local(use="local").connect() as workspace, pytest.raises(EdgekdError, match="speaks protocol 2, not 99"):
         converse(workspace, job, lambda event: None)
 
 
 def test_the_agent_imports_nothing_of_edgekd() -> None:
-    folder = Path(str(edgekd.harness.agent.__path__[0]))
+    folder = Path(str(edgekd.agent.__path__[0]))
     allowed = {"numpy", "onnxruntime", "agent", *sys.stdlib_module_names}
     for source in folder.glob("*.py"):
         for node in ast.walk(ast.parse(source.read_text())):

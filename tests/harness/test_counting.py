@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.counter import counter
 from edgekd.devices.local import Local
 from edgekd.devices.qemu import Qemu
@@ -16,6 +15,7 @@ from edgekd.harness.counting import MARKS, RUNS, count_instructions, counts_of
 from tests.command import Place
 from tests.devices.test_qemu import emulated
 from tests.harness.conftest import convolutions
+from edgekd.records.runtime import RuntimeSettings
 
 
 def counting(cpu: str) -> Qemu:

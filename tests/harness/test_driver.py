@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.errors import StageError
 from edgekd.harness.driver import measure, predict
@@ -17,6 +17,7 @@ from edgekd.progress import Silent
 from edgekd.records.arrays import load_arrays
 from edgekd.records.latency import LatencyRecord, Speed
 from tests.harness.conftest import convolutions, save_model
+from edgekd.records.runtime import RuntimeSettings
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from edgekd.config.target import RuntimeSettings
 from edgekd.devices.local import Local
 from edgekd.harness.disturbances import happened, seen_in, standing
 from edgekd.harness.doctor import examine, unfit
 from edgekd.harness.environment import machine_identity, observed
 from edgekd.harness.samples import Load
 from edgekd.records.environment import Environment, KernelState, Machine
+from edgekd.records.runtime import RuntimeSettings
 
 MACHINE = Machine(
     cpu="a processor", machine="x86_64", isa=("avx2", "avx512_vnni"), cores=4, memory_bytes=8_000_000_000,

@@ -17,15 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.base import Device, Ended
 from edgekd.devices.local import Local, LocalWorkspace
 from edgekd.errors import EdgekdError
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import measure, predict
+from edgekd.harness.environment import identity_of
 from edgekd.progress import Silent
 from edgekd.records.doctor import Health
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.runtime import RuntimeSettings
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SCALARS = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=10)
@@ -65,7 +67,7 @@ class ScriptedWorkspace(LocalWorkspace):
         job = json.loads(Path(argv[-1]).read_text())
         for line in said.lines:
             on_line(line)
-        paths = [model["result"] for model in job["models"]] if job["kind"] == "predict" else [job.get("result")]
+        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
         for path, content in zip(paths, said.files.values(), strict=False):
             if path:
                 Path(path).write_bytes(content)
@@ -86,7 +88,7 @@ class Recorded(LocalWorkspace):
 
         said.ended = super().run(argv, both, patience_s)
         job = json.loads(Path(argv[-1]).read_text())
-        paths = [model["result"] for model in job["models"]] if job["kind"] == "predict" else [job.get("result")]
+        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
         said.files = {path: Path(path).read_bytes() for path in paths if path and Path(path).exists()}
         self.kept.append(said)
         return said.ended
@@ -111,9 +113,10 @@ def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
     inputs = np.zeros((3, 1, 14, 14), np.float32)
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
     return {
-        "predict": lambda device: predict(device, runtime, pair, inputs, Silent()),
+        "predict": lambda device: predict(device, runtime, pair, {"x": inputs}, Silent()),
         "examine": lambda device: examine(device, runtime, seconds=0.02),
-        "measure": lambda device: measure(device, runtime, Measuring(seconds=0.3), dict(pair), "a", 0, Silent()),
+        "measure": lambda device: measure(device, runtime, Measuring(seconds=0.3), dict(pair), [("b", "a")], 0, Silent()),
+        "identify": identity_of,
     }
 
 
@@ -185,7 +188,7 @@ def odd_files(content: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "identify"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     name: str, jobs: dict[str, Callable[[Device], object]], honest: dict[str, list[Said]]
@@ -201,7 +204,7 @@ def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     fuzz()
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "identify"])
 @given(lines=st.lists(st.text(max_size=30) | JSON.map(json.dumps), max_size=4), code=st.integers(-70, 300))
 @settings(max_examples=40, deadline=None)
 def test_pure_noise_is_a_line(

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
-from edgekd.harness.agent.periodic import DROPPED, pace
-from edgekd.harness.agent.throughput import storm
+from edgekd.agent.periodic import DROPPED, pace
+from edgekd.agent.throughput import storm
 from edgekd.harness.periodic import measure_periodic
 from edgekd.harness.throughput import measure_throughput
 from edgekd.progress import Silent
 from edgekd.records.latency import Speed
+from edgekd.records.runtime import RuntimeSettings
 
 
 def test_frames_that_come_while_the_model_is_busy_are_dropped_but_the_newest() -> None:

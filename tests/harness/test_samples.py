@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.harness.agent.timing import Measurement, loop_overhead_ns, time_block
+from edgekd.agent.timing import Measurement, loop_overhead_ns, time_block
 from edgekd.harness.samples import Process, loads_of, log_ratios, read_process, save_raw
 from edgekd.records.arrays import load_arrays
 

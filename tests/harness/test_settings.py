@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.errors import StageError
 from edgekd.harness.driver import measure
-from edgekd.harness.protocol import job_runtime
 from edgekd.harness.settings import require_settings, spins_idle
 from edgekd.progress import Silent
 from edgekd.records.environment import Settings
+from edgekd.records.runtime import RuntimeSettings
 
 
 def observed(models: dict[str, Path], **runtime: object) -> Settings:
     settings = RuntimeSettings.model_validate(runtime)
-    record = measure(Local(use="local"), settings, Measuring(seconds=0.5), {"m": models["big"]}, "m", 0, Silent())
+    record = measure(Local(use="local"), settings, Measuring(seconds=0.5), {"m": models["big"]}, (), 0, Silent())
     assert record.environment.settings is not None
     return record.environment.settings
 
@@ -36,7 +36,7 @@ def test_workers_sleep_when_spinning_is_off(models: dict[str, Path]) -> None:
 
 
 def made(**change: object) -> Settings:
-    asked = job_runtime(RuntimeSettings())
+    asked = RuntimeSettings()
     same = {name: getattr(asked, name) for name in ("threads", "inter_op_threads", "spinning", "optimisation")}
     rest = {"affinity": (0, 1), "worker_affinity": (), "worker_seconds_after_a_run": 0.0}
     more = {"provider": asked.provider, "nice": 0, "memory_limit_bytes": None, "options": {}}
@@ -44,7 +44,7 @@ def made(**change: object) -> Settings:
 
 
 def test_a_niceness_that_nothing_asks_for_is_inherited() -> None:
-    require_settings(job_runtime(RuntimeSettings()), made(nice=10))
+    require_settings(RuntimeSettings(), {}, made(nice=10))
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_a_setting_without_effect_stops_the_measurement(
     asked: dict[str, object], got: dict[str, object], says: str
 ) -> None:
     with pytest.raises(StageError, match=says):
-        require_settings(job_runtime(RuntimeSettings.model_validate(asked)), made(**got))
+        require_settings(RuntimeSettings.model_validate(asked), {}, made(**got))
 
 
 def test_settings_as_asked_for_pass() -> None:
-    require_settings(job_runtime(RuntimeSettings()), made())
+    require_settings(RuntimeSettings(), {}, made())
 
 
 def test_only_spinning_workers_keep_models_apart() -> None:

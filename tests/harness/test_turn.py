@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.errors import TargetError
-from edgekd.harness.agent import turn
+from edgekd.agent import turn
 from edgekd.harness.driver import measure, predict
 from edgekd.progress import Silent
 from edgekd.records.latency import LatencyRecord
 from tests.command import Place
 from tests.conftest import Told
+from edgekd.records.runtime import RuntimeSettings
 
 HELD_S = 4.0
 
@@ -42,7 +43,7 @@ def held(seconds: float) -> Iterator[None]:
 
 
 def timed(model: Path, told: Told) -> LatencyRecord:
-    return measure(Local(use="local"), RuntimeSettings(), Measuring(seconds=1), {"m": model}, "m", 0, told)
+    return measure(Local(use="local"), RuntimeSettings(), Measuring(seconds=1), {"m": model}, (), 0, told)
 
 
 def test_a_measurement_waits_for_its_turn_and_its_time_begins_then(models: dict[str, Path], told: Told) -> None:
@@ -72,7 +73,7 @@ def test_predicting_takes_no_turn(models: dict[str, Path]) -> None:
     images = np.zeros((1, 1, 14, 14), np.float32)
     with held(2 * HELD_S):
         begun = time.monotonic()
-        predict(Local(use="local"), RuntimeSettings(), {"m": models["small"]}, images, Silent())
+        predict(Local(use="local"), RuntimeSettings(), {"m": models["small"]}, {"x": images}, Silent())
         assert time.monotonic() - begun < 2 * HELD_S
 
 

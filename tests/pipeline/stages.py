@@ -22,7 +22,6 @@ class Number(Stage):
 
     name = "number"
     outputs = {"out": "number.txt"}
-    code = ("errors.py",)
     libraries = ("numpy",)
     seeded = True
 
@@ -47,7 +46,6 @@ class Parity(Stage):
     inputs = ("number",)
     outputs = {"out": "parity.txt", "extra": "extra.txt"}
     optional = frozenset({"extra"})
-    code = ("errors.py",)
     libraries = ("numpy",)
 
     def identity(self) -> JsonValue:
@@ -72,7 +70,6 @@ class Shout(Stage):
     name = "shout"
     inputs = ("word",)
     outputs = {"out": "shout.txt"}
-    code = ("errors.py",)
     libraries = ()
 
     def identity(self) -> JsonValue:

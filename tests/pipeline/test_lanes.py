@@ -37,7 +37,6 @@ class Work(Stage):
 
     name = "work"
     outputs = {"out": "out.txt"}
-    code = ("errors.py",)
     libraries = ()
 
     def identity(self) -> JsonValue:
@@ -58,7 +57,9 @@ class Work(Stage):
 
 
 def plan(*nodes: tuple[Work, str]) -> Plan:
-    return Plan("p", 0, tuple(Node(f"work@{w.target}", w, {}, w.target, machine) for w, machine in nodes))
+    return Plan(
+        "p", 0, tuple(Node(f"work@{w.target}", w, {}, target=w.target, machine=machine) for w, machine in nodes)
+    )
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ class Ask(Stage):
 
     name = "ask"
     outputs = {"out": "out.txt"}
-    code = ("errors.py",)
     libraries = ()
 
     def identity(self) -> JsonValue:
@@ -53,7 +52,6 @@ class Ask(Stage):
 class Join(Stage):
     name = "join"
     outputs = {"out": "out.txt"}
-    code = ("errors.py",)
     libraries = ()
 
     def identity(self) -> JsonValue:
@@ -68,7 +66,7 @@ class Join(Stage):
 def plan(*asked: Ask) -> Plan:
     """Each target is asked twice, then all answers are joined."""
     twice = [
-        Node(f"{when}@{ask.target}", Ask(f"{when} {ask.target}", ask.away, ask.breaks, ask.ran), {}, ask.target)
+        Node(f"{when}@{ask.target}", Ask(f"{when} {ask.target}", ask.away, ask.breaks, ask.ran), {}, target=ask.target)
         for when in ("first", "second")
         for ask in asked
     ]

@@ -5,28 +5,25 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgekd.records.contract import ImageInput, ModelContract
+from edgekd.records.contract import InputSpec, ModelContract
 
-GOOD: dict[str, Any] = {"channels": 3, "height": 4, "width": 5, "mean": [0.5] * 3, "std": [0.2] * 3}
+SPEC: dict[str, Any] = {"name": "features", "shape": [30], "preprocessing": {"mean": [0.5], "std": [2.0]}}
 
 
-def test_a_contract_comes_back_from_json_as_it_was() -> None:
-    contract = ModelContract(inputs=(ImageInput(**GOOD),), classes=("a", "b"))
+def test_a_contract_goes_through_json_unchanged() -> None:
+    contract = ModelContract(modality="vector", inputs=(InputSpec.model_validate(SPEC),), classes=("a", "b"))
     assert ModelContract.model_validate_json(contract.model_dump_json()) == contract
-    assert contract.image.shape == (3, 4, 5)
+    assert contract.shape == (30,)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"mean": [0.5]},
-        {"std": [0.2, 0.2, 0.0]},
-        {"std": [0.2]},
-        {"height": 0},
-        {"mean": [float("nan")] * 3},
-        {"size": 4},
-    ],
+    "changes", [{"shape": []}, {"shape": [0]}, {"name": ""}, {"dtype": "int8"}, {"preprocessing": 3}, {"kind": "image"}]
 )
-def test_an_input_that_no_image_fits_is_refused(change: dict[str, Any]) -> None:
+def test_an_input_that_no_model_could_take_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        ImageInput(**{**GOOD, **change})
+        InputSpec.model_validate({**SPEC, **changes})
+
+
+def test_one_class_is_nothing_to_tell_apart() -> None:
+    with pytest.raises(ValidationError):
+        ModelContract(modality="vector", inputs=(InputSpec.model_validate(SPEC),), classes=("a",))

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from edgekd.errors import UsageError
 from edgekd.records.run import RunRecord
 from edgekd.report.runs import find_run, load_run
+from edgekd.report.terminal import print_run
 
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -37,7 +39,21 @@ def test_the_first_schema_is_still_read(tmp_path: Path) -> None:
     """Pinned: a run.json of schema 1 as the first release wrote it, before any stage had finished."""
     record = load_run(write(tmp_path / "run", RECORD))
     assert isinstance(record, RunRecord)
-    assert (record.schema_version, record.exit_code, record.error) == (1, 0, "")
+    assert (record.schema_version, record.exit_code, record.error) == (2, 0, "")
+
+
+def test_a_finished_run_of_the_first_schema_is_shown_as_one_of_today(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[1] / "golden" / "schema1" / "run.json"
+    print_run(load_run(path), path.parent, Console(width=120))
+    shown = capsys.readouterr().out
+    assert "int8 (ships)" in shown
+    assert "verdict: pass" in shown
+
+
+def test_a_damaged_record_inside_a_run_is_named(tmp_path: Path) -> None:
+    content = {**RECORD, "schema": 2, "records": {"network": {"teacher": {"parameters": "many"}}}}
+    with pytest.raises(UsageError, match="damaged at parameters"):
+        load_run(write(tmp_path / "run", content))
 
 
 def test_last_is_the_newest_of_all_pipelines(tmp_path: Path) -> None:
@@ -54,7 +70,7 @@ def test_last_is_the_newest_of_all_pipelines(tmp_path: Path) -> None:
         ("{", "is not the record of a run"),
         ([1], "is not the record of a run"),
         ({"name": "x"}, "is not the record of a run"),
-        ({**RECORD, "schema": 2}, "has schema version 2, this edgekd reads 1"),
+        ({**RECORD, "schema": 3}, "has schema version 3, this edgekd reads up to 2"),
         ({**RECORD, "seed": "x"}, "damaged at seed"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,33 +11,80 @@ import torch
 from torch import nn
 
 from edgekd.config.training import AugmentOptions, TrainingOptions
-from edgekd.data.contract import contract_from
 from edgekd.data.digits import Digits
+from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
 from edgekd.progress import Advance, Silent
-from edgekd.records.contract import ModelContract
-from edgekd.training.loop import TrainingData
+from edgekd.training.lesson import Shapes
+from edgekd.training.loop import TrainingData, TrainingResult, train
+from edgekd.training.losses.base import Loss, Term
+from edgekd.training.losses.cross_entropy import CrossEntropy
+from edgekd.training.losses.kd import SoftTargets
+from edgekd.training.teachers import Teaching
+from edgekd.training.temperatures.fixed import Fixed
 
 OPTIONS = TrainingOptions(
     epochs=3,
     batch_size=100,
     learning_rate=0.01,
     augment=AugmentOptions(shift=1, rotate=10),
-    precision="float32",
 )
+LABELS: list[Loss] = [CrossEntropy(use="cross_entropy")]
+HINTON: list[Loss] = [
+    CrossEntropy(use="cross_entropy", weight=0.1),
+    SoftTargets(use="kd", weight=0.9, temperature=Fixed(use="fixed", value=4.0)),
+]
+NOBODY: Mapping[str, Teaching] = {}
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[TrainingData, ModelContract]:
-    images = Digits(use="digits").load(Silent())
-    kept, held = stratified_split(images.train.labels, 200, seed=0)
-    contract = contract_from(images.train.images[kept], images.classes)
-    return TrainingData(images.train.take(kept), images.train.take(held), contract.image), contract
+def data() -> TrainingData:
+    labelled = Digits(use="digits").load(Silent())
+    kept, held = stratified_split(labelled.train.labels, 200, seed=0)
+    train_split = labelled.train.take(kept)
+    contract = contract_for("image", train_split.samples, labelled.classes)
+    return TrainingData(train_split, labelled.train.take(held), contract)
 
 
-@pytest.fixture
-def data(digits: tuple[TrainingData, ModelContract]) -> TrainingData:
-    return digits[0]
+def run(
+    model: nn.Module,
+    data: TrainingData,
+    work: Path,
+    *,
+    losses: Sequence[Loss] = LABELS,
+    options: TrainingOptions = OPTIONS,
+    teachers: Mapping[str, Teaching] = NOBODY,
+    progress: Silent | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+) -> TrainingResult:
+    """A training with what a test does not care about filled in."""
+    return train(
+        model,
+        losses,
+        data,
+        options,
+        seed=seed,
+        precision="bfloat16" if precision == "bfloat16" else "float32",
+        work=work,
+        progress=progress or Silent(),
+        label="teacher",
+        teachers=teachers,
+    )
+
+
+def own(term: Term, *, weight: float = 1.0, needs_teacher: bool = False) -> Loss:
+    """A loss that is this function or module."""
+
+    class Own(Loss):
+        @property
+        def taught(self) -> bool:
+            return needs_teacher
+
+        def build(self, shapes: Shapes) -> Term:
+            return term
+
+    return Own(use="own", weight=weight)
 
 
 def network(seed: int = 0) -> nn.Module:

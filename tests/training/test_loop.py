@@ -10,43 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.config.training import AugmentOptions, TrainingOptions
-from edgekd.errors import StageError
-from edgekd.progress import Silent
-from edgekd.training.evaluate import predict_logits
-from edgekd.training.loop import TrainingData, TrainingResult, one_cycle, precision_of, train
-from edgekd.training.losses.base import Batch, Loss
-from edgekd.training.losses.cross_entropy import CrossEntropy
+from edgekd.data.modalities.base import contract_for, feeds_for
+from edgekd.data.samples import Split
+from edgekd.errors import ConfigError, StageError
+from edgekd.training.evaluate import count_right, predict_logits
+from edgekd.training.lesson import Lesson, Shapes
+from edgekd.training.loop import TrainingData, one_cycle
+from edgekd.training.losses.base import Loss, Term
+from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
-from edgekd.training.objective import Objective, objective_from
+from edgekd.training.teachers import Live
+from edgekd.training.temperatures.fixed import Fixed
 
-from .conftest import OPTIONS, StopAfter, network, same, weights
-
-LABELS: list[Loss] = [CrossEntropy(use="cross_entropy")]
-HINTON: list[Loss] = [CrossEntropy(use="cross_entropy", weight=0.1), SoftTargets(use="kd", weight=0.9)]
-
-
-def run(
-    model: nn.Module,
-    data: TrainingData,
-    work: Path,
-    *,
-    options: TrainingOptions = OPTIONS,
-    objective: Objective | None = None,
-    teacher: nn.Module | None = None,
-    progress: Silent | None = None,
-    seed: int = 0,
-) -> TrainingResult:
-    return train(
-        model,
-        objective or objective_from(LABELS, 4.0),
-        data,
-        options,
-        seed=seed,
-        work=work,
-        progress=progress or Silent(),
-        label="teacher",
-        teacher=teacher,
-    )
+from .conftest import HINTON, OPTIONS, StopAfter, network, own, run, same, weights
 
 
 def test_a_network_learns_the_digits(data: TrainingData, work: Path) -> None:
@@ -56,8 +32,23 @@ def test_a_network_learns_the_digits(data: TrainingData, work: Path) -> None:
     assert last.loss < first.loss
     assert last.validation_accuracy > 0.9
     assert not model.training
-    right = predict_logits(model, data.validation.images, data.image).argmax(axis=1) == data.validation.labels
+    logits = predict_logits(model, feeds_for(data.contract, data.validation.samples))
+    right = logits.argmax(axis=1) == data.validation.labels
     assert last.validation_correct == right.sum()  # of the weights that are left, not of a better epoch before
+    assert count_right(model, data.validation, data.contract) == right.sum()
+
+
+def test_a_network_learns_rows_of_numbers(work: Path) -> None:
+    drawn = np.random.default_rng(0)
+    labels = drawn.integers(0, 3, 600)
+    features = drawn.normal(size=(600, 5)).astype(np.float32)
+    features[:, 2] += 3 * labels
+    split = Split(features, labels.astype(np.int64))
+    contract = contract_for("vector", features, ("a", "b", "c"))
+    vectors = TrainingData(split.take(np.arange(500)), split.take(np.arange(500, 600)), contract)
+    options = TrainingOptions(epochs=8, batch_size=50, learning_rate=0.02, augment=AugmentOptions(noise=0.1))
+    result = run(nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3)), vectors, work, options=options)
+    assert result.history.last.validation_accuracy > 0.85  # four standard errors of 1.5 sigma apart are 0.9
 
 
 def test_the_seed_alone_decides_the_weights(data: TrainingData, tmp_path: Path) -> None:
@@ -80,7 +71,7 @@ def test_the_teacher_is_asked_and_never_changed(data: TrainingData, work: Path) 
     for parameter in teacher.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = weights(teacher)
-    run(network(), data, work, objective=objective_from(HINTON, 4.0), teacher=teacher)
+    run(network(), data, work, losses=HINTON, teachers={"teacher": Live(teacher)})
     assert same(weights(teacher), before)  # running means and variances of batch norm are among them
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in teacher.parameters())
 
@@ -91,87 +82,189 @@ class Recording(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(64, 10)
-        self.seen: list[Tensor] = []
-        self.modes: set[bool] = set()
+        self.seen: list[tuple[bool, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x.detach().clone())
-        self.modes.add(self.training)
+        self.seen.append((self.training, x.detach().clone()))
         logits: Tensor = self.linear(x.flatten(1))
         return logits
 
+    @property
+    def lessons(self) -> list[Tensor]:
+        """What it was shown in training, without the dry pass and the validation."""
+        return [inputs for training, inputs in self.seen if training]
 
-def test_both_networks_see_the_same_augmented_images_and_the_teacher_is_in_eval_mode(
+
+def test_all_networks_see_the_same_augmented_images_and_teachers_are_in_eval_mode(
     data: TrainingData, work: Path
 ) -> None:
-    student, teacher = Recording(), Recording()
+    student, teacher, other = Recording(), Recording(), Recording()
     options = OPTIONS.model_copy(update={"epochs": 1})
-    run(student, data, work, options=options, objective=objective_from(HINTON, 4.0), teacher=teacher)
-    assert teacher.modes == {False}
-    assert len(teacher.seen) == len(data.train) // 100
-    for mine, theirs in zip(student.seen, teacher.seen, strict=False):  # the student sees the validation images too
+    run(student, data, work, options=options, losses=HINTON, teachers={"a": Live(teacher), "b": Live(other)})
+    assert teacher.lessons == other.lessons == []
+    assert len(student.lessons) == len(data.train) // 100
+    asked = [inputs for _, inputs in teacher.seen[1:]]  # the first is the dry pass
+    assert len(asked) == len(student.lessons)
+    for mine, theirs, others in zip(student.lessons, asked, [each for _, each in other.seen[1:]], strict=True):
         assert torch.equal(mine, theirs)
+        assert torch.equal(mine, others)
 
 
-def test_images_labels_and_teacher_answers_stay_together(data: TrainingData, work: Path) -> None:
+def test_images_labels_rows_and_teacher_answers_stay_together(data: TrainingData, work: Path) -> None:
     """With no augmentation every image can be found again, so the pairing can be checked."""
     teacher = Recording()
     known = {
         row.numpy().tobytes(): label for row, label in zip(normalised(data), data.train.labels.tolist(), strict=True)
     }
-    seen: list[tuple[Tensor, Tensor | None, Tensor]] = []
     student = Recording()
+    lessons: list[Lesson] = []
 
-    def term(batch: Batch) -> Tensor:
-        seen.append((student.seen[-1], batch.teacher, batch.labels))
-        return batch.student.square().mean()
+    def term(lesson: Lesson) -> Tensor:
+        lessons.append(lesson)
+        return lesson.student.logits.square().mean()
 
     options = OPTIONS.model_copy(update={"epochs": 2, "augment": AugmentOptions()})
-    run(student, data, work, options=options, objective=Objective([("own", 1.0, term)]), teacher=teacher)
-    for inputs, soft, labels in seen:
-        assert [known[row.numpy().tobytes()] for row in inputs] == labels.tolist()
+    run(student, data, work, options=options, losses=[own(term)], teachers={"teacher": Live(teacher)})
+    assert len(lessons) == len(student.lessons) == 22
+    for inputs, lesson in zip(student.lessons, lessons, strict=True):
+        assert [known[row.numpy().tobytes()] for row in inputs] == lesson.batch.labels.tolist()
+        assert torch.equal(normalised(data)[lesson.batch.rows], inputs)
         with torch.no_grad():
-            assert soft is not None
-            assert torch.allclose(teacher.linear(inputs.flatten(1)), soft)
+            assert torch.allclose(teacher.linear(inputs.flatten(1)), lesson.teachers["teacher"].logits)
+    assert [lesson.progress for lesson in lessons] == pytest.approx([step / 21 for step in range(22)])
+    assert [lesson.batch.view for lesson in lessons] == [0] * 11 + [1] * 11
 
 
 def normalised(data: TrainingData) -> Tensor:
-    pixels = torch.from_numpy(data.train.images.astype(np.float64)).permute(0, 3, 1, 2) / 255
-    return ((pixels - data.image.mean[0]) / data.image.std[0]).float()
+    pixels = torch.from_numpy(data.train.samples.astype(np.float64)).permute(0, 3, 1, 2) / 255
+    preprocessing = data.contract.inputs[0].preprocessing
+    mean, std = preprocessing["mean"], preprocessing["std"]
+    return ((pixels - torch.tensor(mean, dtype=torch.float64)) / torch.tensor(std, dtype=torch.float64)).float()
 
 
 def test_every_epoch_shows_every_image_at_most_once_in_another_order(data: TrainingData, work: Path) -> None:
     student = Recording()
     run(student, data, work, options=OPTIONS.model_copy(update={"epochs": 2, "augment": AugmentOptions()}))
-    batches = [seen for seen in student.seen if len(seen) == 100]
     steps = len(data.train) // 100
-    orders = [torch.cat(batches[start : start + steps]).flatten(1) for start in (0, steps)]
+    orders = [torch.cat(student.lessons[start : start + steps]).flatten(1) for start in (0, steps)]
     copies = len({row.numpy().tobytes() for row in orders[0]})
     assert copies >= len(orders[0]) - 5  # the digits hold a few identical images
     assert not torch.equal(orders[0], orders[1])
 
 
+class Scaled(nn.Module):
+    """A term with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, lesson: Lesson) -> Tensor:
+        return (self.scale - 3).square() + 0 * lesson.student.logits.sum()
+
+
 def test_a_learned_term_is_trained_too(data: TrainingData, work: Path) -> None:
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(torch.tensor(1.0))
-
-        def forward(self, batch: Batch) -> Tensor:
-            return (self.scale - 3).square() + 0 * batch.student.sum()
-
     term = Scaled()
-    run(network(), data, work, objective=Objective([("scaled", 1.0, term)]))
+    run(network(), data, work, losses=[own(term)])
     assert 1.05 < float(term.scale.detach()) < 3
+
+
+def test_a_projector_is_learned_with_the_student_and_disturbs_neither_weights_nor_order(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    """With weight 0 the hint teaches nothing, so the student must come out as without it, to the bit."""
+    ended = []
+    hint = FitNet(use="fitnet", student="2", teacher="5", weight=0.0)
+    for number, losses in enumerate(([*HINTON], [*HINTON, hint])):
+        work, model = tmp_path / str(number), network()
+        work.mkdir()
+        result = run(model, data, work, losses=losses, teachers={"teacher": Live(network(seed=5))})
+        ended.append(weights(model))
+    assert result.history.last.terms["fitnet"] > 0
+    assert same(ended[0], ended[1])
+
+
+def test_a_hint_brings_the_students_layer_near_the_teachers(data: TrainingData, work: Path) -> None:
+    hint = FitNet(use="fitnet", student="2", teacher="2", weight=10.0)
+    options = OPTIONS.model_copy(update={"epochs": 6})
+    teacher = network(seed=5)
+    history = run(network(), data, work, losses=[*HINTON, hint], teachers={"a": Live(teacher)}, options=options).history
+    assert history.last.terms["fitnet"] < history.epochs[0].terms["fitnet"] / 2
+
+
+def test_a_loss_is_told_classes_samples_and_shapes_of_the_layers_that_it_reads(data: TrainingData, work: Path) -> None:
+    told: list[Shapes] = []
+
+    class Asking(FitNet):
+        def build(self, shapes: Shapes) -> Term:
+            told.append(shapes)
+            return super().build(shapes)
+
+    asking = Asking(use="asking", student="0", teacher="5", network="b")
+    teachers = {"a": Live(network(1)), "b": Live(network(2))}
+    run(network(), data, work, losses=[asking], teachers=teachers, options=OPTIONS.model_copy(update={"epochs": 1}))
+    (shapes,) = told
+    assert (shapes.classes, shapes.samples) == (10, len(data.train))
+    assert shapes.student == {"0": (8, 4, 4)}
+    assert shapes.teachers == {"a": {}, "b": {"5": (12, 2, 2)}}
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([FitNet(use="fitnet", student="9", teacher="5")], "^student: no layer is called '9'$"),
+        ([FitNet(use="fitnet", student="2", teacher="55")], "^a: no layer is called '55'$"),
+        (
+            [FitNet(use="fitnet", student="2", teacher="2", network="b")],
+            "^the loss fitnet needs a teacher that it does not find: only a teaches here$",
+        ),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_before_the_first_step(
+    data: TrainingData, work: Path, losses: list[Loss], words: str
+) -> None:
+    progress = StopAfter(0)
+    with pytest.raises(ConfigError, match=words):
+        run(network(), data, work, losses=losses, teachers={"a": Live(network(1))}, progress=progress)
+    assert progress.steps == 0
+
+
+def test_a_loss_without_its_teacher_is_refused(data: TrainingData, work: Path) -> None:
+    with pytest.raises(ConfigError, match="the loss kd needs a teacher that it does not find: nobody teaches here"):
+        run(network(), data, work, losses=HINTON)
+
+
+def test_several_teachers_are_heard_together_or_one_by_its_name(data: TrainingData, tmp_path: Path) -> None:
+    ended = {}
+    for network_name in (None, "a", "b"):
+        work, model = tmp_path / str(network_name), network()
+        work.mkdir()
+        kd = SoftTargets(use="kd", network=network_name, temperature=Fixed(use="fixed", value=2.0))
+        run(model, data, work, losses=[kd], teachers={"a": Live(network(1)), "b": Live(network(2))})
+        ended[network_name] = weights(model)
+    assert not same(ended["a"], ended["b"])
+    assert not same(ended["a"], ended[None])
+    (tmp_path / "alone").mkdir()
+    model = network()
+    alone = SoftTargets(use="kd", temperature=Fixed(use="fixed", value=2.0))
+    run(model, data, tmp_path / "alone", losses=[alone], teachers={"b": Live(network(2))})
+    assert same(weights(model), ended["b"])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_no_number_stops_with_what_to_change(data: TrainingData, work: Path) -> None:
-    objective = Objective([("own", 1.0, lambda batch: batch.student.sum() * math.inf)])
+    infinite = own(lambda lesson: lesson.student.logits.sum() * math.inf)
     with pytest.raises(StageError, match="teacher: the loss became (nan|inf|-inf)") as error:
-        run(network(), data, work, objective=objective)
+        run(network(), data, work, losses=[infinite])
     assert "lower teacher.learning_rate, which is 0.01" in str(error.value.hint)
     assert not (work / "checkpoint.json").exists()
+
+
+def test_an_augmentation_that_the_input_has_no_use_for_is_named_by_its_place(data: TrainingData, work: Path) -> None:
+    options = OPTIONS.model_copy(update={"augment": AugmentOptions(noise=0.1)})
+    with pytest.raises(ConfigError, match=r"^teacher\.augment: .*noise") as error:
+        run(network(), data, work, options=options)
+    assert error.value.where == "teacher.augment"
 
 
 def test_progress_counts_every_step_and_tells_each_epochs_validation(data: TrainingData, work: Path) -> None:
@@ -182,15 +275,25 @@ def test_progress_counts_every_step_and_tells_each_epochs_validation(data: Train
 
 
 def test_a_batch_larger_than_the_data_is_one_batch_of_all(data: TrainingData, work: Path) -> None:
-    student = Recording()
-    run(student, data, work, options=OPTIONS.model_copy(update={"epochs": 1, "batch_size": 10**6}))
-    assert len(student.seen[0]) == len(data.train)
+    options = OPTIONS.model_copy(update={"batch_size": 10**6, "epochs": 1})
+    progress = StopAfter()
+    run(network(), data, work, options=options, progress=progress)
+    assert progress.total == 1
 
 
 def test_bfloat16_trains_and_leaves_float32_weights(data: TrainingData, work: Path) -> None:
     model = network()
-    options = OPTIONS.model_copy(update={"precision": "bfloat16", "epochs": 8})
-    result = run(model, data, work, options=options, objective=objective_from(HINTON, 4.0), teacher=network(seed=3))
+    options = OPTIONS.model_copy(update={"epochs": 8})
+    hint = FitNet(use="fitnet", student="2", teacher="2")
+    result = run(
+        model,
+        data,
+        work,
+        options=options,
+        losses=[*HINTON, hint],
+        teachers={"teacher": Live(network(seed=3))},
+        precision="bfloat16",
+    )
     assert result.history.precision == "bfloat16"
     assert {each.dtype for each in model.parameters()} == {torch.float32}
     assert math.isfinite(result.history.last.loss)
@@ -204,12 +307,3 @@ def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None
     assert rates[59] == pytest.approx(1.0, rel=0.03)  # half way down
     assert 0 < rates[-1] < 0.002
     assert one_cycle(TrainingOptions(epochs=1, learning_rate=2.0, warmup=0.0), 3)[0] == pytest.approx(2.0, rel=0.2)
-
-
-def test_a_written_precision_is_kept_and_auto_takes_what_the_processor_is_made_for() -> None:
-    assert precision_of(TrainingOptions(epochs=1, precision="float32")) == "float32"
-    assert precision_of(TrainingOptions(epochs=1, precision="bfloat16")) == "bfloat16"
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if "avx512f" in flags:
-        expected = "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-        assert precision_of(TrainingOptions(epochs=1)) == expected

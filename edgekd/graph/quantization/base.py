@@ -1,4 +1,4 @@
-"""What every quantization scheme gives: a smaller model from an fp32 one."""
+"""What every scheme gives: a file that could ship, made of an fp32 one."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-
 from edgekd.config.component import Component
 
 if TYPE_CHECKING:
-    import onnx
+    from edgekd.data.modalities.base import Feeds
+    from edgekd.records.model import Execution
 
 
 class Scheme(Component):
-    calibration_images: int = Field(
-        512, ge=1, description="training images that the ranges of the activations are taken from"
-    )
+    @property
+    def session(self) -> dict[str, str]:
+        """The session configuration entries that the file ships with."""
+        return {}
+
+    @property
+    def samples_wanted(self) -> int:
+        """How many training samples it calibrates on, 0 for a scheme that needs none."""
+        return 0
 
     @abstractmethod
-    def quantized(self, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
-        """The quantized model; images: float32 (N, C, H, W), normalised, what to calibrate on.
+    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+        """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.
 
-        `model` is pre-processed: constants and batch norms folded, every shape inferred.
+        Raises:
+            ConfigError: `fp32` is not a model.
+            StageError: the scheme does not fit the model.
+        """
+
+    def check(self, runs: Execution) -> None:
+        """Does nothing if the runtime runs the file as the scheme means it; `runs`: what it makes of it.
+
+        Raises:
+            StageError: it does not.
         """

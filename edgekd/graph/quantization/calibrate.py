@@ -1,13 +1,11 @@
-"""The range of every activation, from images run through the fp32 model, in memory that does not grow with them."""
+"""The range of every activation, from samples run through the fp32 model, in memory that does not grow with them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import onnx
@@ -16,7 +14,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 
 from edgekd.errors import StageError
 
-Pixel = TypeVar("Pixel", bound=np.generic)
+if TYPE_CHECKING:
+    from edgekd.data.modalities.base import Feeds
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 Method = Literal["minmax", "percentile"]
 
@@ -30,40 +31,39 @@ BATCH = 16  # histograms need every activation of a batch at once
 
 
 class OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    def __init__(self, feed: dict[str, NDArray[np.float32]]) -> None:
-        self._left = [feed]
+    def __init__(self, batch: Feeds) -> None:
+        self._left = [batch]
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+    def get_next(self) -> Feeds | None:
         return self._left.pop() if self._left else None
 
 
-def spread(images: NDArray[Pixel], number: int) -> NDArray[Pixel]:
-    """At most `number` of the images, evenly spaced: a data set sorted by class gives of every class."""
-    if number >= len(images):
-        return images
-    return images[np.linspace(0, len(images) - 1, number).round().astype(np.int64)]
+def spread(samples: NDArray[Scalar], number: int) -> NDArray[Scalar]:
+    """At most `number` of the samples, evenly spaced: a data set sorted by class gives of every class."""
+    if number >= len(samples):
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, number).round().astype(np.int64)]
 
 
 def activation_ranges(
-    model: Path, images: NDArray[np.float32], method: Method, operators: Sequence[str]
+    model: Path, feeds: Feeds, method: Method, operators: Sequence[str]
 ) -> Any:  # onnxruntime's TensorsData, which has no types
-    """The range of each activation that one of `operators` reads or writes; images: float32 (N, C, H, W).
+    """The range of each activation that one of `operators` reads or writes; feeds: float32 (N, ...) by input name.
 
     A model with a fixed batch gets as many full batches as there are.
 
     Raises:
-        StageError: fewer images than one fixed batch.
+        StageError: fewer samples than one fixed batch.
     """
-    graph = onnx.load(model).graph
-    batch_dimension = graph.input[0].type.tensor_type.shape.dim[0]
-    fixed = batch_dimension.dim_value or None
-    batches = _batches(images, fixed or BATCH, whole=fixed is not None)
+    first = onnx.load(model).graph.input[0]
+    fixed = first.type.tensor_type.shape.dim[0].dim_value or None
+    batches = _batches(feeds, fixed)
     if not batches:
         raise StageError(
-            f"{len(images)} calibration images do not fill one batch of {fixed}",
-            hint="raise `calibration_images`, or export with `batch: dynamic`",
+            f"{len(feeds[first.name])} calibration samples do not fill one batch of {fixed}",
+            hint="raise `calibration_samples`, or export with `batch: dynamic`",
         )
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         calibrator = create_calibrator(
             model,
             list(operators),
@@ -72,10 +72,13 @@ def activation_ranges(
         )
         # one call for each batch: the calibrators keep every activation of a call, and need equal batches in it
         for batch in batches:
-            calibrator.collect_data(OneBatch({graph.input[0].name: batch}))
+            calibrator.collect_data(OneBatch(batch))
         return calibrator.compute_data()
 
 
-def _batches(images: NDArray[np.float32], size: int, *, whole: bool) -> list[NDArray[np.float32]]:
-    end = len(images) - len(images) % size if whole else len(images)
-    return [images[start : start + size] for start in range(0, end, size)]
+def _batches(feeds: Feeds, fixed: int | None) -> list[Feeds]:
+    """Cut at the fixed size, without what is left over, or at the standard one."""
+    samples = len(next(iter(feeds.values())))
+    size = fixed or BATCH
+    end = samples - samples % size if fixed else samples
+    return [{name: array[start : start + size] for name, array in feeds.items()} for start in range(0, end, size)]

@@ -1,72 +1,50 @@
-"""An fp32 ONNX file as a quantized one, and what became of it."""
+"""An fp32 ONNX file as a candidate, and what became of it."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnxruntime.quantization import quant_pre_process
 
-from edgekd.errors import StageError
 from edgekd.graph.execution import execution
-from edgekd.graph.inspect import load_model
+from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
-from edgekd.graph.quantization.calibrate import spread
-from edgekd.graph.slim import slim
-from edgekd.records.model import QuantizationFacts
+from edgekd.graph.quiet import quiet
+from edgekd.records.candidate import MadeFile
+
+if TYPE_CHECKING:
+    from edgekd.data.modalities.base import Feeds
 
 
-def quantize(scheme: Scheme, fp32: Path, images: NDArray[np.float32], out: Path) -> QuantizationFacts:
-    """What was done; writes the quantized model to `out`, with the same bytes each time.
+def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeFile:
+    """What was done; writes the file to `out`, with the same bytes each time.
 
-    images: float32 (N, C, H, W), normalised, of the training split; as many of them as the scheme asks for are used.
+    feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
+    training split as it wants.
 
     Raises:
         ConfigError: `fp32` is not a model.
-        StageError: the model has no operator that can be quantized, or the runtime refuses the result.
+        StageError: the scheme does not fit the model, or the runtime does not run the result as it is meant; `out`
+            may then hold it.
     """
-    ir_version = load_model(fp32).ir_version
-    calibration = spread(images, scheme.calibration_images)
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        # symbolic shapes are for transformers, and would need sympy
-        quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
-        model = scheme.quantized(prepared, calibration)
-    model.ir_version = ir_version
-    slim(model)
-    out.write_bytes(model.SerializeToString(deterministic=True))
-    runs = execution(out)
-    if runs.operators == runs.float_operators:
-        raise StageError(
-            f"{scheme.use} quantized nothing: every operator of {fp32.name} still computes in float",
-            hint="8-bit kernels exist for convolutions, matrix products, pooling and additions",
-        )
-    return QuantizationFacts(
-        calibration_images=len(calibration),
+    with quiet():  # the quantizer's advice to developers is followed already
+        content = scheme.apply(fp32, feeds)
+    out.write_bytes(content)
+    runs = execution(out, scheme.session)
+    scheme.check(runs)
+    return MadeFile(
+        facts=describe(out),
         execution=runs,
-        saturates_without_vnni=_saturates_without_vnni(model.graph),
+        session=scheme.session,
+        calibration_samples=len(next(iter(feeds.values()))) if scheme.samples_wanted else 0,
+        saturates_without_vnni=not runs.in_float and _pairs_overflow(onnx.load_from_string(content).graph),
     )
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer's advice to the developer is followed already; it does not concern the user."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _saturates_without_vnni(graph: onnx.GraphProto) -> bool:
+def _pairs_overflow(graph: onnx.GraphProto) -> bool:
     """Whether two products of 8 bits can exceed 16: VPMADDUBSW adds them in pairs, and 255·(64+64) just fits.
 
     Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, PMADDUBSW.

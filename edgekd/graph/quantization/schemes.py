@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
-    import onnx
+    from edgekd.data.modalities.base import Feeds
+    from edgekd.records.model import Execution
 
 
 class StaticInt8(Scheme):
-    """8-bit weights and activations, the activations' ranges fixed from calibration images."""
+    """8-bit weights and activations, the activations' ranges fixed from calibration samples."""
 
+    calibration_samples: int = Field(
+        512, ge=1, description="training samples that the ranges of the activations are taken from"
+    )
     calibrate: Literal["minmax", "percentile"] = Field(
         "minmax",
         description="range of an activation: all that was seen, or all but the outermost 0.001 % (for networks with "
@@ -43,14 +47,43 @@ class StaticInt8(Scheme):
             )
         return self
 
+    @property
+    def samples_wanted(self) -> int:
+        return self.calibration_samples
+
+    @property
+    @abstractmethod
+    def form(self) -> Literal["qdq", "qoperator"]:
+        """How the file says that an operator computes in 8 bits."""
+
+    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+        from edgekd.graph.quantization.static import quantize_static
+
+        return quantize_static(
+            fp32,
+            feeds,
+            self.form,
+            method=self.calibrate,
+            per_channel=self.per_channel,
+            reduce_range=self.reduce_range,
+            activations=self.activations,
+            weights=self.weights,
+        )
+
+    def check(self, runs: Execution) -> None:
+        if runs.in_float:
+            raise StageError(
+                f"{self.use} quantized nothing: every operator still computes in float",
+                hint="8-bit kernels exist for convolutions, matrix products, pooling and additions",
+            )
+
 
 class Int8Qdq(StaticInt8):
     """QuantizeLinear and DequantizeLinear around each operator, fused by the runtime at load: the portable form."""
 
-    def quantized(self, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
-        from edgekd.graph.quantization.static import quantize_static_qdq
-
-        return quantize_static_qdq(self, model, images)
+    @property
+    def form(self) -> Literal["qdq", "qoperator"]:
+        return "qdq"
 
 
 class Int8QOperator(StaticInt8):
@@ -66,7 +99,6 @@ class Int8QOperator(StaticInt8):
             )
         return self
 
-    def quantized(self, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
-        from edgekd.graph.quantization.static import quantize_static_qoperator
-
-        return quantize_static_qoperator(self, model, images)
+    @property
+    def form(self) -> Literal["qdq", "qoperator"]:
+        return "qoperator"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnxruntime.quantization import QuantizationMode, QuantType
+from onnxruntime.quantization import QuantizationMode, QuantType, quant_pre_process
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from edgekd.graph.quantization.calibrate import activation_ranges
-from edgekd.graph.quantization.schemes import StaticInt8
+from edgekd.graph.inspect import load_model
+from edgekd.graph.quantization.calibrate import Method, activation_ranges
+from edgekd.graph.slim import slim
+
+if TYPE_CHECKING:
+    from edgekd.data.modalities.base import Feeds
 
 # What has an 8-bit kernel and stands between a network's convolutions; the quantizers' default adds normalisation,
 # softmax and recurrent layers, where 8 bits cost accuracy and gain nothing.
@@ -24,47 +26,64 @@ OPERATORS = (
     "Transpose", "Unsqueeze",
 )  # fmt: skip
 TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+Type = Literal["int8", "uint8"]
 
 
-def quantize_static_qdq(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
-    """The model with QuantizeLinear and DequantizeLinear around its operators."""
-    return _quantized(QDQQuantizer(onnx.load(model), **_choices(scheme, model, images)), _leave_float_in_qdq)
+def quantize_static(
+    fp32: Path,
+    feeds: Feeds,
+    form: Literal["qdq", "qoperator"],
+    *,
+    method: Method,
+    per_channel: bool,
+    reduce_range: bool,
+    activations: Type,
+    weights: Type,
+) -> bytes:
+    """The file, its operators between QuantizeLinear and DequantizeLinear (qdq) or replaced by 8-bit ones (qoperator).
 
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from.
 
-def quantize_static_qoperator(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> onnx.ModelProto:
-    """The model with its operators replaced by 8-bit ones."""
-    choices = {"mode": QuantizationMode.QLinearOps, "static": True, **_choices(scheme, model, images)}
-    return _quantized(ONNXQuantizer(onnx.load(model), **choices), _leave_float_in_qoperator)
-
-
-def _choices(scheme: StaticInt8, model: Path, images: NDArray[np.float32]) -> dict[str, Any]:
-    """What both quantizers take."""
-    return {
-        "per_channel": scheme.per_channel,
-        "reduce_range": scheme.reduce_range,
-        "weight_qType": TYPES[scheme.weights],
-        "activation_qType": TYPES[scheme.activations],
-        "tensors_range": activation_ranges(model, images, scheme.calibrate, OPERATORS),
+    Raises:
+        ConfigError: `fp32` is not a model.
+        StageError: the samples do not fill one batch of a model with a fixed one.
+    """
+    ir_version = load_model(fp32).ir_version
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"  # constants and batch norms folded, every shape inferred
+        # symbolic shapes are for transformers, and would need sympy
+        quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
+        ranges = activation_ranges(prepared, feeds, method, OPERATORS)
+        model = onnx.load(prepared)
+    choices: dict[str, Any] = {
+        "per_channel": per_channel,
+        "reduce_range": reduce_range,
+        "weight_qType": TYPES[weights],
+        "activation_qType": TYPES[activations],
+        "tensors_range": ranges,
         "nodes_to_quantize": [],
         "nodes_to_exclude": [],
         "op_types_to_quantize": list(OPERATORS),
         "extra_options": {},
     }
-
-
-def _quantized(
-    quantizer: QDQQuantizer | ONNXQuantizer, leave_float: Callable[[onnx.GraphProto, str], None]
-) -> onnx.ModelProto:
+    quantizer = (
+        QDQQuantizer(model, **choices)
+        if form == "qdq"
+        else ONNXQuantizer(model, mode=QuantizationMode.QLinearOps, static=True, **choices)
+    )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     for output in quantized.graph.output:
-        leave_float(quantized.graph, output.name)
-    return quantized
+        _leave_float(quantized.graph, output.name)
+    quantized.ir_version = ir_version
+    slim(quantized)
+    content: bytes = quantized.SerializeToString(deterministic=True)
+    return content
 
 
-def _leave_float_in_qdq(graph: onnx.GraphProto, output: str) -> None:
-    """Nothing; an output that a matrix product gives is no longer rounded to one of 256 values.
+def _leave_float(graph: onnx.GraphProto, output: str) -> None:
+    """Changes the graph: an output that a matrix product gives is no longer rounded to one of 256 values.
 
     The runtime's 8-bit products can give float, so this costs nothing, and close logits stay apart.
     """
@@ -72,24 +91,14 @@ def _leave_float_in_qdq(graph: onnx.GraphProto, output: str) -> None:
     dequantize = producers[output]
     if dequantize.op_type != "DequantizeLinear":
         return
-    quantize = producers[dequantize.input[0]]
-    product = producers.get(quantize.input[0])
-    if product is None or product.op_type not in ("Gemm", "MatMul"):
-        return
-    product.output[0] = output
-    graph.node.remove(quantize)
-    graph.node.remove(dequantize)
-
-
-def _leave_float_in_qoperator(graph: onnx.GraphProto, output: str) -> None:
-    """As `_leave_float_in_qdq`: QGemm gives float when it has no scale for its output."""
-    producers = {name: node for node in graph.node for name in node.output}
-    dequantize = producers[output]
-    if dequantize.op_type != "DequantizeLinear":
-        return
-    product = producers[dequantize.input[0]]
-    if product.op_type != "QGemm":
-        return
-    del product.input[7:]  # the scale and zero point of the output
-    product.output[0] = output
-    graph.node.remove(dequantize)
+    before = producers[dequantize.input[0]]
+    if before.op_type == "QGemm":
+        del before.input[7:]  # the scale and zero point of the output: without them it gives float
+        before.output[0] = output
+        graph.node.remove(dequantize)
+    elif before.op_type == "QuantizeLinear":
+        product = producers.get(before.input[0])
+        if product is not None and product.op_type in ("Gemm", "MatMul"):
+            product.output[0] = output
+            graph.node.remove(before)
+            graph.node.remove(dequantize)

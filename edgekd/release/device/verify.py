@@ -6,53 +6,54 @@ Exit code 0 if so, 1 if not. Needs python3 (3.9 or newer), numpy and onnxruntime
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__":  # a numpy.py beside this program is not numpy; a __pycache__ is not of the bundle
+    HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - nor is a pathlib.py what it seems
+    sys.path = [each for each in sys.path if os.path.realpath(each) != HERE]
+    sys.dont_write_bytecode = True
+
 import argparse
 import hashlib
+import importlib.util
+import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 OWN = ("manifest.json", "manifest.sig")  # what a manifest cannot list
 
-sys.dont_write_bytecode = True  # a __pycache__ would be a file that the manifest does not list
-
-
-def bundle_problems(folder: Path, manifest: dict[str, Any], installed: str, load: Callable[[], Any]) -> list[str]:
-    """What is wrong with the bundle, one line each; its files are checked before any of them is used.
-
-    installed: the version of ONNX Runtime here; load: gives the Model of predict.py.
-    """
-    try:
-        problems = file_problems(folder, manifest) + runtime_problems(manifest, installed)
-        return problems or golden_problems(folder, manifest, load())
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        return [f"the manifest is damaged: {type(error).__name__}: {_first_line(error)}"]
-
 
 def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """What is missing, changed, added, or leads out of the folder, one line each."""
-    problems = []
     listed = manifest["files"]
-    for name, entry in sorted(listed.items()):
-        path = folder / name
-        if not is_inside(name):
-            problems.append(f"{name!r}: the path leaves the bundle")
-        elif path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
-            problems.append(f"{name}: a link, not a file of the bundle")
-        elif not path.is_file():
-            problems.append(f"{name}: missing")
-        elif path.stat().st_size != entry["size_bytes"]:
-            problems.append(f"{name}: {path.stat().st_size} bytes, {entry['size_bytes']} expected")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            problems.append(f"{name}: its content was changed")
+    found = [_entry_problem(folder, name, entry) for name, entry in sorted(listed.items())]
+    problems = [problem for problem in found if problem]
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if name not in listed and name not in OWN and (path.is_symlink() or not path.is_dir()):
             problems.append(f"{name}: not of this bundle")
-    used = (manifest["model_file"], manifest["golden"]["images"], manifest["golden"]["logits"])
+    used = [manifest["golden_samples"]]
+    for shipped in manifest["models"].values():
+        used += [shipped["file"], shipped["golden"]["logits"]]
     return problems + [f"{name}: used, but not listed in the manifest" for name in used if name not in listed]
+
+
+def answer_problems(
+    folder: Path, manifest: dict[str, Any], taken: dict[str, str], installed: str, load: Callable[[str], Any]
+) -> list[str]:
+    """What is wrong with the models' answers to the golden samples, one line each; the files are right already.
+
+    taken: the models to ask, each with a target that takes it; installed: the version of ONNX Runtime there; load: the
+    Model of predict.py for a target.
+    """
+    problems = [problem for name in taken for problem in runtime_problems(name, manifest["models"][name], installed)]
+    if not problems:
+        for name, target in taken.items():
+            problems += _golden_problems(folder, manifest, name, load(target))
+    return problems
 
 
 def is_inside(name: str) -> bool:
@@ -62,38 +63,55 @@ def is_inside(name: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and not {"..", "."} & set(name.split("/")) and not unusual
 
 
-def runtime_problems(manifest: dict[str, Any], installed: str) -> list[str]:
+def runtime_problems(name: str, shipped: dict[str, Any], installed: str) -> list[str]:
     """Whether the installed ONNX Runtime is older than the model needs."""
-    needed = manifest["model"]["runtime"]
-    if needed is None or release(installed) >= release(needed):
+    needed = shipped["facts"]["runtime"]
+    if needed is None or _release(installed) >= _release(needed):
         return []
     update = "python3 -m pip install -U onnxruntime"
-    return [f"ONNX Runtime {installed} is too old for the model, which needs {needed} or newer: {update}"]
+    return [f"ONNX Runtime {installed} is too old for the model {name}, which needs {needed} or newer: {update}"]
 
 
-def release(version: str) -> tuple[int, ...]:
+def _release(version: str) -> tuple[int, ...]:
     """(1, 31) of "1.31.1"."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:2])
 
 
-def golden_problems(folder: Path, manifest: dict[str, Any], model: Any) -> list[str]:
-    """Whether the model's answers to the golden images are the recorded ones; `model`: a Model of predict.py."""
+def _entry_problem(folder: Path, name: str, entry: dict[str, Any]) -> str | None:
+    """What is wrong with one file of the manifest."""
+    path = folder / name
+    problem = None
+    try:
+        if not is_inside(name):
+            problem = f"{name!r}: the path leaves the bundle"
+        elif path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+            problem = f"{name}: a link, not a file of the bundle"
+        elif not path.is_file():
+            problem = f"{name}: missing"
+        elif path.stat().st_size != entry["size_bytes"]:
+            problem = f"{name}: {path.stat().st_size} bytes, {entry['size_bytes']} expected"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            problem = f"{name}: its content was changed"
+    except OSError as error:
+        problem = f"{name}: {error.strerror}"
+    return problem
+
+
+def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: Any) -> list[str]:
+    """Whether the model's answers to the golden samples are the recorded ones."""
     import numpy as np
 
-    golden = manifest["golden"]
+    golden = manifest["models"][name]["golden"]
     try:
-        images = np.load(folder / golden["images"], allow_pickle=False)
+        samples = np.load(folder / manifest["golden_samples"], allow_pickle=False)
         expected = np.load(folder / golden["logits"], allow_pickle=False)
-    except (OSError, ValueError) as error:
-        return [f"golden images: {error}"]
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(expected) or not len(images):
-        return ["golden images: not uint8 (N, H, W, C) with logits for each"]
-    try:
-        actual = model.logits(images)
-    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the model does not answer
-        return [f"golden images: the model does not run on them: {_first_line(error)}"]
+    except (EOFError, OSError, ValueError) as error:
+        return [f"golden samples: {_line(error)}"]
+    if expected.ndim != 2 or samples.ndim < 1 or len(samples) != len(expected) or not len(samples):
+        return [f"golden samples: not one or more, with an answer of {name} to each"]
+    actual = model.logits(samples)
     if actual.shape != expected.shape:
-        return [f"golden images: answers of shape {actual.shape}, {expected.shape} expected"]
+        return [f"golden samples: answers of {name} have the shape {actual.shape}, {expected.shape} expected"]
     difference = np.abs(actual - expected).max(axis=1)
     wrong = np.flatnonzero(~(difference <= golden["tolerance"]))
     if not len(wrong):
@@ -101,34 +119,58 @@ def golden_problems(folder: Path, manifest: dict[str, Any], model: Any) -> list[
     worst = int(wrong[difference[wrong].argmax()])
     flipped = int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum())
     return [
-        f"golden images: {len(wrong)} of {len(images)} answers differ, the most on image {worst} by "
+        f"golden samples: {name}: {len(wrong)} of {len(samples)} answers differ, the most on sample {worst} by "
         f"{difference[worst]:.4g} (allowed {golden['tolerance']:.4g}); {flipped} labels flip"
     ]
 
 
-def _first_line(error: Exception) -> str:
+def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0]
+
+
+def _verified(folder: Path, target: str | None) -> tuple[list[str], str]:
+    """The problems of the bundle, or else what was found; no program of it is used before all files are checked."""
+    path = folder / "manifest.json"
+    try:
+        problems = file_problems(folder, json.loads(path.read_text(encoding="utf-8")))
+        return (problems, "") if problems else _answered(folder, target)
+    except OSError as error:
+        return [f"cannot read {path}: {error.strerror}"], ""
+    except json.JSONDecodeError:
+        return [f"{path} is not JSON"], ""
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        return [f"the manifest is damaged: {type(error).__name__}: {_line(error)}"], ""
+
+
+def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
+    spec = importlib.util.spec_from_file_location("bundle_predict", folder / "predict.py")
+    assert spec is not None
+    assert spec.loader is not None
+    predict = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = predict
+    spec.loader.exec_module(predict)
+    installed = predict.onnxruntime.__version__
+    try:
+        manifest = predict.load_manifest(folder)
+        taken = predict.takers(manifest, target)
+        parts = predict.load_parts(folder)
+        problems = answer_problems(
+            folder, manifest, taken, installed, lambda name: predict.Model(folder, manifest, name, parts)
+        )
+    except predict.UnusableError as error:
+        return [str(error)], ""
+    count, names = len(manifest["files"]), ", ".join(taken)
+    return problems, f"{count} files; the golden answers of {names} are given again under ONNX Runtime {installed}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Whether this bundle is whole and computes here what it should.")
-    parser.add_argument("--target", help="whose session settings to use; the first of the manifest by default")
-    arguments = parser.parse_args()
-    import onnxruntime
-    from predict import Model, UnusableError, load_manifest  # type: ignore[import-not-found]  # beside it in a bundle
-
-    folder = Path(__file__).resolve().parent
-    try:
-        manifest = load_manifest(folder)
-        problems = bundle_problems(
-            folder, manifest, onnxruntime.__version__, lambda: Model(folder, manifest, arguments.target)
-        )
-    except UnusableError as error:
-        problems = [str(error)]
+    parser.add_argument("--target", help="whose model and settings to use; every model of the bundle by default")
+    problems, found = _verified(Path(__file__).resolve().parent, parser.parse_args().target)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if not problems:
-        print(f"ok: {len(manifest['files'])} files, golden images agree under ONNX Runtime {onnxruntime.__version__}")
+        print(f"ok: {found}")
     return 1 if problems else 0
 
 

@@ -1,45 +1,85 @@
-"""What every loss term gives: a function from what both networks said about a batch to one number."""
+"""What every loss term gives: a function from a lesson to one number."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import Field
 
-from edgekd.config.component import Component
+from edgekd.config.component import Component, Use
+from edgekd.training.lesson import Answers, Lesson, Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgekd.training.temperatures.base import Schedule, Temperature
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a loss may look at; both networks saw the same augmented images.
-
-    student: logits float32 (N, C), with gradient. teacher: the same of the teacher, without gradient; None
-    when there is no teacher. labels: int64 (N,).
-    """
-
-    student: Tensor
-    teacher: Tensor | None
-    labels: Tensor
+Term = Callable[[Lesson], "Tensor"]
+"""A `Lesson` to a scalar, the mean over the batch."""
 
 
-Term = Callable[[Batch], "Tensor"]
-"""A `Batch` to a scalar, the mean over the batch."""
+@dataclass(frozen=True)
+class Taps:
+    """The layers that a term reads, by name: of the student, and of each teacher that it hears."""
+
+    student: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
 
 
 class Loss(Component):
-    """One term of an objective: `weight` times the term's value.
-
-    `temperature` falls back to the stage's own (`distill.temperature`) when a term takes one and sets none.
-    """
+    """One term of an objective: `weight` times the term's value."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="factor of this term in the sum")
 
+    @property
+    def taught(self) -> bool:
+        """Whether it needs a teacher."""
+        return False
+
+    @property
+    def taps(self) -> Taps:
+        """The layers that it reads; no layer is recorded that no term reads."""
+        return Taps()
+
+    def hears(self, teacher: str) -> bool:  # noqa: ARG002 - the signature of those that hear some
+        """Whether it compares the student with this one of its teachers."""
+        return self.taught
+
     @abstractmethod
-    def build(self, temperature: float) -> Term:
-        """The term; when it is an `nn.Module`, its parameters are trained with the student's."""
+    def build(self, shapes: Shapes) -> Term:
+        """The term; when it is an `nn.Module`, its parameters are trained with the student's and dropped afterwards."""
+
+
+class TaughtLoss(Loss):
+    """The base of terms that compare the student with teachers."""
+
+    network: str | None = Field(
+        None, description="the teacher to listen to; by default all that the student learns from, their mean"
+    )
+
+    @property
+    def taught(self) -> bool:
+        return True
+
+    def hears(self, teacher: str) -> bool:
+        return self.network in (None, teacher)
+
+    def heard(self, lesson: Lesson) -> dict[str, Answers]:
+        """The answers of the teachers that this term listens to, by name."""
+        return {name: answers for name, answers in lesson.teachers.items() if self.hears(name)}
+
+
+class SoftenedLoss(TaughtLoss):
+    """The base of terms with a temperature."""
+
+    temperature: Annotated[Component, Use("temperatures")] | None = Field(
+        None, description="softens both networks' outputs; by default the section's"
+    )
+
+    def softening(self) -> Schedule:
+        """The temperature at each progress; `with_temperature` has given one to a term that sets none."""
+        assert self.temperature is not None
+        return cast("Temperature", self.temperature).build()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgekd.training.losses.base import Batch, Loss, Term
+from edgekd.training.lesson import Lesson, Shapes
+from edgekd.training.losses.base import Loss, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,10 +18,12 @@ class CrossEntropy(Loss):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
 
-    def build(self, temperature: float) -> Term:  # noqa: ARG002 - labels have none
+    def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - nothing in it has a size
         from torch.nn import functional
 
-        def term(batch: Batch) -> Tensor:
-            return functional.cross_entropy(batch.student, batch.labels, label_smoothing=self.label_smoothing)
+        def term(lesson: Lesson) -> Tensor:
+            return functional.cross_entropy(
+                lesson.student.logits, lesson.batch.labels, label_smoothing=self.label_smoothing
+            )
 
         return term

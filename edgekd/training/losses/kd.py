@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from edgekd.training.losses.base import Batch, Loss, Term
+from edgekd.training.lesson import Lesson, Shapes
+from edgekd.training.losses.base import SoftenedLoss, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class SoftTargets(Loss):
-    """T² · KL(teacher at temperature T ‖ student at temperature T), the mean over the batch."""
+class SoftTargets(SoftenedLoss):
+    """T² · KL(teacher at temperature T ‖ student at temperature T), the mean over batch and teachers.
 
-    temperature: float | None = Field(
-        None, gt=0, le=1000, allow_inf_nan=False, description="softens both networks' outputs; default: the section's"
-    )
+    The mean over teachers has the gradient of one teacher that gives the mean of their softened probabilities.
+    """
 
-    def build(self, temperature: float) -> Term:
-        own = self.temperature if self.temperature is not None else temperature
+    def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - nothing in it has a size
+        import torch
 
-        def term(batch: Batch) -> Tensor:
-            assert batch.teacher is not None  # only the teacher's own training has none, and it takes no `losses`
-            return soft_target_loss(batch.student, batch.teacher, own)
+        from edgekd.training.losses.parts import TermWithParts
 
-        return term
+        temperature = self.softening()
+
+        def term(lesson: Lesson) -> Tensor:
+            at = temperature(lesson.progress)
+            return torch.stack(
+                [soft_target_loss(lesson.student.logits, answers.logits, at) for answers in self.heard(lesson).values()]
+            ).mean()
+
+        return TermWithParts(term, temperature)
 
 
-def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor) -> Tensor:
     """T² · KL(softmax(t / T) ‖ softmax(s / T)), the mean over the batch; student, teacher: logits (N, C).
 
     The factor T² keeps the gradient's size while T changes, so that `weight` means the same at each T. Both sides

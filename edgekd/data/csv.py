@@ -1,0 +1,121 @@
+"""The user's own rows of numbers with a label each, in a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from edgekd.data.base import Dataset, find_data
+from edgekd.data.content import content_digest
+from edgekd.data.samples import LabelledData, Split
+from edgekd.data.split import stratified_split
+from edgekd.data.table import Table, read_table
+from edgekd.errors import ConfigError
+from edgekd.progress import Progress
+
+TEST_SEED = 0  # fixed: the test rows are the same whatever the pipeline's seed
+
+
+class Csv(Dataset):
+    """Rows of numbers with a label each; the first line names the columns.
+
+    Every column but the label and those of `ignore` is a feature, in the order of the file. No value may be
+    missing. Classes are the labels that occur, sorted: as numbers where all of them are.
+    """
+
+    modality: ClassVar[str] = "vector"
+
+    path: Path = Field(description="CSV file, relative to this file, or to EDGEKD_DATA, ./data or the user's cache")
+    label: str | int = Field(description="the column with the labels: its name, or its number from 0 (-1: the last)")
+    ignore: tuple[str | int, ...] = Field((), description="columns that are no features, by name or number")
+    test: float | int = Field(0.2, gt=0, description="share (below 1) or number of rows for the test split")
+    test_path: Path | None = Field(None, description="a CSV file with the test split, in place of `test`")
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="between two cells; found from the first line by default"
+    )
+
+    _found: Path = PrivateAttr()
+    _found_test: Path | None = PrivateAttr()
+
+    @field_validator("path", "test_path")
+    @classmethod
+    def _exists(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None:
+            found = find_data(path, info.context)
+            if found is None or not found.is_file():
+                raise ValueError(f"no such file: {path}")
+        return path
+
+    @model_validator(mode="after")
+    def _one_test_split(self) -> Self:
+        if self.test_path is not None and "test" in self.model_fields_set:
+            raise ValueError("`test` and `test_path` both say what the test split is\ngive one of them")
+        return self
+
+    def model_post_init(self, context: Any) -> None:
+        found = find_data(self.path, context)
+        assert found is not None  # checked above, where an error gets its line
+        self._found = found
+        self._found_test = None if self.test_path is None else find_data(self.test_path, context)
+
+    def identity(self) -> JsonValue:
+        known = super().identity()
+        assert isinstance(known, dict)
+        options: JsonValue = self.model_dump(mode="json", exclude={"path", "test_path"})  # a moved file is the same
+        files = [path for path in (self._found, self._found_test) if path is not None]
+        try:
+            return {**known, "options": options, "content": [content_digest(path) for path in files]}
+        except OSError as error:
+            raise ConfigError(f"cannot read {error.filename or self._found}: {error.strerror}") from error
+
+    def load(self, progress: Progress) -> LabelledData:  # noqa: ARG002 - there is little to wait for
+        table = read_table(self._found, self.delimiter)
+        label = table.column(self.label)
+        left_out = {label, *(table.column(each) for each in self.ignore)}
+        features = [name for column, name in enumerate(table.names) if column not in left_out]
+        if not features:
+            raise ConfigError(f"{self._found}: no column is left for features")
+        classes = _classes(table.texts(label))
+        if len(classes) < 2:
+            raise ConfigError(
+                f"{self._found}: only one class, {classes[0]!r}",
+                hint=f"the column {table.names[label]!r} must hold two different labels or more",
+            )
+        everything = _split(table, table.names[label], features, classes)
+        if self._found_test is not None:
+            test_table = read_table(self._found_test, self.delimiter)
+            return LabelledData(everything, _split(test_table, table.names[label], features, classes), classes)
+        train, test = stratified_split(everything.labels, self.test, TEST_SEED)
+        return LabelledData(everything.take(train), everything.take(test), classes)
+
+
+def _classes(labels: Sequence[str]) -> tuple[str, ...]:
+    names = sorted(set(labels))
+    try:
+        return tuple(sorted(names, key=float))
+    except ValueError:
+        return tuple(names)
+
+
+def _split(table: Table, label: str, features: Sequence[str], classes: Sequence[str]) -> Split:
+    """The columns by name, so that those of a test file may stand in another order."""
+    samples = table.numbers([table.column(name) for name in features])
+    return Split(samples, _labels(table, table.column(label), classes))
+
+
+def _labels(table: Table, column: int, classes: Sequence[str]) -> NDArray[np.int64]:
+    numbers = {name: number for number, name in enumerate(classes)}
+    found = table.texts(column)
+    for line, text in zip(table.lines, found, strict=True):
+        if text not in numbers:
+            raise ConfigError(
+                f"the label {text!r} does not occur in the training file",
+                hint=f"the classes are {', '.join(classes)}",
+                where=f"{table.path}:{line}",
+            )
+    return np.array([numbers[text] for text in found], dtype=np.int64)

@@ -1,0 +1,157 @@
+"""What every kind of input gives, and how one is found by its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.config.registry import MODALITIES
+from edgekd.config.section import nearest
+from edgekd.errors import ConfigError
+from edgekd.records.contract import InputSpec, ModelContract
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgekd.config.training import AugmentOptions
+
+Samples = NDArray[Any]
+"""Raw samples, one a row: what a data set gives and a device reads, for example uint8 images (N, H, W, C)."""
+Feeds = dict[str, NDArray[np.float32]]
+"""What a model is fed: an array (N, ...) for each of its inputs, by name."""
+Spec = Mapping[str, Any]
+"""One input of a contract as plain data, as it stands in a manifest: `name`, `dtype`, `shape`, `preprocessing`."""
+Augment = Callable[["dict[str, Tensor]", NDArray[np.float64]], "dict[str, Tensor]"]
+"""Inputs and one row of uniform numbers in [0, 1) for each sample -> changed copies of the inputs. It draws nothing
+itself, so what a sample looks like depends on its numbers alone."""
+
+
+class Modality(Protocol):
+    """The functions and constants that such a module has.
+
+    KEY: what the arrays of a data set are called, as in `train_images`. NOUN: many samples, in words for people.
+    """
+
+    KEY: str
+    NOUN: str
+    LIMITS: Sequence[str]
+    """What the model card says of where the accuracy ends, a sentence each."""
+
+    def accepted(self, samples: Any) -> Samples:
+        """The samples of a data set in their standard form and type.
+
+        Raises:
+            ValueError: they are none of this kind; the message says what is wrong, and on a second line how it is
+                put right.
+        """
+        ...
+
+    def specify(self, samples: Samples) -> list[dict[str, Any]]:
+        """The specs of the inputs, made from the training samples; see `InputSpec`.
+
+        Raises:
+            ValueError: as `accepted`.
+        """
+        ...
+
+    def feed(self, samples: Samples, specs: Sequence[Spec]) -> Feeds:
+        """The one implementation of preprocessing: raw samples to what the model is fed."""
+        ...
+
+    def read(self, path: Path, specs: Sequence[Spec]) -> Samples:
+        """The samples in a file, as a device gets them: one or several, fit for `feed`.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or does not fit the model; the message is for the user.
+        """
+        ...
+
+    def augmentation(self, options: AugmentOptions, specs: Sequence[Spec]) -> Augment | None:
+        """What changes a batch of inputs in training, None where the options ask for nothing.
+
+        Raises:
+            ValueError: an option that this kind of input has no use for; the message names it.
+        """
+        ...
+
+    def numbers(self, specs: Sequence[Spec]) -> int:
+        """How many uniform numbers one augmented view of a sample takes: the same whatever the options ask for."""
+        ...
+
+    def facts(self, specs: Sequence[Spec]) -> list[tuple[str, str]]:
+        """How the model card describes input and preprocessing: rows of a heading and a text."""
+        ...
+
+    def cpp_constants(self, specs: Sequence[Spec]) -> list[str]:
+        """The lines of C++ that the module's header (`cpp_header`) needs, without what every model has."""
+        ...
+
+
+def modality(name: str) -> Modality:
+    """The module behind a name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in MODALITIES.members:
+        raise ConfigError(f"unknown kind of input {name!r}", hint=nearest(name, MODALITIES.members))
+    return cast("Modality", _module(name))
+
+
+def source_of(name: str) -> Path:
+    """The file of a modality, which travels in the bundle."""
+    file = _module(name).__file__
+    assert file is not None
+    return Path(file)
+
+
+def cpp_header(name: str) -> Path | None:
+    """The C++ that reads and preprocesses one sample, beside the module; None where there is none."""
+    header = source_of(name).with_suffix(".h")
+    return header if header.is_file() else None
+
+
+def contract_for(name: str, samples: Samples, classes: tuple[str, ...]) -> ModelContract:
+    """The contract of models for these training samples.
+
+    Raises:
+        ConfigError: nothing can be learned from them.
+    """
+    try:
+        inputs = modality(name).specify(samples)
+    except ValueError as error:
+        what, _, hint = str(error).partition("\n")
+        raise ConfigError(what, hint=hint or None) from error
+    return ModelContract(modality=name, inputs=tuple(InputSpec(**each) for each in inputs), classes=classes)
+
+
+def specs_of(contract: ModelContract) -> list[dict[str, Any]]:
+    """The inputs of a contract as plain data, as the functions of a modality take them."""
+    return [each.model_dump(mode="json") for each in contract.inputs]
+
+
+def feeds_for(contract: ModelContract, samples: Samples) -> Feeds:
+    """What models of the contract are fed for these raw samples."""
+    return modality(contract.modality).feed(samples, specs_of(contract))
+
+
+def asked_for(options: AugmentOptions, used: Collection[str], noun: str) -> bool:
+    """Whether the options ask for anything.
+
+    Raises:
+        ValueError: for something that is not among those that such samples have a use for.
+    """
+    asked = {name for name, value in options.model_dump().items() if value}
+    for name in sorted(asked.difference(used)):
+        raise ValueError(f"augment: {noun} have no use for {name!r}\none of {', '.join(sorted(used))}")
+    return bool(asked)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(MODALITIES.members[name])

@@ -1,0 +1,106 @@
+"""Weights stored as int8 behind DequantizeLinear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edgekd.errors import StageError
+from edgekd.graph.inspect import load_model
+from edgekd.graph.slim import graphs_of, slim
+
+LARGEST = 127  # of int8; -128 is left out, so that the scale is the same on both sides
+OPSET = 13  # the first whose DequantizeLinear knows channels
+OVERHEAD_BYTES = 62  # at most, in a slim file: the DequantizeLinear, and what a scale takes beside its numbers
+
+
+def quantize_weights(fp32: Path) -> bytes | None:
+    """The model's file with int8 weights wherever that makes it smaller, None where it does so nowhere.
+
+    Raises:
+        ConfigError: `fp32` is not a model.
+        StageError: the operator set of the model is older than DequantizeLinear by channel.
+    """
+    model = load_model(fp32)
+    opset = next(each.version for each in model.opset_import if not each.domain)
+    if opset < OPSET:
+        raise StageError(
+            f"{fp32.name} is of operator set {opset}, and 8-bit weights with a scale for each channel need {OPSET}",
+            hint="export it again with a newer operator set",
+        )
+    nodes, tensors = [], []
+    axes = _axes(model.graph)
+    for tensor in model.graph.initializer:
+        axis = axes.get(tensor.name)
+        if axis is None or not _smaller(tuple(tensor.dims), axis):
+            tensors.append(tensor)
+            continue
+        stored, scale = quantized(numpy_helper.to_array(tensor), axis)
+        names = f"{tensor.name}_int8", f"{tensor.name}_scale"
+        tensors += [numpy_helper.from_array(stored, names[0]), numpy_helper.from_array(scale, names[1])]
+        nodes.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
+    if not nodes:
+        return None
+    nodes += model.graph.node
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(tensors)
+    slim(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def quantized(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """int8 of the same shape, and one scale for each index of `axis`: weights ≈ int8 · scale, to half a scale.
+
+    Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+    eq. 1 with Z = 0.
+    """
+    others = tuple(each for each in range(weights.ndim) if each != axis)
+    scale = (np.abs(weights).max(axis=others, keepdims=True) / LARGEST).astype(np.float32)
+    scale[scale < np.finfo(np.float32).tiny] = 1  # a channel of zeros, or of what is as good as zero
+    stored = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
+    return stored, scale.reshape(-1)
+
+
+def _axes(graph: onnx.GraphProto) -> dict[str, int]:
+    """The axis of the output channels of each float32 constant that nothing but products reads, as their weights."""
+    axes: dict[str, int] = {}
+    read_otherwise = {value.name for value in (*graph.input, *graph.output)}
+    for inner in graphs_of(graph):
+        for node in inner.node:
+            for position, name in enumerate(node.input):
+                axis = _output_axis(node) if position == 1 else None
+                if axis is None:
+                    read_otherwise.add(name)
+                else:
+                    axes.setdefault(name, axis)  # any axis is right; two products may want different ones
+    return {
+        tensor.name: axes[tensor.name] % len(tensor.dims)
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
+        if tensor.name in axes and tensor.name not in read_otherwise
+    }
+
+
+def _output_axis(node: onnx.NodeProto) -> int | None:
+    """Of the second input, None where it is no weight."""
+    match node.op_type:
+        case "Conv":
+            return 0
+        case "ConvTranspose":
+            return 1
+        case "MatMul":
+            return -1
+        case "Gemm":
+            return 0 if any(each.name == "transB" and each.i for each in node.attribute) else 1
+    return None
+
+
+def _smaller(shape: tuple[int, ...], axis: int) -> bool:
+    elements = int(np.prod(shape))
+    return elements + 4 * shape[axis] + OVERHEAD_BYTES < 4 * elements

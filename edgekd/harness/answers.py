@@ -1,0 +1,76 @@
+"""What models answer on a device: one job for any number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.devices.base import Workspace
+from edgekd.harness.conversation import ModelRefusedError, converse
+from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel
+from edgekd.harness.replies import read_outputs
+from edgekd.harness.subject import Subject, job_models
+from edgekd.progress import Progress
+from edgekd.records.runtime import RuntimeSettings
+
+
+def answers_of(
+    workspace: Workspace,
+    folder: Path,
+    runtime: RuntimeSettings,
+    subjects: Mapping[str, Subject],
+    fed: str,
+    rows: int,
+    progress: Progress,
+    *,
+    batch: int,
+    seconds: float | None,
+) -> dict[str, NDArray[np.float32]]:
+    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `driver.predict`.
+
+    Raises:
+        ModelRefusedError: the runtime refuses a file, or an output is not finite.
+    """
+    files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
+    job = PredictJob(
+        runtime=runtime,
+        models=tuple(
+            PredictModel(**dict(model), result=workspace.path(files[model.name]))
+            for model in job_models(workspace, subjects, None)
+        ),
+        inputs=fed,
+        batch=batch,
+        seconds=seconds,
+    )
+    total, reached = rows * len(subjects), 0
+    with progress.task("predict", total) as advance:
+
+        def on_event(event: Event) -> None:
+            nonlocal reached
+            progress.stop_point()
+            if isinstance(event, Predicted):
+                reached += event.rows
+                advance(event.rows, note=event.model)
+
+        converse(workspace, job, on_event)
+        advance(total - reached)
+    fewer = seconds is not None
+    found = {name: _fetch(workspace, folder, name, file, rows, fewer=fewer) for name, file in files.items()}
+    common = min(map(len, found.values()))
+    return {name: outputs[:common] for name, outputs in found.items()}
+
+
+def _fetch(workspace: Workspace, folder: Path, model: str, file: str, rows: int, *, fewer: bool) -> NDArray[np.float32]:
+    workspace.fetch(file, folder / file)
+    outputs = read_outputs(folder / file, model, rows, fewer=fewer)
+    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    if not finite.all():
+        raise ModelRefusedError(
+            model,
+            f"{model} returns NaN or infinity for {np.count_nonzero(~finite)} inputs, "
+            f"first for number {np.flatnonzero(~finite)[0]}",
+        )
+    return outputs

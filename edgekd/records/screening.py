@@ -1,0 +1,71 @@
+"""All candidates on one target, looked over on the validation split; and which of them ships there."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from edgekd.records.base import Record
+from edgekd.records.evaluation import Paired
+from edgekd.records.latency import Comparison
+
+FP32 = "fp32"
+"""The candidate that the others are held against, and are made of."""
+
+Cost = Literal["time", "instructions", "none"]
+
+
+class Screened(Record):
+    """One candidate.
+
+    against_fp32: its answers and the fp32 file's on the same `samples` validation samples. comparison: its time
+    against the fp32 file's, None on a target whose times mean nothing. instructions: executed for one sample, where
+    they are counted. refused: why it cannot run there, in one line.
+    """
+
+    name: str
+    size_bytes: int
+    session: dict[str, str]
+    accuracy: float | None
+    against_fp32: Paired | None
+    p50_s: float | None
+    comparison: Comparison | None
+    instructions: int | None
+    refused: str = ""
+
+
+class ScreeningRecord(Record):
+    """`samples`: of the validation split, as many as the time allowed, the same ones for every candidate."""
+
+    kept_as: ClassVar[str] = "screening"
+
+    target: str
+    samples: int
+    validation_samples: int
+    cost: Cost
+    seconds: float
+    confidence: float
+    candidates: tuple[Screened, ...]
+
+    def candidate(self, name: str) -> Screened:
+        return next(each for each in self.candidates if each.name == name)
+
+
+class Verdict(Record):
+    """Why a candidate ships, or does not."""
+
+    name: str
+    ships: bool
+    why: str
+
+
+class ChoiceRecord(Record):
+    """What ships on one target; `session`: the session options that belong to it."""
+
+    kept_as: ClassVar[str] = "choice"
+
+    target: str
+    chosen: str
+    session: dict[str, str]
+    objective: str
+    max_accuracy_drop: float
+    candidates: tuple[Verdict, ...]

@@ -1,0 +1,62 @@
+"""The candidates of a target on the terminal: what each costs, how right it is, and why it ships or does not."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord
+from edgekd.report.text import print_line
+
+
+def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: Console) -> None:
+    """Prints a row a candidate, the one that ships first; accuracy is of validation samples."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title=f"candidates on {screening.target} · {screening.samples:,} validation samples",
+        title_justify="left",
+    )
+    cost = {"time": "time", "instructions": "instructions", "none": "time"}[screening.cost]
+    table.add_column("")
+    for heading in ("bytes", "accuracy", cost):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    verdicts = {each.name: each for each in choice.candidates}
+    for each in sorted(screening.candidates, key=lambda each: not verdicts[each.name].ships):
+        verdict = verdicts[each.name]
+        style = "green" if verdict.ships else "dim"
+        table.add_row(
+            Text(each.name, style="default"),
+            Text(f"{each.size_bytes:,}"),
+            Text(_accuracy(each)),
+            Text(_cost(each, screening)),
+            Text(f"ships: {verdict.why}" if verdict.ships else verdict.why, style=style),
+        )
+    console.print(table)
+    told = {
+        "time": f"time: relative to {FP32}, with its {100 * screening.confidence:g} % interval",
+        "instructions": f"instructions: relative to {FP32}; the processor is emulated, its times say nothing",
+        "none": "the processor is emulated: its times say nothing",
+    }[screening.cost]
+    print_line(console, told, "dim")
+
+
+def _accuracy(each: Screened) -> str:
+    return "–" if each.accuracy is None else f"{100 * each.accuracy:.2f}"
+
+
+def _cost(each: Screened, screening: ScreeningRecord) -> str:
+    if screening.cost == "instructions" and each.instructions is not None:
+        reference = screening.candidate(FP32).instructions
+        return f"{each.instructions / reference:.3f}" if reference else "–"
+    if screening.cost != "time" or each.refused:
+        return "–"
+    if each.comparison is None:
+        return "1"
+    interval = each.comparison.interval
+    shown = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+    return f"{each.comparison.ratio:.2f}{shown}"

@@ -1,0 +1,59 @@
+"""choose: the candidate that ships on a target. A pure function of what screening saw; its output is the file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgekd.config.target import TargetProfile
+from edgekd.graph.quantization.choice import Objective, choose
+from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
+
+
+@dataclass(frozen=True)
+class ChooseStage(Stage):
+    """`candidates` arrive at `model@NAME`, what was made of the control in the same way at `control@NAME` (but for the
+    fp32 file, which is not made); of both the chosen one goes out. `allowed`: those of them that may ship."""
+
+    target: TargetProfile
+    candidates: tuple[str, ...]
+    allowed: tuple[str, ...]
+    objective: Objective
+    max_accuracy_drop: float
+    controlled: bool
+
+    name = "choose"
+    outputs = {"model": "model.onnx", "choice": "choice.json", "control": "control.onnx"}
+    records = {"choice": ChoiceRecord}
+    optional = frozenset({"control"})
+    libraries = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        controls = (f"control@{name}" for name in self.candidates if self.controlled and name != FP32)
+        return ("screening", *(f"model@{name}" for name in self.candidates), *controls)
+
+    def identity(self) -> JsonValue:
+        return {
+            "allowed": list(self.allowed),
+            "objective": self.objective,
+            "max_accuracy_drop": self.max_accuracy_drop,
+            "margin": self.target.measure.margin,
+        }
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.stages.files import load_record, save_record
+
+        screening = load_record(ScreeningRecord, inputs["screening"])
+        choice = choose(screening, self.allowed, self.objective, self.max_accuracy_drop, self.target.measure.margin)
+        shutil.copyfile(inputs[f"model@{choice.chosen}"], context.output("model"))
+        if f"control@{choice.chosen}" in inputs:
+            shutil.copyfile(inputs[f"control@{choice.chosen}"], context.output("control"))
+        save_record(context.output("choice"), choice)
+        why = next(each.why for each in choice.candidates if each.ships)
+        return f"{choice.chosen}: {why}"

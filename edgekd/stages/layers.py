@@ -1,0 +1,34 @@
+"""The layers of a pipeline's networks, by the names that taps take."""
+
+from __future__ import annotations
+
+from edgekd.config.pipeline import Pipeline
+from edgekd.pipeline.engine import Engine, Selection
+from edgekd.pipeline.store import Store, store_root
+from edgekd.progress import Progress
+from edgekd.records.contract import ModelContract
+from edgekd.stages.assembly import assemble
+from edgekd.stages.files import load_record
+from edgekd.stages.network_graph import networks_of
+from edgekd.stages.networks import TrainedNetwork
+
+
+def layers_of(pipeline: Pipeline, progress: Progress) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
+    """Of each network that is made here, the name of every layer and the shape of its output without the batch.
+
+    The data stage is run if the store has no result of it: the networks are made for its contract.
+    """
+    import torch
+
+    from edgekd.training.network import build_network
+    from edgekd.training.taps import layers
+
+    engine = Engine(Store(store_root()), progress)
+    (data,) = engine.run(assemble(pipeline), Selection(until="data"))
+    contract = load_record(ModelContract, engine.paths(data.record.outputs)["contract"])
+    inputs = [torch.zeros(2, *each.shape) for each in contract.inputs]
+    return {
+        name: layers(build_network(network.model, contract, pipeline.config.seed), inputs)
+        for name, network in networks_of(pipeline).items()
+        if isinstance(network, TrainedNetwork)
+    }

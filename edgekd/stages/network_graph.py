@@ -1,0 +1,132 @@
+"""From the sections of a pipeline file to its networks, in the order of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from edgekd.config.component import component_class
+from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections, training_order
+from edgekd.config.pipeline import Pipeline, PipelineConfig
+from edgekd.config.registry import LOSSES
+from edgekd.config.section import nearest
+from edgekd.config.training import TrainingOptions
+from edgekd.errors import ConfigError
+from edgekd.models.base import Model
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.teachers.base import Teacher
+from edgekd.training.losses.base import Loss, TaughtLoss
+from edgekd.training.temperatures.base import Temperature, with_temperature
+
+
+def networks_of(pipeline: Pipeline) -> dict[str, Network]:
+    """By name, in the order of training.
+
+    Raises:
+        ConfigError: a loss listens to a network that does not teach it, or to teachers that are not there.
+    """
+    config = pipeline.config
+    sections = network_sections(config)
+    found: dict[str, Network] = {}
+    for name in training_order(config):
+        if name == STUDENT:
+            found[name] = _student(config)
+            continue
+        section = sections[name]
+        dotted = name if name == TEACHER else f"networks.{name}"
+        if section.given is not None:
+            teacher = cast("Teacher", section.given)
+            if name == TEACHER and teacher.file is None:
+                raise ConfigError(
+                    "teacher.given: the teacher must be a file that can be measured",
+                    where=pipeline.source.where((TEACHER, "given")),
+                    hint="give an ONNX file, or make this one of `networks:` and name it in `distill.from`",
+                )
+            found[name] = GivenNetwork(name, teacher)
+            continue
+        losses = cast("list[Loss] | None", section.losses) or _default_losses(taught=bool(section.sources))
+        options = TrainingOptions.model_validate(
+            {each: getattr(section, each) for each in TrainingOptions.model_fields if each != "epochs"}
+            | {"epochs": max(1, section.epochs)}
+        )
+        found[name] = TrainedNetwork(
+            name=name,
+            section=dotted,
+            model=cast("Model", section.model),
+            options=options if section.epochs else None,
+            losses=tuple(with_temperature(losses, cast("Temperature", section.temperature))),
+            sources=tuple(section.sources),
+            checkpoint=section.checkpoint,
+            min_accuracy=section.min_accuracy,
+        )
+    if config.distill.control:
+        found[CONTROL] = _control(config)
+    for each in found.values():
+        if isinstance(each, TrainedNetwork):
+            _check_losses(each, pipeline)
+    return found
+
+
+def _student(config: PipelineConfig) -> TrainedNetwork:
+    losses = cast("list[Loss]", config.distill.losses)
+    return TrainedNetwork(
+        name=STUDENT,
+        section="distill",
+        model=cast("Model", config.student.model),
+        options=_options(config),
+        losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
+        sources=tuple(config.distill.sources),
+    )
+
+
+def _control(config: PipelineConfig) -> TrainedNetwork:
+    """The student with the same budget, weights to begin with and order of samples, learning from the labels alone.
+
+    Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part.
+    """
+    untaught = [loss for loss in cast("list[Loss]", config.distill.losses) if not loss.taught]
+    return TrainedNetwork(
+        name=CONTROL,
+        section="distill",
+        model=cast("Model", config.student.model),
+        options=_options(config),
+        losses=tuple(untaught or _default_losses(taught=False)),
+        sources=(),
+    )
+
+
+def _options(config: PipelineConfig) -> TrainingOptions:
+    return TrainingOptions.model_validate({each: getattr(config.distill, each) for each in TrainingOptions.model_fields})
+
+
+def _default_losses(*, taught: bool) -> list[Loss]:
+    wanted = {"cross_entropy": 0.1, "kd": 0.9} if taught else {"cross_entropy": 1.0}
+    return [
+        cast("Loss", component_class(LOSSES, use).model_validate({"use": use, "weight": weight}))
+        for use, weight in wanted.items()
+    ]
+
+
+def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
+    at = (*network.section.split("."), "losses")
+    for position, loss in enumerate(network.losses):
+        if not isinstance(loss, TaughtLoss):
+            continue
+        what = f"{'.'.join(at)}.{position}"
+        where = pipeline.source.where((*at, position))
+        if not network.sources:
+            raise ConfigError(
+                f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",
+                where=where,
+                hint=f"set {network.section}.from, or leave the term out",
+            )
+        if loss.network is not None and loss.network not in network.sources:
+            raise ConfigError(
+                f"{what}.network: {network.name} does not learn from {loss.network!r}",
+                where=where,
+                hint=_nearest_source(loss.network, network.sources),
+            )
+
+
+def _nearest_source(name: str, sources: Sequence[str]) -> str:
+    return f"{nearest(name, sources)} (`from` lists them)"

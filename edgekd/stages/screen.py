@@ -1,0 +1,65 @@
+"""screen: every candidate on the target, answers on validation samples and a short latency run of all, interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgekd.config.component import identity
+from edgekd.pipeline.stage import Context
+from edgekd.records.candidate import CandidateRecord
+from edgekd.records.contract import ModelContract
+from edgekd.records.screening import ScreeningRecord
+from edgekd.stages.target_stage import TargetStage
+
+
+@dataclass(frozen=True)
+class ScreenStage(TargetStage):
+    """The candidates' files arrive at `model@NAME`, their records at `candidate@NAME`."""
+
+    candidates: tuple[str, ...]
+
+    name = "screen"
+    outputs = {"screening": "screening.json"}
+    records = {"screening": ScreeningRecord}
+    libraries = ("onnxruntime", "numpy", "scipy")
+    seeded = True
+    alone = True
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        ports = (port for name in self.candidates for port in (f"model@{name}", f"candidate@{name}"))
+        return ("contract", "validation", *ports)
+
+    def identity(self) -> dict[str, JsonValue]:
+        return {**super().identity(), "measure": identity(self.target.measure)}
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.data.modalities.base import feeds_for
+        from edgekd.harness.screening import screen
+        from edgekd.harness.subject import Subject
+        from edgekd.stages.files import load_record, load_split, save_record
+        from edgekd.stages.targets import device_of
+
+        contract, validation = load_record(ModelContract, inputs["contract"]), load_split(inputs["validation"])
+        records = {name: load_record(CandidateRecord, inputs[f"candidate@{name}"]) for name in self.candidates}
+        record = screen(
+            device_of(self.target),
+            self.runtime,
+            self.target.measure,
+            self.target.name,
+            {
+                name: Subject(inputs[f"model@{name}"], session=each.file.session)
+                for name, each in records.items()
+                if each.file is not None
+            },
+            feeds_for(contract, validation.samples),
+            validation.labels,
+            context.seed,
+            context.progress,
+        )
+        save_record(context.output("screening"), record)
+        return f"{len(record.candidates)} candidates on {record.samples:,} validation samples"

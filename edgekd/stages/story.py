@@ -1,0 +1,45 @@
+"""What the model card says of data and training, from the records of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edgekd.records.candidate import MadeFile
+from edgekd.records.network import NetworkRecord
+from edgekd.records.splits import SplitsRecord
+from edgekd.release.card import Story
+from edgekd.stages.files import load_record
+
+
+def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[str, MadeFile]) -> Story:
+    """`inputs` holds `splits` and, of each network, `training@NAME`."""
+    splits = load_record(SplitsRecord, inputs["splits"])
+    trained = {name: load_record(NetworkRecord, inputs[f"training@{name}"]) for name in networks}
+    return Story(
+        data=(
+            f"{splits.train:,} training and {splits.validation:,} validation {splits.noun}, split by class.",
+            f"The {splits.test:,} test {splits.noun} were read once, for the accuracy below.",
+            *(
+                f"{name}: calibrated on {made.calibration_samples} of the training {splits.noun}."
+                for name, made in shipped.items()
+                if made.calibration_samples
+            ),
+        ),
+        training=tuple(_told(trained)),
+        limits=tuple(
+            f"{name}: on an x86 processor without VNNI its 8-bit sums can overflow, and the accuracy above does not "
+            "hold; quantize with reduce_range for such a device."
+            for name, made in shipped.items()
+            if made.saturates_without_vnni
+        ),
+    )
+
+
+def _told(trained: Mapping[str, NetworkRecord]) -> Iterator[str]:
+    for name, each in trained.items():
+        taught = f", learned from {' and '.join(each.learned_from)}" if each.learned_from else ""
+        yield (
+            f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{taught}, "
+            f"{each.validation_accuracy:.2%} of validation right before quantization."
+        )

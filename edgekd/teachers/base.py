@@ -1,0 +1,63 @@
+"""What every given teacher does: it answers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.config.component import Component
+from edgekd.data.modalities.base import Feeds
+from edgekd.errors import ConfigError
+from edgekd.records.contract import ModelContract
+
+Answerer = Callable[[Feeds], NDArray[np.float32]]
+"""From inputs (N, ...) by name to logits float32 (N, classes)."""
+
+
+class Teacher(Component):
+    """A network of `networks:` (or the teacher) that is `given:` instead of trained."""
+
+    @property
+    def model_file(self) -> Path | None:
+        """Its ONNX file, where it is one: what is measured and validated as the reference."""
+        return None
+
+    @abstractmethod
+    def open(self, contract: ModelContract) -> Answerer:
+        """What answers for it.
+
+        Raises:
+            ConfigError: it cannot be used, or does not fit the contract.
+        """
+
+
+def checked_logits(answer: object, samples: int, classes: int, whose: str) -> NDArray[np.float32]:
+    """The answer as logits float32 (N, classes).
+
+    Probabilities are refused: softened by a temperature as if they were logits, they teach almost nothing.
+
+    Raises:
+        ConfigError: it is something else, and what.
+    """
+    logits = np.asarray(answer)
+    if logits.dtype.kind not in "fiu" or logits.shape != (samples, classes):
+        raise ConfigError(
+            f"{whose} answered {samples} samples with {logits.dtype} {logits.shape}, "
+            f"expected logits of shape {(samples, classes)}",
+            hint="one logit a class, in the order of the classes",
+        )
+    if not np.isfinite(logits).all():
+        raise ConfigError(
+            f"{whose} answered with a number that is not finite",
+            hint="logits must be finite; of a probability p take log(max(p, 1e-7))",
+        )
+    if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+        raise ConfigError(
+            f"{whose} answers with probabilities, expected logits",
+            hint="take the output before the softmax, or the logarithm: log(max(p, 1e-7))",
+        )
+    return logits.astype(np.float32)

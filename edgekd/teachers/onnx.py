@@ -1,0 +1,130 @@
+"""A teacher from elsewhere as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue
+
+from edgekd.config.component import module_code
+from edgekd.config.paths import BesideFile
+from edgekd.data.modalities.base import Feeds
+from edgekd.errors import ConfigError
+from edgekd.records.base import file_digest
+from edgekd.records.contract import ModelContract
+from edgekd.teachers.base import Answerer, Teacher, checked_logits
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class OnnxTeacher(Teacher):
+    """An ONNX model that takes the same inputs, preprocessed as the data says, and gives one logit a class."""
+
+    path: BesideFile = Field(description="the ONNX file")
+
+    @property
+    def model_file(self) -> Path | None:
+        return self.path
+
+    def identity(self) -> JsonValue:
+        """Its content, with its external data; where the files lie decides nothing."""
+        from edgekd.graph.inspect import external_files
+
+        files = {name: file_digest(self.path.parent / name) for name in external_files(self.path)}
+        content: JsonValue = {"model": file_digest(self.path), "beside": dict(files)}
+        return {"options": {"use": self.use, "content": content}, "code": module_code(type(self).__module__)}
+
+    def open(self, contract: ModelContract) -> Answerer:
+        session = _session(self.path)
+        names = _input_names(session, contract, self.path)
+        output = _output_name(session, contract, self.path)
+        one_by_one = all(each.shape[:1] == [1] for each in session.get_inputs())
+
+        def run(feeds: Feeds) -> NDArray[np.float32]:
+            fed = {theirs: feeds[ours] for ours, theirs in names.items()}
+            return cast("NDArray[np.float32]", session.run([output], fed)[0])
+
+        def answerer(feeds: Feeds) -> NDArray[np.float32]:
+            samples = len(next(iter(feeds.values())))
+            rows = [slice(row, row + 1) for row in range(samples)] if one_by_one else [slice(None)]
+            parts = [run({name: each[row] for name, each in feeds.items()}) for row in rows]
+            return checked_logits(np.concatenate(parts), samples, len(contract.classes), self.path.name)
+
+        return answerer
+
+
+def _session(path: Path) -> InferenceSession:
+    """A session on the CPU that leaves the cores to others while it waits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no base class of their own
+        raise ConfigError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+
+
+def _input_names(session: InferenceSession, contract: ModelContract, path: Path) -> dict[str, str]:
+    """The file's name of each input of the contract.
+
+    Raises:
+        ConfigError: its inputs are others.
+    """
+    found = {each.name: each for each in session.get_inputs()}
+    if len(found) == len(contract.inputs) == 1:
+        names = {contract.inputs[0].name: next(iter(found))}
+    else:
+        names = {each.name: each.name for each in contract.inputs}
+        if set(found) != set(names):
+            raise ConfigError(f"{path}: its inputs are {', '.join(found)}, the data gives {', '.join(names)}")
+    for spec in contract.inputs:
+        theirs = found[names[spec.name]]
+        if theirs.type != "tensor(float)":
+            raise ConfigError(f"{path}: its input {theirs.name!r} is {theirs.type}, the data gives tensor(float)")
+        wanted = (0, *spec.shape)
+        fits = len(theirs.shape) == len(wanted) and all(
+            not isinstance(have, int) or have == want for have, want in zip(theirs.shape[1:], wanted[1:], strict=True)
+        )
+        if not fits:
+            raise ConfigError(
+                f"{path}: its input {theirs.name!r} takes {_shown(theirs.shape)}, "
+                f"the data gives {_shown(['N', *spec.shape])}"
+            )
+        if isinstance(theirs.shape[0], int) and theirs.shape[0] != 1:
+            raise ConfigError(
+                f"{path}: its input {theirs.name!r} takes batches of {theirs.shape[0]} only",
+                hint="export it with a free batch dimension, or with a batch of 1",
+            )
+    return names
+
+
+def _output_name(session: InferenceSession, contract: ModelContract, path: Path) -> str:
+    """
+    Raises:
+        ConfigError: it has several outputs and none is called as the contract's, or it is not (N, classes).
+    """
+    outputs = {each.name: each for each in session.get_outputs()}
+    if len(outputs) != 1 and contract.output not in outputs:
+        raise ConfigError(
+            f"{path}: its outputs are {', '.join(outputs)}, none is called {contract.output!r}",
+            hint=f"rename the one with the logits to {contract.output!r}",
+        )
+    output = outputs.get(contract.output) or next(iter(outputs.values()))
+    classes = len(contract.classes)
+    shape = list(output.shape)
+    if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes):
+        raise ConfigError(
+            f"{path}: its output {output.name!r} is {_shown(shape)}, the data has {classes} classes",
+            hint="one logit a class, in the order of the classes",
+        )
+    return str(output.name)
+
+
+def _shown(shape: list[int | str | None]) -> str:
+    return f"({', '.join('N' if each is None else str(each) for each in shape)})"

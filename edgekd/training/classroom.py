@@ -1,0 +1,91 @@
+"""Who takes part in a training, and which of their layers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from edgekd.errors import ConfigError
+from edgekd.training.lesson import Answers, Batch, Lesson, Shapes
+from edgekd.training.losses.base import Loss
+from edgekd.training.taps import answers, undisturbed
+from edgekd.training.teachers import Teaching
+from edgekd.training.threads import operations_of
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """student_taps, teacher_taps: the layers that some loss reads, of the student and of each teacher by name."""
+
+    student: nn.Module
+    teachers: Mapping[str, Teaching]
+    student_taps: tuple[str, ...]
+    teacher_taps: Mapping[str, tuple[str, ...]]
+
+    def lesson(self, batch: Batch, progress: float) -> Lesson:
+        """What everybody says to a batch.
+
+        Raises:
+            ConfigError: a network has no such layer, or a teacher cannot answer; `where` is which one.
+        """
+        try:
+            name = "student"
+            student = answers(self.student, tuple(batch.inputs.values()), self.student_taps)
+            teachers: dict[str, Answers] = {}
+            for name, teacher in self.teachers.items():
+                teachers[name] = teacher(batch, self.teacher_taps[name])
+        except ConfigError as error:
+            error.where = error.where or name
+            raise
+        return Lesson(batch, student, teachers, progress)
+
+    def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> tuple[Shapes, float]:
+        """What the losses are made to fit, and the floating-point operations of everybody's forward pass; it changes
+        nothing in anybody.
+
+        Raises:
+            ConfigError: as `lesson`.
+        """
+        with undisturbed(self.student), operations_of() as operations:
+            lesson = self.lesson(batch, 0.0)
+        shapes = Shapes(
+            classes=classes,
+            samples=samples,
+            student=_shapes(lesson.student),
+            teachers={name: _shapes(each) for name, each in lesson.teachers.items()},
+        )
+        return shapes, operations()
+
+
+def classroom(student: nn.Module, teachers: Mapping[str, Teaching], losses: Sequence[Loss]) -> Classroom:
+    """The classroom for these losses.
+
+    Raises:
+        ConfigError: a loss listens to a teacher that is not there.
+    """
+    for loss in losses:
+        if loss.taught and not any(loss.hears(name) for name in teachers):
+            there = f"only {', '.join(teachers)}" if teachers else "nobody"
+            raise ConfigError(
+                f"the loss {loss.use} needs a teacher that it does not find: {there} teaches here",
+                hint="name one in `from`, or leave the term out (an own loss that reads none: `labels_only: true`)",
+            )
+    return Classroom(
+        student=student,
+        teachers=teachers,
+        student_taps=_unique(name for loss in losses for name in loss.taps.student),
+        teacher_taps={
+            teacher: _unique(name for loss in losses if loss.hears(teacher) for name in loss.taps.teacher)
+            for teacher in teachers
+        },
+    )
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _shapes(said: Answers) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(output.shape[1:]) for name, output in said.taps.items()}

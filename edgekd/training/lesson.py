@@ -1,0 +1,59 @@
+"""What a loss may look at: one batch, and what every network said to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one network said. logits: float32 (N, C); taps: the outputs of the layers that a loss asked for, by name."""
+
+    logits: Tensor
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Every network sees the same inputs.
+
+    inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,). rows: int64 (N,), which
+    training samples these are. view: which augmentation of them, the same number for every network and every run.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    rows: NDArray[np.int64]
+    view: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """student: with gradient. teachers: by name, without. progress: share of the training that is over, 0 to 1."""
+
+    batch: Batch
+    student: Answers
+    teachers: Mapping[str, Answers]
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What one dry pass of a batch found, so that parts of a loss are made to fit.
+
+    student: the shape of each tapped layer's output without the batch; teachers: the same by network, then layer.
+    samples: how many training samples there are.
+    """
+
+    classes: int
+    samples: int
+    student: Mapping[str, tuple[int, ...]]
+    teachers: Mapping[str, Mapping[str, tuple[int, ...]]]

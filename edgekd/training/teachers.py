@@ -1,0 +1,55 @@
+"""Teachers answer, however they are made: a network that runs here, or something given that is only asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgekd.errors import ConfigError
+from edgekd.teachers.base import Answerer
+from edgekd.training.layout import lay_out
+from edgekd.training.lesson import Answers, Batch
+from edgekd.training.taps import answers
+
+
+class Teaching(Protocol):
+    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+        """What the teacher says to a batch, with the outputs of its layers `taps`; nothing in it has a gradient.
+
+        Raises:
+            ConfigError: it has no such layer, or cannot answer.
+        """
+        ...
+
+
+class Live:
+    """A network that runs here. It is only asked: in eval mode and without gradients, its weights and statistics
+    stay."""
+
+    def __init__(self, module: nn.Module) -> None:
+        lay_out(module)
+        self.module = module.eval()
+
+    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+        with torch.no_grad():
+            return answers(self.module, tuple(batch.inputs.values()), taps)
+
+
+class Given:
+    """An opened `edgekd.teachers.base.Teacher`: it gives logits and has no layers to read."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer = answerer
+
+    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+        if taps:
+            raise ConfigError(
+                f"it is given, not trained here, so its layer {taps[0]!r} cannot be read",
+                hint="set `network` of that loss to a teacher that is trained here",
+            )
+        feeds = {name: np.ascontiguousarray(each.numpy()) for name, each in batch.inputs.items()}
+        return Answers(torch.from_numpy(self.answerer(feeds)))

@@ -1,0 +1,84 @@
+# ruff: noqa: E501 - a table reads better with one case a line
+"""Who learns from whom: the order of training, and every wrong graph in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.config.networks import training_order
+from edgekd.config.pipeline import load_pipeline
+from edgekd.errors import ConfigError
+
+GOOD = """\
+name: small
+data: {use: digits}
+teacher: {model: conv, epochs: 2}
+networks:
+  big: {model: {use: conv, width: 32}, epochs: 2}
+  assistant: {model: conv, epochs: 2, from: [teacher, big]}
+student: {model: conv}
+distill:
+  epochs: 2
+  from: [assistant]
+  losses: [{use: kd}]
+targets: [here.yaml]
+release: {max_accuracy_drop: 0.02}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "here.yaml").write_text("name: here\ndevice: local\n")
+    return tmp_path
+
+
+def test_every_network_is_trained_after_those_that_teach_it(folder: Path) -> None:
+    (folder / "p.yaml").write_text(GOOD)
+    order = training_order(load_pipeline(folder / "p.yaml").config)
+    assert order == ("teacher", "big", "assistant", "student")
+
+
+def test_the_order_follows_the_graph_and_not_the_file(folder: Path) -> None:
+    text = GOOD.replace("  big: {model: {use: conv, width: 32}, epochs: 2}\n", "").replace(
+        "student:", "  big: {model: {use: conv, width: 32}, epochs: 2}\nstudent:"
+    )
+    (folder / "p.yaml").write_text(text)
+    order = training_order(load_pipeline(folder / "p.yaml").config)
+    assert order.index("big") < order.index("assistant")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "hint"),
+    [
+        ("from: [assistant]", "from: [asistant]", "p.yaml:10: distill.from: no network is named 'asistant'", "did you mean 'assistant'?"),
+        ("from: [teacher, big]", "from: [teacher, teacher]", "p.yaml:6: networks.assistant.from: 'teacher' stands twice", ""),
+        ("epochs: 2}\n  assistant", "epochs: 2, from: [assistant]}\n  assistant", "p.yaml:5: networks learn from each other in a circle: big -> assistant -> big", "labels alone"),
+        ("from: [teacher, big]", "from: [assistant]", "p.yaml:6: networks learn from each other in a circle: assistant -> assistant", ""),
+        ("from: [teacher, big]", "from: [teacher]", "p.yaml:5: networks.big: nobody learns from it", "distill.from"),
+        ("  big:", "  control:", "p.yaml:5: networks: 'control' cannot be the name of a network", "meanings of their own"),
+        ("  big:", "  a.b:", "p.yaml:5: networks: 'a.b' cannot be the name of a network", ""),
+        ("teacher: {model: conv, epochs: 2}", "teacher: {given: {use: onnx, path: t.onnx}, epochs: 2}", "p.yaml:3: teacher.given", "t.onnx"),
+        ("networks:\n", "networks:\n  extra: 3\n", "p.yaml:5: networks.extra: expected keys with values, found 3", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_graph_is_refused_in_one_line(folder: Path, before: str, after: str, line: str, hint: str) -> None:
+    assert before in GOOD
+    path = folder / "p.yaml"
+    path.write_text(GOOD.replace(before, after, 1))
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(path)
+    found = str(caught.value).replace(f"{folder}/", "")
+    assert "\n" not in found
+    assert found.startswith(line), found
+    assert hint in f"{found} {caught.value.hint}"
+
+
+def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
+    (folder / "t.onnx").write_bytes(b"anything")
+    given = "teacher: {given: {use: onnx, path: t.onnx}"
+    for extra, what in (("epochs: 2", "teacher.epochs"), ("model: conv", "teacher.model"), ("from: [big]", "teacher.from")):
+        (folder / "p.yaml").write_text(GOOD.replace("teacher: {model: conv, epochs: 2}", f"{given}, {extra}}}"))
+        with pytest.raises(ConfigError, match=what):
+            load_pipeline(folder / "p.yaml")

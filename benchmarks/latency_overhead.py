@@ -24,10 +24,10 @@ CALLS = 20_000
 
 def loop_overhead_ns(path: Path, repeats: int) -> tuple[float, float, float]:
     """Medians over repeats, in ns: a bare call, the same in the timing loop from end to end, what the loop records."""
-    from edgekd.config.target import RuntimeSettings
     from edgekd.agent.session import load
     from edgekd.agent.subject import Subject
     from edgekd.agent.timing import time_block
+    from edgekd.config.target import RuntimeSettings
     from edgekd.harness.protocol import job_runtime
 
     model = {"name": "empty", "path": str(path), "inputs": None, "shapes": {}, "preprocess": None}

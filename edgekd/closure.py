@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib.util
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
@@ -24,6 +25,8 @@ APART = frozenset({"cli", "closure", "config", "errors", "pipeline", "progress",
 SUFFIXES = (".py", ".c", ".cpp", ".h")
 SOURCE_FILE = re.compile(r"[\w./-]{1,200}\.(py|c|cpp|h)")
 DOTTED = re.compile(rf"{EDGEKD}(\.\w+)+")
+PARSING = threading.Lock()
+"""CPython 3.11 fails at random (SystemError) when two threads make syntax trees at once, as the lanes of a run do."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def mentions(content: bytes, package: str) -> Mentions:
     """
     imports: set[str] = set()
     texts: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(content)]
+    with PARSING:
+        waiting: list[ast.AST] = [ast.parse(content)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and _for_type_checkers(node.test):

@@ -1,11 +1,58 @@
-"""Imports point one way; the contracts are in pyproject.toml."""
+"""Imports point one way; the contracts are in pyproject.toml. What runs on a device finds there what it imports."""
 
 from __future__ import annotations
 
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
+from edgekd.config.registry import MODALITIES
 from tests.command import REPOSITORY
+
+PACKAGE = REPOSITORY / "edgekd"
+SENT = sorted([*PACKAGE.glob("agent/*.py"), PACKAGE / "devices" / "keeper.py", *PACKAGE.glob("release/device/*.py")])
+MODALITY_FILES = [REPOSITORY / f"{name.replace('.', '/')}.py" for name in MODALITIES.members.values()]
+THERE = {*sys.stdlib_module_names, "numpy", "onnxruntime", "agent"}
+"""What programs on a device may import; `agent` is the name of our own package there."""
 
 
 def test_imports_point_one_way() -> None:
     assert lint_imports(config_filename=str(REPOSITORY / "pyproject.toml")) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("path", SENT, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_is_sent_to_a_device_imports_only_what_is_there(path: Path) -> None:
+    assert {name for node in ast.walk(parsed(path)) for name in imported(node)} <= THERE
+
+
+@pytest.mark.parametrize("path", MODALITY_FILES, ids=lambda path: path.stem)
+def test_a_kind_of_input_can_be_loaded_on_a_device(path: Path) -> None:
+    """What its functions for training import stays behind."""
+    assert {name for node in at_import(parsed(path)) for name in imported(node)} <= THERE
+
+
+def parsed(path: Path) -> ast.Module:
+    """The source, as the oldest Python on a device reads it."""
+    return ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a module that run when it is imported."""
+    for child in ast.iter_child_nodes(node):
+        for_type_checkers = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not for_type_checkers and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from at_import(child)
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The packages that a statement imports, without those that are named from where it stands."""
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return [str(node.module).partition(".")[0]]
+    return []

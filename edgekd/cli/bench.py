@@ -39,9 +39,7 @@ def bench(
     clients: Annotated[
         int | None, typer.Option("--clients", min=1, help="Throughput: so many threads call one session.")
     ] = None,
-    raw: Annotated[
-        bool, typer.Option("--end-to-end", help="Time bundles also from raw samples to the label.")
-    ] = False,
+    raw: Annotated[bool, typer.Option("--end-to-end", help="Time bundles also from raw samples to the label.")] = False,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")] = False,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the JSON there too.")] = None,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgekd.config.target import TargetProfile
-    from edgekd.records.bundle import Manifest
+    from edgekd.data.modalities.base import Feeds
+    from edgekd.records.bundle import ShippedModel
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
 Target = Annotated[
@@ -44,7 +44,7 @@ def verify(
 ) -> None:
     """Check a bundle: its signature, every file as its manifest says, and the golden answers given again.
 
-    The golden images are answered on this machine, or with a target file on its target: a board over SSH, an emulated
+    The golden samples are answered on this machine, or with a target file on its target: a board over SSH, an emulated
     ARM processor. The same bundle always makes the same bytes of an archive.
 
     Exits with 0 when nothing is wrong, with 1 when something is, with 5 when the target cannot be reached.
@@ -94,19 +94,20 @@ def sign(
 
 def predict(
     bundle: Bundle,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of samples: images, or rows of numbers.")
+    ],
     target: Target = None,
 ) -> None:
-    """Label and confidence of images, from the bundle alone."""
+    """Label and confidence of the samples in files, from the bundle alone."""
     from edgekd.errors import UsageError
-    from edgekd.release.device.predict import Model, UnusableError, load_manifest, softmax
+    from edgekd.release.device.predict import UnusableError
+    from edgekd.release.verify import load_model, read_manifest
 
     try:
-        model = Model(bundle, load_manifest(bundle), target)
-        for path in images:
-            shares = softmax(model.logits(model.read(path)[None]))[0]
-            best = int(shares.argmax())
-            typer.echo(f"{path}: {model.classes[best]} {shares[best]:.2%}")
+        model = load_model(bundle, read_manifest(bundle), target)
+        for answer in model.answers(files):
+            typer.echo(f"{answer.name}: {answer.label} {answer.share:.2%}")
     except UnusableError as error:
         raise UsageError(str(error)) from error
 
@@ -137,26 +138,21 @@ def _unsigned(folder: Path, key: Path) -> list[str]:
 
 
 def _on_target(folder: Path, path: Path) -> tuple[list[str], str]:
-    """The problems found when the target answers the golden images, and where that was, in words."""
+    """The problems found when the target gives the golden answers, and where that was, in words."""
     from edgekd.cli.subjects import load_target
+    from edgekd.harness.driver import predict as predict_on
+    from edgekd.harness.subject import Subject
+    from edgekd.progress import Silent
     from edgekd.release.verify import verify_elsewhere
     from edgekd.stages.targets import device_of, machine_of
 
     profile = load_target(path)
-    machine = machine_of(device_of(profile))
+    device = device_of(profile)
+    machine = machine_of(device)
 
-    def replay(model: Path, manifest: Manifest, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return _answers(profile, model, manifest, images)
+    def replay(model: Path, shipped: ShippedModel, feeds: Feeds) -> NDArray[np.float32]:
+        subject = Subject(model, session=shipped.session)
+        return predict_on(device, profile.runtime, {"model": subject}, feeds, Silent())["model"]
 
     problems = verify_elsewhere(folder, str(machine["onnxruntime"]), replay)
     return problems, f"on {profile.name} ({machine['machine']}, onnxruntime {machine['onnxruntime']})"
-
-
-def _answers(profile: TargetProfile, model: Path, manifest: Manifest, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    from edgekd.data.contract import normalise
-    from edgekd.harness.driver import predict as predict_on
-    from edgekd.progress import Silent
-    from edgekd.stages.targets import device_of
-
-    fed = normalise(images, manifest.contract.image)
-    return predict_on(device_of(profile), profile.runtime, {"model": model}, fed, Silent())["model"]

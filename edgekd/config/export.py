@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,6 @@ class ExportOptions(Section):
         description="ONNX operator set; a higher one needs a newer ONNX Runtime on the device "
         "(18: 1.15, 20: 1.17, 21: 1.18, 22: 1.21, 23: 1.23)",
     )
-    batch: Literal["dynamic"] | int = Field(
-        "dynamic", description="samples in one call: any number (dynamic), or exactly this many", ge=1
+    batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
+        "dynamic", description="samples in one call: any number (dynamic), or exactly this many"
     )

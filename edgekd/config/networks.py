@@ -93,9 +93,7 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
         refuse("epochs", "is missing", "how many passes over the training samples?")
 
 
-def _check_sources(
-    names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath
-) -> None:
+def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath) -> None:
     for position, name in enumerate(names):
         if name not in sections:
             raise ConfigError(

@@ -63,7 +63,9 @@ class DistillSection(TrainingOptions):
 
     sources: Sources = Field(default_factory=lambda: ["teacher"], alias="from")
     temperature: Annotated[Component, Use("temperatures")] = Field(
-        DEFAULT_TEMPERATURE, validate_default=True, description="softens outputs in every term that sets none of its own"
+        DEFAULT_TEMPERATURE,
+        validate_default=True,
+        description="softens outputs in every term that sets none of its own",
     )
     losses: Losses = Field(min_length=1, description="the terms of the loss, each with its weight")
     control: bool = Field(

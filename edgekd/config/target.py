@@ -10,6 +10,7 @@ from edgekd.config.component import Component, Use
 from edgekd.config.section import Section
 from edgekd.records.runtime import RuntimeSettings
 
+
 class RuntimeSection(Section, RuntimeSettings):
     """How the model runs on the device; part of what ships, and part of every measurement's identity."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 import shutil
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from edgekd.records.base import file_digest
 
 SOURCE = Path(__file__).with_name("count_instructions.c")
 COMPILERS = ("cc", "gcc", "clang")
@@ -52,7 +53,7 @@ def version_of(program: str) -> str:
 
 def _build(compiler: str, interface: int) -> Path | None:
     """The plugin, built for this version of the interface if it is not there; None if it does not compile."""
-    name = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    name = file_digest(SOURCE)[:12]
     folder = Path(platformdirs.user_cache_dir("edgekd")) / "qemu-plugins"
     library = folder / f"count-{name}-{interface}.so"
     if library.is_file():

@@ -29,6 +29,7 @@ WEIGHT_POSITIONS = {
     "InstanceNormalization": (1, 2),
     "PRelu": (1,),
     "Gather": (0,),
+    "Cast": (0,),
     "DequantizeLinear": (0,),
     "QLinearConv": (3, 8),
     "QGemm": (3, 6),

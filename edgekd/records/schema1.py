@@ -20,7 +20,18 @@ def run_from_1(content: Plain) -> Plain:
     Raises:
         KeyError, TypeError: it is not what the first schema says.
     """
-    kept = ("edgekd", "name", "seed", "created", "seconds", "peak_rss_bytes", "machine", "pipeline", "config", "targets")
+    kept = (
+        "edgekd",
+        "name",
+        "seed",
+        "created",
+        "seconds",
+        "peak_rss_bytes",
+        "machine",
+        "pipeline",
+        "config",
+        "targets",
+    )
     records: dict[str, Plain] = {
         "network": {name: content[name] for name in ("teacher", "student") if content.get(name)},
         "exported": {name: _exported(each) for name, each in (content.get("exported") or {}).items()},

@@ -142,7 +142,7 @@ def _write_programs(manifest: Manifest, headers: Mapping[str, str], folder: Path
         "session.py": Path(options.__file__),
     }
     if headers:
-        sources[SOURCE] = Path(predict.__file__).with_name(SOURCE)
+        sources[SOURCE.name] = SOURCE
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
     for name, text in headers.items():

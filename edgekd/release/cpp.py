@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgekd.agent.options import OPTIMISATION, merged
 from edgekd.data.modalities.base import cpp_header, modality, specs_of
 from edgekd.records.bundle import Manifest, ShippedModel
 from edgekd.records.contract import ModelContract
 from edgekd.records.runtime import RuntimeSettings
 
-SOURCE = "predict.cpp"
+SOURCE = Path(__file__).parent / "device/predict.cpp"
 NOT_IN_OLD_HEADERS = {"ORT_ENABLE_LAYOUT": "static_cast<GraphOptimizationLevel>(3)"}
 
 

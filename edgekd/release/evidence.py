@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from edgekd.config.networks import CONTROL
 from edgekd.records.evaluation import Evaluation, Paired
 from edgekd.records.latency import Comparison, LatencyRecord
 from edgekd.release.markdown import bullets, table
 
 CLASSES_SHOWN = 20
-CONTROL = "control."
-"""How the names of the models begin that were made of the student that nobody taught."""
 
 
 def accuracy(evaluation: Evaluation, classes: Sequence[str], noun: str) -> list[str]:
@@ -29,7 +28,7 @@ def accuracy(evaluation: Evaluation, classes: Sequence[str], noun: str) -> list[
     told = [f"Accuracy on {evaluation.samples:,} test {noun}, 95 % intervals:\n\n" + table(head, rows)]
     if evaluation.pairs:
         told.append(f"Two models on the same {noun}:\n\n" + _pairs(evaluation.pairs))
-    gains = [_gain(each) for each in evaluation.pairs if each.reference.startswith(CONTROL)]
+    gains = [_gain(each) for each in evaluation.pairs if each.reference.startswith(f"{CONTROL}.")]
     return [*told, *([bullets(gains)] if gains else []), _by_class(evaluation, classes)]
 
 

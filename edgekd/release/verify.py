@@ -92,12 +92,12 @@ def _problems(
         manifest = read_manifest(folder)
         plain = _plain(manifest)
         problems = file_problems(folder, plain)
-        if problems:
-            return problems
-        taken = takers(plain, target)
-        return answer_problems(folder, plain, taken, installed, lambda taker: load(manifest, taker))
+        if not problems:
+            taken = takers(plain, target)
+            problems = answer_problems(folder, plain, taken, installed, lambda taker: load(manifest, taker))
     except (ConfigError, StageError, UnusableError) as error:
-        return [str(error)]
+        problems = [str(error)]
+    return [" ".join(problem.splitlines()) for problem in problems]  # names in a manifest may be of any form
 
 
 def _plain(manifest: Manifest) -> dict[str, object]:

@@ -134,7 +134,9 @@ def _on_targets(
     names = tuple(candidates)
     allowed = {scheme.use for scheme in quantize.candidates}
     targets = pipeline.targets
-    timed = [target for target in targets if not device_of(target).emulated]  # an emulated processor's times say nothing
+    timed = [
+        target for target in targets if not device_of(target).emulated
+    ]  # an emulated processor's times say nothing
     files: Wiring = {f"model@{name}": (f"quantize@{name}", "model") for name in names}
     records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
     controls: Wiring = {
@@ -143,9 +145,7 @@ def _on_targets(
         if controlled and name != FP32
     }
 
-    def node(
-        stage: ScreenStage | ChooseStage | ValidateStage | MeasureStage | CountStage, inputs: Wiring
-    ) -> Node:
+    def node(stage: ScreenStage | ChooseStage | ValidateStage | MeasureStage | CountStage, inputs: Wiring) -> Node:
         target = stage.target
         here = device_of(target).machine
         return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, target=target.name, machine=here)

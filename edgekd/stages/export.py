@@ -50,10 +50,10 @@ class ExportStage(Stage):
 
         contract, path = load_record(ModelContract, inputs["contract"]), context.output("model")
         if isinstance(self.network, GivenNetwork):
-            file = self.network.teacher.file
+            file = self.network.teacher.model_file
             assert file is not None, "only a teacher that is a file is exported"
             self.network.teacher.open(contract)  # refuses one that does not fit
-            shutil.copyfile(file, path)
+            _copy_whole(file, path)
             record = ExportedRecord(facts=describe(path), parity=None)
             told = "as it was given"
         else:
@@ -83,3 +83,13 @@ class ExportStage(Stage):
             parity = check_parity(predict_logits(module, feeds), run_onnx(path, feeds))
             advance()
         return ExportedRecord(facts=describe(path), parity=parity)
+
+
+def _copy_whole(file: Path, path: Path) -> None:
+    """The same bytes, but for a model whose weights lie in files beside it: those are put into it."""
+    from edgekd.graph.inspect import external_files, load_model
+
+    if external_files(file):
+        path.write_bytes(load_model(file).SerializeToString(deterministic=True))
+    else:
+        shutil.copyfile(file, path)

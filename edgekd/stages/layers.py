@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgekd.config.networks import CONTROL
 from edgekd.config.pipeline import Pipeline
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
@@ -30,5 +31,5 @@ def layers_of(pipeline: Pipeline, progress: Progress) -> dict[str, list[tuple[st
     return {
         name: layers(build_network(network.model, contract, pipeline.config.seed), inputs)
         for name, network in networks_of(pipeline).items()
-        if isinstance(network, TrainedNetwork)
+        if isinstance(network, TrainedNetwork) and name != CONTROL  # which is the student again
     }

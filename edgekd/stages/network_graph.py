@@ -36,7 +36,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
         dotted = name if name == TEACHER else f"networks.{name}"
         if section.given is not None:
             teacher = cast("Teacher", section.given)
-            if name == TEACHER and teacher.file is None:
+            if name == TEACHER and teacher.model_file is None:
                 raise ConfigError(
                     "teacher.given: the teacher must be a file that can be measured",
                     where=pipeline.source.where((TEACHER, "given")),
@@ -96,7 +96,9 @@ def _control(config: PipelineConfig) -> TrainedNetwork:
 
 
 def _options(config: PipelineConfig) -> TrainingOptions:
-    return TrainingOptions.model_validate({each: getattr(config.distill, each) for each in TrainingOptions.model_fields})
+    return TrainingOptions.model_validate(
+        {each: getattr(config.distill, each) for each in TrainingOptions.model_fields}
+    )
 
 
 def _default_losses(*, taught: bool) -> list[Loss]:

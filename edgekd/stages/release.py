@@ -12,8 +12,9 @@ from pydantic import JsonValue
 from edgekd.config.component import identity
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
+from edgekd.data.modalities.base import cpp_header
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.base import Record
+from edgekd.records.base import Record, file_digest
 from edgekd.records.bundle import Source, TargetEvidence
 from edgekd.records.candidate import CandidateRecord, MadeFile
 from edgekd.records.check import Check, Outcome, verdict
@@ -63,6 +64,7 @@ class ReleaseStage(Stage):
         )
 
     def identity(self) -> JsonValue:
+        header = cpp_header(self.modality)
         return {
             "pipeline": self.pipeline,
             "seed": self.seed,
@@ -73,6 +75,7 @@ class ReleaseStage(Stage):
             },
             "emulated": [target.name for target in self.targets if device_of(target).emulated],
             "modality": modality_identity(self.modality),
+            "header": None if header is None else file_digest(header),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:

@@ -23,6 +23,7 @@ from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
 
+
 def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
     """The run's folder and its record, which is written there whether the run succeeds, fails or is interrupted.
 
@@ -140,7 +141,8 @@ def _records(engine: Engine) -> dict[str, dict[str, JsonValue]]:
     found: dict[str, dict[str, JsonValue]] = {}
     for finished in engine.finished:
         for _, record in engine.records(finished):
-            found.setdefault(record.kept_as, {})[finished.node.subject or finished.node.id] = record.model_dump(mode="json")
+            about = finished.node.subject or finished.node.id
+            found.setdefault(record.kept_as, {})[about] = record.model_dump(mode="json")
     return found
 
 

@@ -19,6 +19,8 @@ from edgekd.stages.modality import modality_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgekd.training.teachers import Teaching
 
 
@@ -76,6 +78,8 @@ class TrainStage(Stage):
             except ConfigError as error:
                 error.where = f"{network.section}.checkpoint"
                 raise
+        teachers = {each.name: self._teacher(each, contract, inputs) for each in self.sources}
+        self._warn_of_small_teachers(context, module, teachers)
         result = None
         if network.options is not None:
             result = train(
@@ -88,7 +92,7 @@ class TrainStage(Stage):
                 work=context.work,
                 progress=context.progress,
                 label=network.section,
-                teachers={each.name: self._teaching(each, contract, inputs) for each in self.sources},
+                teachers=teachers,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources))
         save_weights(module, context.output("weights"))
@@ -96,13 +100,25 @@ class TrainStage(Stage):
         return f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
 
     @staticmethod
-    def _teaching(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
+    def _teacher(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
         from edgekd.training.network import trained_network
         from edgekd.training.teachers import Given, Live
 
         if isinstance(source, GivenNetwork):
             return Given(source.teacher.open(contract))
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
+
+    def _warn_of_small_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:
+        from edgekd.training.network import count_parameters
+        from edgekd.training.teachers import Live
+
+        size = count_parameters(module)
+        for name, teacher in teachers.items():
+            if isinstance(teacher, Live) and size >= count_parameters(teacher.module):
+                context.warn(
+                    f"{self.network.name} has {size:,} parameters, {name} {count_parameters(teacher.module):,}: "
+                    "nothing is gained by distilling"
+                )
 
     def accept(self, outputs: Mapping[str, Path]) -> None:
         from edgekd.stages.files import load_record
@@ -122,8 +138,7 @@ def precision_here(asked: str) -> Literal["float32", "bfloat16"]:
     """The arithmetic of a training on this processor: without instructions for it, bfloat16 is slower than float32."""
     if asked != "auto":
         return "bfloat16" if asked == "bfloat16" else "float32"
-    from edgekd.harness.environment import machine_identity
+    from edgekd.agent.identify import identity as machine
 
-    isa = machine_identity()["isa"]
-    assert isinstance(isa, list)
+    isa = machine()["isa"]
     return "bfloat16" if "avx512_bf16" in isa or "amx_bf16" in isa else "float32"

@@ -43,13 +43,15 @@ def checked_logits(answer: object, samples: int, classes: int, whose: str) -> ND
     Raises:
         ConfigError: it is something else, and what.
     """
-    logits = np.asarray(answer)
-    if logits.dtype.kind not in "fiu" or logits.shape != (samples, classes):
+    given = np.asarray(answer)
+    if given.dtype.kind not in "fiu" or given.shape != (samples, classes):
         raise ConfigError(
-            f"{whose} answered {samples} samples with {logits.dtype} {logits.shape}, "
+            f"{whose} answered {samples} samples with {given.dtype} {given.shape}, "
             f"expected logits of shape {(samples, classes)}",
             hint="one logit a class, in the order of the classes",
         )
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        logits = given.astype(np.float32)
     if not np.isfinite(logits).all():
         raise ConfigError(
             f"{whose} answered with a number that is not finite",
@@ -60,4 +62,4 @@ def checked_logits(answer: object, samples: int, classes: int, whose: str) -> ND
             f"{whose} answers with probabilities, expected logits",
             hint="take the output before the softmax, or the logarithm: log(max(p, 1e-7))",
         )
-    return logits.astype(np.float32)
+    return logits

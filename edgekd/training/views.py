@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgekd.config.training import TrainingOptions
-from edgekd.data.modalities.base import feeds_for, modality, specs_of
+from edgekd.data.modalities.base import modality, specs_of
 from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
@@ -32,23 +32,23 @@ class Views:
     def __init__(
         self, split: Split, contract: ModelContract, options: TrainingOptions, *, seed: int, label: str
     ) -> None:
-        self.split, self.contract, self.seed = split, contract, seed
+        self.split, self.seed = split, seed
         self.batch_size = min(options.batch_size, len(split))
         self.steps = len(split) // self.batch_size
-        kind, specs = modality(contract.modality), specs_of(contract)
+        self.kind, self.specs = modality(contract.modality), specs_of(contract)
         try:
-            self.augment = kind.augmentation(options.augment, specs)
+            self.augment = self.kind.augmentation(options.augment, self.specs)
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(what, where=f"{label}.augment", hint=hint or None) from error
-        self.numbers = kind.numbers(specs)
+        self.numbers = self.kind.numbers(self.specs)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches, from 0; a ragged last one is left out, another one in each epoch."""
         order = np.random.default_rng([self.seed, number, 1]).permutation(len(self.split))
         table = None if self.augment is None else view_table(self.seed, number, len(self.split), self.numbers)
         for rows in np.split(order[: self.steps * self.batch_size], self.steps):
-            inputs = tensors_of(feeds_for(self.contract, self.split.samples[rows]))
+            inputs = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
             if self.augment is not None and table is not None:
                 inputs = self.augment(inputs, table[rows])
             yield Batch(laid_out(inputs), torch.from_numpy(self.split.labels[rows]), rows, number)

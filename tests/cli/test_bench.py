@@ -201,14 +201,14 @@ def test_a_bundle_is_verified_then_checked_against_the_last_one(place: Here, inp
     assert "✓ accuracy_vs_baseline" in done.stdout
     assert "✓ bytes_vs_baseline" in done.stdout
     assert "verified:" in done.stdout
-    (new / "model.onnx").write_bytes((place.folder / "small.onnx").read_bytes())
+    (new / "fp32.onnx").write_bytes((place.folder / "small.onnx").read_bytes())
     assert place.edgekd("check", new, "--target", target(place)).returncode == 2
 
 
-def test_bundles_are_timed_from_pixels_to_label(place: Here, inputs: BundleInputs) -> None:  # noqa: F811
+def test_bundles_are_timed_from_raw_samples_to_label(place: Here, inputs: BundleInputs) -> None:  # noqa: F811
     folder = place.folder / "bundle"
     manifest: Manifest = build_bundle(inputs, folder)
-    assert manifest.contract.image.channels == 1
+    assert manifest.contract.shape == (1, 4, 3)
     done = place.edgekd("bench", folder, "--end-to-end", "--seconds", "2", "--json")
     assert done.returncode in (0, 3), done.stderr
     assert [model["name"] for model in json.loads(done.stdout)["models"]] == ["bundle", "bundle end to end"]

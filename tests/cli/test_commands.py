@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_data_that_is_not_there_says_where_to_put_it(place: Place) -> None:
     assert str(place.folder / "MNIST" / "raw") in hint
 
 
-@pytest.mark.parametrize("group", ["datasets", "models", "losses", "schemes", "devices"])
+@pytest.mark.parametrize("group", ["datasets", "models", "losses", "temperatures", "teachers", "schemes", "devices"])
 def test_list_prints_names_with_their_options(place: Place, group: str) -> None:
     from edgekd.config.registry import GROUPS
 
@@ -105,7 +106,16 @@ def test_list_prints_names_with_their_options(place: Place, group: str) -> None:
     assert done.returncode == 0, done.stderr
     for name in GROUPS[group].members:
         assert f"{name}: " in done.stdout
-    assert "(default " in done.stdout or group == "devices"
+    assert "(default " in done.stdout or group in ("devices", "temperatures", "teachers")
+
+
+def test_list_layers_names_what_a_tap_can_read(place: Place) -> None:
+    done = place.edgekd("list", "layers", DIGITS)
+    assert done.returncode == 0, done.stderr
+    teacher, _, student = done.stdout.partition("student:")
+    assert re.search(r"^ +stages\.1 +48 x 4 x 4$", teacher, re.MULTILINE), done.stdout
+    assert re.search(r"^ +stages\.1 +18 x 4 x 4$", student, re.MULTILINE), done.stdout
+    assert place.edgekd("list", "layers").returncode == 2
 
 
 def test_list_of_something_unknown_names_the_nearest(place: Place) -> None:

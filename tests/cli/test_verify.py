@@ -71,7 +71,7 @@ def board(place: Place, server: Server) -> Path:
     return path
 
 
-def test_the_golden_images_are_answered_on_a_board(place: Place, bundle: Path, server: Server) -> None:
+def test_the_golden_samples_are_answered_on_a_board(place: Place, bundle: Path, server: Server) -> None:
     target = board(place, server)
     done = place.edgekd("verify", bundle, "--target", target)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,7 +89,8 @@ def test_a_board_that_answers_differently_is_told(
     from edgekd.release.bundle import build_bundle
 
     folder = place.folder / "wrong"
-    build_bundle(replace(inputs, golden_logits=inputs.golden_logits + 1), folder)
+    wrong = {name: replace(each, golden_logits=each.golden_logits + 1) for name, each in inputs.models.items()}
+    build_bundle(replace(inputs, models=wrong), folder)
     done = place.edgekd("verify", folder, "--target", board(place, server))
     assert done.returncode == 1
     assert "answers differ" in done.stdout
@@ -110,14 +111,21 @@ def test_a_runtime_too_old_on_the_target_is_told(
     from edgekd.release.bundle import build_bundle
 
     folder = place.folder / "new"
-    build_bundle(replace(inputs, facts=inputs.facts.model_copy(update={"runtime": "1.30"})), folder)
+    newer = {
+        name: replace(
+            each,
+            made=each.made.model_copy(update={"facts": each.made.facts.model_copy(update={"runtime": "1.30"})}),
+        )
+        for name, each in inputs.models.items()
+    }
+    build_bundle(replace(inputs, models=newer), folder)
     (place.folder / "t.yaml").write_text("name: arm\ndevice: {use: qemu, cpu: cortex-a72}\n")
     done = place.edgekd("verify", folder, "--target", "t.yaml")
     assert done.returncode == 1
     assert "ONNX Runtime 1.27.0 is too old" in done.stdout
 
 
-def test_the_golden_images_are_answered_on_arm(place: Place, bundle: Path, arm: object) -> None:
+def test_the_golden_samples_are_answered_on_arm(place: Place, bundle: Path, arm: object) -> None:
     (place.folder / "t.yaml").write_text("name: arm\ndevice: {use: qemu, cpu: cortex-a72}\n")
     done = place.edgekd("verify", bundle, "--target", "t.yaml")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -78,7 +78,11 @@ def test_a_wrong_graph_is_refused_in_one_line(folder: Path, before: str, after: 
 def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
     (folder / "t.onnx").write_bytes(b"anything")
     given = "teacher: {given: {use: onnx, path: t.onnx}"
-    for extra, what in (("epochs: 2", "teacher.epochs"), ("model: conv", "teacher.model"), ("from: [big]", "teacher.from")):
+    for extra, what in (
+        ("epochs: 2", "teacher.epochs"),
+        ("model: conv", "teacher.model"),
+        ("from: [big]", "teacher.from"),
+    ):
         (folder / "p.yaml").write_text(GOOD.replace("teacher: {model: conv, epochs: 2}", f"{given}, {extra}}}"))
         with pytest.raises(ConfigError, match=what):
             load_pipeline(folder / "p.yaml")

@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "cat" / "1.png").write_bytes(b"one")
     (root / "cat" / "2.png").write_bytes(b"two")
     now = time.time_ns
-    monkeypatch.setattr(content.time, "time_ns", lambda: now() + 10 * content.SETTLED_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10 * content.SETTLED_NS)
     return root
 
 
@@ -78,7 +78,7 @@ def test_files_touched_just_now_are_not_trusted_to_stay(
     folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest_ns = max(path.stat().st_ctime_ns for path in folder.rglob("*.png"))
-    monkeypatch.setattr(content.time, "time_ns", lambda: newest_ns + 1)
+    monkeypatch.setattr(time, "time_ns", lambda: newest_ns + 1)
     content_digest(folder)
     content_digest(folder)
     assert len(reads) == 4

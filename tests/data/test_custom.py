@@ -42,11 +42,11 @@ def dataset(tmp_path: Path, code: str, **options: object) -> Dataset:
 
 
 def test_a_function_of_the_users_gives_the_images(tmp_path: Path) -> None:
-    images = dataset(tmp_path, GOOD, count=6).load(Silent())
-    assert images.train.images.shape == (6, 3, 4, 1)
-    assert images.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
-    assert images.train.labels.dtype == np.int64
-    assert images.classes == ("even", "odd")
+    data = dataset(tmp_path, GOOD, count=6).load(Silent())
+    assert data.train.samples.shape == (6, 3, 4, 1)
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert data.train.labels.dtype == np.int64
+    assert data.classes == ("even", "odd")
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,71 @@ def test_a_function_of_the_users_gives_the_images(tmp_path: Path) -> None:
     [
         ("return None", "returned NoneType"),
         ("return {'classes': []}", "returned no 'train_images'"),
-        ("r['train_images'] = r['train_images'] / 255.0", r"train_images are float64 \(4, 3, 4\)"),
-        ("r['train_images'] = r['train_images'][..., None].repeat(4, 3)", r"train_images are uint8 \(4, 3, 4, 4\)"),
+        (
+            "r['train_images'] = r['train_images'] / 255.0",
+            r"train_images: float64 \(4, 3, 4\) is not an array",
+        ),
+        ("r['train_images'] = r['train_images'][..., None].repeat(4, 3)", r"train_images: uint8 \(4, 3, 4, 4\) is not"),
         ("r['train_labels'] = r['train_labels'][:3]", r"train_labels are int64 \(3,\) for 4 images"),
         ("r['train_labels'] = r['train_labels'] / 1.0", "train_labels are float64"),
         ("r['test_labels'] = r['test_labels'] + 1", "test_labels run from 1 to 2, but there are 2 classes"),
         ("r['train_labels'] = r['train_labels'] * 0", "1 of 2 classes occur in train_labels"),
-        ("r['test_images'] = r['test_images'][:, :2]", r"training images are \(3, 4, 1\), test images \(2, 4, 1\)"),
+        (
+            "r['test_images'] = r['test_images'][:, :2]",
+            r"training images are of shape \(3, 4, 1\), test images of \(2, 4, 1\)",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_functions_answer_is_said(tmp_path: Path, change: str, words: str) -> None:
     code = f"{GOOD}\n_make = make\ndef make():\n    r = _make()\n    {change}\n    return r\n"
     with pytest.raises(ConfigError, match=words):
         dataset(tmp_path, code).load(Silent())
+
+
+VECTORS = """
+import numpy as np
+
+def make(missing=False, kind=float):
+    features = np.arange(12, dtype=kind).reshape(4, 3)
+    if missing:
+        features[2, 1] = np.nan
+    labels = np.array([0, 1, 0, 1])
+    return dict(
+        train_features=features, train_labels=labels, test_features=features[:2], test_labels=labels[:2],
+        classes=["low", "high"],
+    )
+"""
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "int8"])
+def test_a_function_of_the_users_may_give_vectors(tmp_path: Path, kind: str) -> None:
+    component = dataset(tmp_path, VECTORS, modality="vector", kind=kind)
+    assert component.modality == "vector"
+    data = component.load(Silent())
+    assert data.train.samples.dtype == np.float32
+    assert data.train.samples.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+
+
+def test_a_missing_value_is_told_by_row_and_column(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train_features: row 2, column 1 is nan \(both counted from 0\)") as error:
+        dataset(tmp_path, VECTORS, modality="vector", missing=True).load(Silent())
+    assert "fill in what is missing" in str(error.value.hint)
+
+
+def test_the_keys_follow_the_kind_of_input(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="returned no 'train_features'") as error:
+        dataset(tmp_path, GOOD, modality="vector").load(Silent())
+    assert "train_features, train_labels, test_features" in str(error.value.hint)
+
+
+def test_an_unknown_kind_of_input_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.modality: unknown kind of input 'vectro'") as error:
+        dataset(tmp_path, VECTORS, modality="vectro")
+    assert error.value.hint == "did you mean 'vector'?"
+
+
+def test_the_kind_of_input_decides_the_identity(tmp_path: Path) -> None:
+    assert dataset(tmp_path, VECTORS).identity() != dataset(tmp_path, VECTORS, modality="vector").identity()
 
 
 def test_an_option_the_function_does_not_take_is_named(tmp_path: Path) -> None:

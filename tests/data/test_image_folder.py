@@ -14,8 +14,8 @@ from PIL import Image
 
 from edgekd.config.check import check
 from edgekd.config.source import Source
-from edgekd.data.base import Images
 from edgekd.data.image_folder import ImageFolder
+from edgekd.data.samples import LabelledData
 from edgekd.errors import ConfigError
 from edgekd.progress import Advance, Silent
 
@@ -49,17 +49,17 @@ def split(tmp_path: Path) -> Path:
     return root
 
 
-def load(root: Path, **options: object) -> Images:
+def load(root: Path, **options: object) -> LabelledData:
     return ImageFolder.model_validate({"use": "image_folder", "path": str(root), **options}).load(Silent())
 
 
 def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:
-    images = load(split)
-    assert images.classes == ("cat", "dog")
-    assert images.train.labels.tolist() == [0, 0, 1, 1]
-    assert images.test.labels.tolist() == [0, 1]
-    assert images.train.images[:, 1, 1, 0].tolist() == [20, 30, 0, 10]
-    np.testing.assert_array_equal(images.test.images[0], picture(40))
+    data = load(split)
+    assert data.classes == ("cat", "dog")
+    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    assert data.test.labels.tolist() == [0, 1]
+    assert data.train.samples[:, 1, 1, 0].tolist() == [20, 30, 0, 10]
+    np.testing.assert_array_equal(data.test.samples[0], picture(40))
 
 
 @pytest.mark.parametrize("inside", ["", "pets/", "./", "./a/pets/"])
@@ -68,20 +68,20 @@ def test_a_tar_reads_as_the_folder_that_it_holds(split: Path, tmp_path: Path, in
         for path in split.rglob("*.png"):
             archive.add(path, f"{inside}{path.relative_to(split).as_posix()}")
     from_tar, from_folder = load(tmp_path / "pets.tar"), load(split)
-    np.testing.assert_array_equal(from_tar.train.images, from_folder.train.images)
-    np.testing.assert_array_equal(from_tar.test.images, from_folder.test.images)
+    np.testing.assert_array_equal(from_tar.train.samples, from_folder.train.samples)
+    np.testing.assert_array_equal(from_tar.test.samples, from_folder.test.samples)
     assert from_tar.classes == from_folder.classes
 
 
 def test_without_a_test_folder_a_stratified_share_becomes_the_test_split(tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path / "all" / ("even" if number % 2 == 0 else "odd") / f"{number:02}.png", picture(number))
-    images = load(tmp_path / "all", test=0.2)
-    assert np.bincount(images.test.labels).tolist() == [2, 2]
-    values = [*images.train.images[:, 1, 1, 0], *images.test.images[:, 1, 1, 0]]
+    data = load(tmp_path / "all", test=0.2)
+    assert np.bincount(data.test.labels).tolist() == [2, 2]
+    values = [*data.train.samples[:, 1, 1, 0], *data.test.samples[:, 1, 1, 0]]
     assert sorted(values) == list(range(20))
     again = load(tmp_path / "all", test=0.2)
-    np.testing.assert_array_equal(images.test.images, again.test.images)
+    np.testing.assert_array_equal(data.test.samples, again.test.samples)
 
 
 def test_auto_makes_grey_what_has_no_colour_whatever_the_files_mode(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_auto_makes_grey_what_has_no_colour_whatever_the_files_mode(tmp_path: Pa
     write(tmp_path / "g" / "b" / "1.png", picture(9, channels=1))
     write(tmp_path / "g" / "a" / "2.png", grey)
     write(tmp_path / "g" / "b" / "2.png", picture(9, channels=1))
-    assert load(tmp_path / "g", test=2).train.images.shape == (2, 6, 6, 1)
-    assert load(tmp_path / "g", test=2, color="rgb").train.images.shape == (2, 6, 6, 3)
+    assert load(tmp_path / "g", test=2).train.samples.shape == (2, 6, 6, 1)
+    assert load(tmp_path / "g", test=2, color="rgb").train.samples.shape == (2, 6, 6, 3)
     write(tmp_path / "g" / "a" / "2.png", picture(50))
-    assert load(tmp_path / "g", test=2).train.images.shape == (2, 6, 6, 3)
-    assert load(tmp_path / "g", test=2, color="gray").train.images.shape == (2, 6, 6, 1)
+    assert load(tmp_path / "g", test=2).train.samples.shape == (2, 6, 6, 3)
+    assert load(tmp_path / "g", test=2, color="gray").train.samples.shape == (2, 6, 6, 1)
 
 
 def test_sixteen_bit_greys_are_scaled_and_not_clipped(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_sixteen_bit_greys_are_scaled_and_not_clipped(tmp_path: Path) -> None:
             path = tmp_path / "deep" / label / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((4, 4), value, dtype=np.uint16)).save(path)
-    images = load(tmp_path / "deep", test=2)
-    values = {*images.train.images.ravel().tolist(), *images.test.images.ravel().tolist()}
+    data = load(tmp_path / "deep", test=2)
+    values = {*data.train.samples.ravel().tolist(), *data.test.samples.ravel().tolist()}
     assert values == {0x40, 0xFF}
 
 
@@ -113,7 +113,7 @@ def test_a_photo_comes_as_it_was_held(split: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
     sideways.save(split / "train" / "cat" / "a.png", exif=exif)
-    pixels = load(split).train.images[0]
+    pixels = load(split).train.samples[0]
     assert pixels[0, :, 0].tolist() == [200, 160, 120, 80, 40, 0]
 
 
@@ -122,8 +122,8 @@ def test_different_sizes_need_the_size_option(split: Path) -> None:
     with pytest.raises(ConfigError, match=r"train/dog/b\.png has 9 x 9 pixels, train/cat/a\.png has 6 x 6") as error:
         load(split)
     assert "size: 6" in str(error.value.hint)
-    assert load(split, size=8).train.images.shape == (4, 8, 8, 3)
-    assert load(split, size=[8, 5]).test.images.shape == (2, 8, 5, 3)
+    assert load(split, size=8).train.samples.shape == (4, 8, 8, 3)
+    assert load(split, size=[8, 5]).test.samples.shape == (2, 8, 5, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", None], ids=["empty", "text", "cut short"])
@@ -230,11 +230,11 @@ def test_sixty_thousand_real_images_are_read_with_progress(edgekd_data: Path) ->
             yield lambda amount=1, *, note=None: steps.append(amount)
 
     dataset = ImageFolder.model_validate({"use": "image_folder", "path": str(edgekd_data / "cifar10-png.tar")})
-    images = dataset.load(Counting())
-    assert images.train.images.shape == (50000, 32, 32, 3)
-    assert np.bincount(images.test.labels).tolist() == [1000] * 10
+    data = dataset.load(Counting())
+    assert data.train.samples.shape == (50000, 32, 32, 3)
+    assert np.bincount(data.test.labels).tolist() == [1000] * 10
     # as published for CIFAR-10
-    means = images.train.images.mean(axis=(0, 1, 2)) / 255
+    means = data.train.samples.mean(axis=(0, 1, 2)) / 255
     assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
     assert sum(steps) == 60000
     assert len(steps) > 100

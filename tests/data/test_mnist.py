@@ -42,18 +42,18 @@ def copied(edgekd_data: Path, no_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("dataset", "mean"), [(Mnist(use="mnist"), 0.1307), (FashionMnist(use="fashion_mnist"), 0.2860)]
 )
 def test_the_published_images_are_read(edgekd_data: Path, dataset: Mnist, mean: float) -> None:
-    images = dataset.load(Silent())
-    assert images.train.images.shape == (60000, 28, 28, 1)
-    assert images.test.images.shape == (10000, 28, 28, 1)
-    assert images.train.images.mean() / 255 == pytest.approx(mean, abs=1e-4)  # as published
-    assert len(images.classes) == 10
-    assert set(np.unique(images.test.labels)) == set(range(10))
+    data = dataset.load(Silent())
+    assert data.train.samples.shape == (60000, 28, 28, 1)
+    assert data.test.samples.shape == (10000, 28, 28, 1)
+    assert data.train.samples.mean() / 255 == pytest.approx(mean, abs=1e-4)  # as published
+    assert len(data.classes) == 10
+    assert set(np.unique(data.test.labels)) == set(range(10))
 
 
 def test_the_first_labels_are_the_published_ones(edgekd_data: Path) -> None:
-    images = Mnist(use="mnist").load(Silent())
-    assert images.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert images.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    data = Mnist(use="mnist").load(Silent())
+    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
 def test_a_truncated_file_is_named_with_its_wrong_checksum(copied: Path) -> None:
@@ -106,8 +106,8 @@ def test_files_that_are_nowhere_are_downloaded_into_the_users_cache(
     no_data: Path, mirror: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror])
-    images = Mnist(use="mnist").load(Silent())
-    assert len(images.train) == 60000
+    data = Mnist(use="mnist").load(Silent())
+    assert len(data.train) == 60000
     assert sorted(no_data.rglob("train-images-idx3-ubyte.gz"))
     assert capfd.readouterr() == ("", "")  # torchvision's own messages would tear the progress bars
     monkeypatch.setattr(datasets.MNIST, "mirrors", [])

@@ -17,7 +17,7 @@ def test_every_class_is_held_out_in_its_own_proportion() -> None:
     assert np.bincount(LABELS[kept]).tolist() == [540, 270, 90]
 
 
-def test_a_number_of_images_is_held_out_exactly() -> None:
+def test_a_number_of_samples_is_held_out_exactly() -> None:
     _, held = stratified_split(LABELS, 7, seed=0)
     assert np.bincount(LABELS[held]).tolist() == [4, 2, 1]
 
@@ -40,16 +40,16 @@ def test_the_parts_are_disjoint_complete_and_stratified(counts: list[int], share
     for each, count in enumerate(counts):
         quota = int((labels[held] == each).sum())
         assert 1 <= quota <= count - 1
-        # away from the bounds, and unless the bounds moved others, no class is off by a whole image or more
+        # away from the bounds, and unless the bounds moved others, no class is off by a whole sample or more
         assert abs(quota - count * wanted / len(labels)) < 1 + len(counts)
 
 
-def test_the_seed_alone_decides_which_images() -> None:
+def test_the_seed_alone_decides_which_samples() -> None:
     once, again, other = (stratified_split(LABELS, 0.1, seed)[1].tolist() for seed in (5, 5, 6))
     assert once == again
     assert once != other
 
 
-def test_a_class_of_one_image_cannot_be_split() -> None:
+def test_a_class_of_one_sample_cannot_be_split() -> None:
     with pytest.raises(ConfigError, match="each of the 2 classes needs at least one on both sides"):
         stratified_split(np.array([0, 0, 0, 1]), 2, seed=0)

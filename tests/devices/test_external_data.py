@@ -19,10 +19,10 @@ from edgekd.graph.inspect import external_files
 from edgekd.harness.driver import predict
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
+from edgekd.records.runtime import RuntimeSettings
 from tests.command import Place
 from tests.devices.conftest import Server
 from tests.harness.conftest import save_model
-from edgekd.records.runtime import RuntimeSettings
 
 SIZE = 200
 WEIGHTS = SIZE * SIZE * 4  # bytes

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edgekd.devices.channel import KEEPER, Channel, LostError, open_channel
-from edgekd.devices.ssh import BOOTSTRAP
+from edgekd.devices.channel import BOOTSTRAP, KEEPER, Channel, LostError, open_channel
 
 HERE = [sys.executable, "-c", BOOTSTRAP]
 

@@ -21,12 +21,12 @@ from edgekd.devices.ssh import Ssh
 from edgekd.errors import TargetError
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import predict
-from edgekd.harness.environment import machine_identity
+from edgekd.harness.environment import identity_of, machine_identity
 from edgekd.progress import Silent
+from edgekd.records.runtime import RuntimeSettings
 from tests.command import REPOSITORY
 from tests.devices.conftest import Server, make_key
 from tests.harness.conftest import convolutions
-from edgekd.records.runtime import RuntimeSettings
 
 
 def run(workspace: Workspace, program: str, patience_s: float = 30) -> tuple[int, list[str], str]:
@@ -332,6 +332,7 @@ def test_a_board_is_examined_as_this_machine_is(server: Server) -> None:
     machine = examine(server.device(), RuntimeSettings(), seconds=0.05).environment.machine
     assert machine.cpu == machine_identity()["cpu"]
     assert "CPUExecutionProvider" in machine.providers
+    assert identity_of(server.device()) == machine_identity()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -13,9 +13,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from edgekd.config.export import ExportOptions
-from edgekd.data.contract import contract_from, normalise
+from edgekd.data.modalities.base import Feeds, contract_for, feeds_for
 from edgekd.graph.export import export_onnx
-from edgekd.records.contract import ModelContract
+from edgekd.records.contract import InputSpec, ModelContract
 
 
 @dataclass(frozen=True)
@@ -28,34 +28,54 @@ class Digits:
     labels: NDArray[np.int64]
 
     @property
-    def train(self) -> NDArray[np.float32]:
-        return self.inputs[:-500]
+    def train(self) -> Feeds:
+        return {"image": self.inputs[:-500]}
 
     @property
-    def held_out(self) -> NDArray[np.float32]:
-        return self.inputs[-500:]
+    def held_out(self) -> Feeds:
+        return {"image": self.inputs[-500:]}
 
 
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    contract = contract_from(images, tuple(str(name) for name in bunch.target_names))
-    return Digits(contract, images, normalise(images, contract.image), bunch.target.astype(np.int64))
+    contract = contract_for("image", images, tuple(str(name) for name in bunch.target_names))
+    inputs = feeds_for(contract, images)["image"]
+    return Digits(contract, images, inputs, bunch.target.astype(np.int64))
 
 
-def learn(network: nn.Module, digits: Digits, epochs: int = 6) -> nn.Module:
+def learn(network: nn.Module, feeds: Feeds, labels: NDArray[np.int64], epochs: int = 6) -> nn.Module:
+    """The network after some seconds of training, in evaluation mode."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # two threads on a busy machine take ten times as long
-    inputs, labels = torch.from_numpy(digits.train), torch.from_numpy(digits.labels[:-500])
+    inputs, targets = [torch.from_numpy(array) for array in feeds.values()], torch.from_numpy(labels)
     optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
     network.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(inputs)).split(64):
+        for batch in torch.randperm(len(targets)).split(64):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            nn.functional.cross_entropy(network(*(each[batch] for each in inputs)), targets[batch]).backward()
             optimiser.step()
     return network.eval()
+
+
+def answers(network: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
+    """The logits that torch gives: float32 (N, C)."""
+    with torch.no_grad():
+        logits: NDArray[np.float32] = network.eval()(*map(torch.from_numpy, feeds.values())).numpy()
+    return logits
+
+
+def contract_of(classes: int = 10, **shapes: tuple[int, ...]) -> ModelContract:
+    """A contract of inputs by name, without preprocessing."""
+    inputs = tuple(InputSpec(name=name, shape=shape) for name, shape in shapes.items())
+    return ModelContract(modality="vector", inputs=inputs, classes=tuple(str(each) for each in range(classes)))
+
+
+def random_feeds(contract: ModelContract, samples: int) -> Feeds:
+    rng = np.random.default_rng(0)
+    return {each.name: rng.normal(size=(samples, *each.shape)).astype(np.float32) for each in contract.inputs}
 
 
 def small_network() -> nn.Module:
@@ -81,7 +101,7 @@ class SmallNetwork(nn.Module):
 
 @pytest.fixture(scope="session")
 def network(digits: Digits) -> nn.Module:
-    return learn(small_network(), digits)
+    return learn(small_network(), digits.train, digits.labels[:-500])
 
 
 @pytest.fixture(scope="session")

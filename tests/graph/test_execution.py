@@ -62,6 +62,15 @@ def test_every_operator_of_an_fp32_model_is_float(fp32):
     assert runs.float_operators == runs.operators
 
 
+def test_an_entry_that_the_runtime_refuses_is_told_in_one_line(tmp_path):
+    convolutions(tmp_path / "m.onnx", break_between=False)
+
+    with pytest.raises(StageError, match=r"ONNX Runtime .* cannot load m\.onnx: .*key") as caught:
+        execution(tmp_path / "m.onnx", {"k" * 2000: "1"})
+
+    assert "\n" not in str(caught.value)
+
+
 def test_session_configuration_changes_what_runs(tmp_path):
     convolutions(tmp_path / "m.onnx", break_between=False)
     runs = execution(tmp_path / "m.onnx", {"session.disable_quant_qdq": "1"})

@@ -15,19 +15,66 @@ from edgekd.config.export import ExportOptions
 from edgekd.errors import StageError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.runtime import run_onnx
-from edgekd.records.contract import ImageInput, ModelContract
+from edgekd.records.contract import ModelContract
+
+from .conftest import answers, contract_of, random_feeds
 
 
 def contract(classes: int = 10) -> ModelContract:
-    image = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
-    return ModelContract(inputs=(image,), classes=tuple(str(number) for number in range(classes)))
+    return contract_of(classes, image=(1, 8, 8))
+
+
+def first(feeds, samples):
+    return {name: array[:samples] for name, array in feeds.items()}
 
 
 def test_the_file_computes_what_torch_computes(network, digits, fp32):
-    with torch.no_grad():
-        expected = network(torch.from_numpy(digits.held_out)).numpy()
+    assert np.abs(run_onnx(fp32, digits.held_out) - answers(network, digits.held_out)).max() < 1e-4
 
-    assert np.abs(run_onnx(fp32, digits.held_out) - expected).max() < 1e-4
+
+class TwoInputs(nn.Module):
+    """A matrix of three readings of four sensors each, and a vector of five; they do not mean the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = nn.Linear(12, 16)
+        self.settings = nn.Linear(5, 16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, readings: torch.Tensor, settings: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.readings(readings.flatten(1)) - self.settings(settings)))
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 4])
+def test_any_number_of_inputs_goes_by_the_names_and_the_order_of_the_contract(batch, tmp_path):
+    torch.manual_seed(0)
+    model, two = TwoInputs(), contract_of(readings=(3, 4), settings=(5,))
+    export_onnx(model, two, tmp_path / "m.onnx", ExportOptions(batch=batch))
+
+    size = "batch" if batch == "dynamic" else batch
+    inputs = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()
+    assert [(each.name, each.shape) for each in inputs] == [("readings", [size, 3, 4]), ("settings", [size, 5])]
+    feeds = random_feeds(two, 150)
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", feeds), answers(model, feeds), atol=1e-5)
+    reordered = dict(reversed(feeds.items()))
+    np.testing.assert_array_equal(run_onnx(tmp_path / "m.onnx", reordered), run_onnx(tmp_path / "m.onnx", feeds))
+
+
+def test_a_model_fed_other_inputs_than_it_reads_is_told_which(tmp_path):
+    export_onnx(nn.Linear(5, 10), contract_of(features=(5,)), tmp_path / "m.onnx", ExportOptions())
+
+    with pytest.raises(StageError, match=r"m\.onnx reads an input 'features', and is given 'image'"):
+        run_onnx(tmp_path / "m.onnx", {"image": np.zeros((2, 5), np.float32)})
+
+
+def test_rows_of_features_are_samples_as_images_are(tmp_path):
+    torch.manual_seed(0)
+    model, rows = nn.Sequential(nn.Linear(30, 24), nn.ReLU(), nn.Linear(24, 3)), contract_of(3, features=(30,))
+    export_onnx(model, rows, tmp_path / "m.onnx", ExportOptions())
+
+    feeds = random_feeds(rows, 7)
+    assert [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node] == ["Gemm", "Relu", "Gemm"]
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", feeds), answers(model, feeds), atol=1e-5)
 
 
 def test_batch_norms_are_folded_and_means_over_height_and_width_are_pooling(fp32):
@@ -53,9 +100,8 @@ def test_a_mean_over_other_axes_stays_what_it_is(digits, tmp_path):
     model = OverChannels().eval()
     export_onnx(model, digits.contract, tmp_path / "m.onnx", ExportOptions())
 
-    with torch.no_grad():
-        expected = model(torch.from_numpy(digits.held_out[:8])).numpy()
-    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", digits.held_out[:8]), expected, atol=1e-5)
+    few = first(digits.held_out, 8)
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", few), answers(model, few), atol=1e-5)
 
 
 def test_nothing_of_the_maker_is_in_the_file(fp32):
@@ -93,9 +139,8 @@ def test_a_fixed_batch_is_fixed(network, digits, tmp_path, fp32):
     export_onnx(network, digits.contract, tmp_path / "m.onnx", ExportOptions(batch=1))
 
     assert onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()[0].shape == [1, 1, 8, 8]
-    np.testing.assert_allclose(
-        run_onnx(tmp_path / "m.onnx", digits.held_out[:5]), run_onnx(fp32, digits.held_out[:5]), atol=1e-5
-    )
+    few = first(digits.held_out, 5)
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", few), run_onnx(fp32, few), atol=1e-5)
 
 
 def test_equal_weights_give_equal_bytes_in_another_process_that_prints_nothing(tmp_path):
@@ -139,9 +184,8 @@ def test_a_model_in_training_mode_is_exported_for_inference_and_left_in_training
 
     assert [module.training for module in model] == [True, False, True, True, True]
     assert "Dropout" not in [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node]
-    with torch.no_grad():
-        expected = model.eval()(torch.from_numpy(digits.held_out[:16])).numpy()
-    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", digits.held_out[:16]), expected, atol=1e-5)
+    few = first(digits.held_out, 16)
+    np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", few), answers(model, few), atol=1e-5)
 
 
 def test_weights_in_channels_last_order_export_right(network, digits, fp32, tmp_path):
@@ -174,6 +218,15 @@ def test_a_model_tied_to_one_batch_size_is_told_to_fix_it(tmp_path):
     assert "export.batch: 1" in caught.value.hint
 
 
+def test_a_second_input_tied_to_one_batch_size_is_told_too(tmp_path):
+    class TwoOfTheSecond(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return x + y.reshape(2, 10).sum(0)
+
+    with pytest.raises(StageError, match="does not take batches of any size"):
+        export_onnx(TwoOfTheSecond(), contract_of(x=(10,), y=(10,)), tmp_path / "m.onnx", ExportOptions())
+
+
 def test_a_model_that_branches_on_values_is_one_line(tmp_path):
     class Branches(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -186,7 +239,7 @@ def test_a_model_that_branches_on_values_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_an_output_that_is_not_one_row_an_image_is_refused(tmp_path):
+def test_an_output_that_is_not_one_row_a_sample_is_refused(tmp_path):
     class AlwaysTwoRows(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.view(2, -1)[:, :10]

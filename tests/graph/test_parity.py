@@ -11,15 +11,15 @@ from edgekd.graph.parity import check_parity
 from edgekd.graph.runtime import run_onnx
 
 
-def logits(module, inputs):
+def logits(module, feeds):
     with torch.no_grad():
-        return module(torch.from_numpy(inputs)).numpy()
+        return module(torch.from_numpy(feeds["image"])).numpy()
 
 
-def test_a_right_export_agrees_on_every_image(network, digits, fp32):
+def test_a_right_export_agrees_on_every_sample(network, digits, fp32):
     parity = check_parity(logits(network, digits.held_out), run_onnx(fp32, digits.held_out))
 
-    assert parity.images == 500
+    assert parity.samples == 500
     assert parity.flipped == 0
     assert 0 <= parity.max_abs_difference < 1e-4
 
@@ -37,11 +37,11 @@ def test_batch_norms_that_use_the_batch_are_caught(network, digits, fp32):
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    with pytest.raises(StageError, match=r"differs from the torch model by .* on image \d+ .* predictions flip"):
+    with pytest.raises(StageError, match=r"differs from the torch model by .* on sample \d+ .* predictions flip"):
         check_parity(in_training_mode, run_onnx(fp32, digits.held_out))
 
 
-def test_one_wrong_weight_is_caught_and_the_worst_image_named(network, digits, fp32, tmp_path):
+def test_one_wrong_weight_is_caught_and_the_worst_sample_named(network, digits, fp32, tmp_path):
     model = onnx.load(fp32)
     tensor = next(each for each in model.graph.initializer if list(each.dims) == [16, 16, 3, 3])
     weights = numpy_helper.to_array(tensor).copy()
@@ -51,16 +51,16 @@ def test_one_wrong_weight_is_caught_and_the_worst_image_named(network, digits, f
     expected, actual = logits(network, digits.held_out), run_onnx(tmp_path / "wrong.onnx", digits.held_out)
     worst = int(np.abs(expected - actual).max(axis=1).argmax())
 
-    with pytest.raises(StageError, match=rf"on image {worst} "):
+    with pytest.raises(StageError, match=rf"on sample {worst} "):
         check_parity(expected, actual)
 
 
-def test_not_a_number_names_the_first_image():
+def test_not_a_number_names_the_first_sample():
     good = np.zeros((4, 3), np.float32)
     bad = good.copy()
     bad[2, 1] = np.nan
 
-    with pytest.raises(StageError, match=r"the exported model's logits are not finite for 1 of 4 images.* image 2"):
+    with pytest.raises(StageError, match=r"the exported model's logits are not finite for 1 of 4 samples.* sample 2"):
         check_parity(good, bad)
 
 

@@ -12,10 +12,10 @@ from edgekd.devices.local import Local
 from edgekd.devices.qemu import Qemu
 from edgekd.errors import StageError, TargetError
 from edgekd.harness.counting import MARKS, RUNS, count_instructions, counts_of
+from edgekd.records.runtime import RuntimeSettings
 from tests.command import Place
 from tests.devices.test_qemu import emulated
 from tests.harness.conftest import convolutions
-from edgekd.records.runtime import RuntimeSettings
 
 
 def counting(cpu: str) -> Qemu:

@@ -3,14 +3,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekd.devices.local import Local
+from edgekd.devices.local import Local, LocalWorkspace
+from edgekd.errors import TargetError
+from edgekd.harness.conversation import agent_zip
 from edgekd.harness.disturbances import happened, seen_in, standing
 from edgekd.harness.doctor import examine, unfit
-from edgekd.harness.environment import machine_identity, observed
+from edgekd.harness.environment import identity_of, machine_identity, observed
+from edgekd.harness.protocol import IdentifyJob
 from edgekd.harness.samples import Load
 from edgekd.records.environment import Environment, KernelState, Machine
 from edgekd.records.runtime import RuntimeSettings
@@ -43,6 +47,35 @@ def test_the_identity_of_this_machine_is_stable_and_imports_no_runtime() -> None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == machine_identity()
     assert set(machine_identity()) == {"cpu", "machine", "isa", "cores", "onnxruntime"}
+
+
+def test_a_device_says_what_machine_it_is() -> None:
+    assert identity_of(Local(use="local")) == machine_identity()
+
+
+def test_the_question_what_machine_it_is_imports_no_runtime_there(tmp_path: Path) -> None:
+    (tmp_path / "agent.pyz").write_bytes(agent_zip())
+    (tmp_path / "job.json").write_text(IdentifyJob(runtime=RuntimeSettings()).model_dump_json())
+    argv = [sys.executable, "-X", "importtime", "agent.pyz", "job.json"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event.pop("event") for event in events] == ["identity", "done"]
+    assert events[0] == machine_identity()
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "agent" in imported
+    assert not {"numpy", "onnxruntime"} & imported
+
+
+def test_a_device_without_the_runtime_is_no_machine_to_measure_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {Path(sys.executable).resolve()} -I -S "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setattr(LocalWorkspace, "python", str(bare))
+    with pytest.raises(TargetError, match="this device's Python lacks onnxruntime") as caught:
+        identity_of(Local(use="local"))
+    assert "pip install" in str(caught.value.hint)
 
 
 def test_a_quiet_machine_has_nothing_to_report() -> None:

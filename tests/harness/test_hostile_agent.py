@@ -24,10 +24,13 @@ from edgekd.errors import EdgekdError
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import measure, predict
 from edgekd.harness.environment import identity_of
+from edgekd.harness.screening import screen
+from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from edgekd.records.doctor import Health
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.screening import ScreeningRecord
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SCALARS = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=10)
@@ -111,11 +114,16 @@ def record(job: Callable[[Device], object]) -> list[Said]:
 def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
     pair = {"a": models["small"], "b": models["small"]}
     inputs = np.zeros((3, 1, 14, 14), np.float32)
+    short = Measuring(seconds=0.3, screen_seconds=0.3)
+    screened = {name: Subject(models["small"]) for name in ("fp32", "other")}
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
     return {
         "predict": lambda device: predict(device, runtime, pair, {"x": inputs}, Silent()),
         "examine": lambda device: examine(device, runtime, seconds=0.02),
-        "measure": lambda device: measure(device, runtime, Measuring(seconds=0.3), dict(pair), [("b", "a")], 0, Silent()),
+        "measure": lambda device: measure(device, runtime, short, dict(pair), [("b", "a")], 0, Silent()),
+        "screen": lambda device: screen(
+            device, runtime, short, "t", screened, {"x": inputs}, np.zeros(3, np.int64), 0, Silent()
+        ),
         "identify": identity_of,
     }
 
@@ -131,7 +139,9 @@ def try_it(job: Callable[[Device], object], said: list[Said]) -> None:
         told = job(Scripted(use="scripted", said=tuple(said)))
     except EdgekdError as error:
         told = str(error)
-    assert isinstance(told, LatencyRecord | Health | dict) or (isinstance(told, str) and len(told.splitlines()) == 1)
+    assert isinstance(told, (LatencyRecord, ScreeningRecord, Health, dict)) or (
+        isinstance(told, str) and len(told.splitlines()) == 1
+    )
 
 
 def mutated(draw: Any, said: Said) -> Said:
@@ -188,7 +198,7 @@ def odd_files(content: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     name: str, jobs: dict[str, Callable[[Device], object]], honest: dict[str, list[Said]]
@@ -204,7 +214,7 @@ def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     fuzz()
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
 @given(lines=st.lists(st.text(max_size=30) | JSON.map(json.dumps), max_size=4), code=st.integers(-70, 300))
 @settings(max_examples=40, deadline=None)
 def test_pure_noise_is_a_line(

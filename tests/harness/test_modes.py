@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.config.target import Measuring
-from edgekd.devices.local import Local
 from edgekd.agent.periodic import DROPPED, pace
 from edgekd.agent.throughput import storm
+from edgekd.config.target import Measuring
+from edgekd.devices.local import Local
 from edgekd.harness.periodic import measure_periodic
 from edgekd.harness.throughput import measure_throughput
 from edgekd.progress import Silent

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from edgekd.agent.timing import Measurement, loop_overhead_ns, time_block
-from edgekd.harness.samples import Process, loads_of, log_ratios, read_process, save_raw
-from edgekd.records.arrays import load_arrays
+from edgekd.harness.samples import Process, loads_of, log_ratios, read_process
 
 
 class Instant:
@@ -107,13 +106,3 @@ def test_a_drift_within_a_set_cancels_in_the_ratio() -> None:
     drifting = replace(process, samples=(process.samples * slower).astype(np.int64))
     (ratio,) = np.exp(log_ratios(loads_of(drifting, 0), 1, 0))
     assert ratio == pytest.approx(1.1, abs=0.07)
-
-
-def test_raw_samples_of_several_processes_are_written_together(tmp_path: Path) -> None:
-    processes = [process_of([[1e6, 2e6]], 0), process_of([[1e6, 2e6], [1e6, 2e6]], 1)]
-    save_raw(tmp_path / "raw.npz", processes, ["a", "b"])
-    raw = load_arrays(tmp_path / "raw.npz")
-    assert raw["blocks"].shape == (60, 7)
-    assert raw["blocks"][:, 0].tolist() == [0] * 20 + [1] * 40
-    assert len(raw["samples"]) == raw["blocks"][:, 6].sum()
-    assert raw["loads"].shape == (6, 5)

@@ -22,7 +22,7 @@ def test_the_paired_interval_has_the_values_of_its_formula() -> None:
     """Bonett and Price 2012 by hand: n = 40, lost 12, gained 2: (13 - 3)/42 ± 1.95996·sqrt((16/42 - (10/42)²)/42)."""
     reference = np.array([True] * 32 + [False] * 8)
     model = np.array([True] * 20 + [False] * 12 + [True] * 2 + [False] * 6)
-    pair = paired(reference, model)
+    pair = paired("m", "r", model, reference)
     assert (pair.both_right, pair.only_reference_right, pair.only_model_right, pair.both_wrong) == (20, 12, 2, 6)
     assert pair.drop == pytest.approx(0.25)
     assert pair.drop_interval == pytest.approx((0.065877, 0.410314), abs=1e-5)
@@ -34,14 +34,14 @@ def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
     chances = np.array([0.93, 0.03, 0.01, 0.03])  # both right, lost, gained, both wrong: a true drop of 0.02
     covered = 0
     for cell in (rng.choice(4, 400, p=chances) for _ in range(1500)):
-        low, high = paired(cell <= 1, (cell == 0) | (cell == 2)).drop_interval
+        low, high = paired("m", "r", (cell == 0) | (cell == 2), cell <= 1).drop_interval
         covered += low <= 0.02 <= high
     assert 0.93 <= covered / 1500 <= 0.985
 
 
 def test_equal_answers_differ_by_nothing_but_leave_room_for_chance() -> None:
     right = np.array([True] * 90 + [False] * 10)
-    pair = paired(right, right)
+    pair = paired("m", "r", right, right)
     assert (pair.drop, pair.p_value) == (0.0, 1.0)
     assert pair.drop_interval[0] < 0 < pair.drop_interval[1]
 
@@ -53,20 +53,27 @@ def test_accuracy_is_counted_by_class() -> None:
     assert counted.per_class_total == (1, 1, 2, 0)
 
 
-def test_an_evaluation_compares_every_model_with_the_teacher_image_by_image() -> None:
+def test_an_evaluation_compares_the_pairs_sample_by_sample_and_all_with_the_reference() -> None:
     labels = np.array([0, 1, 0, 1], dtype=np.int64)
     one_hot = np.eye(2, dtype=np.float32)
     result = evaluate(
         "here",
-        {"teacher": one_hot[[0, 1, 0, 0]], "student": one_hot[[0, 1, 1, 1]], "int8": one_hot[[0, 1, 1, 0]]},
+        {"fp32": one_hot[[0, 1, 1, 1]], "teacher": one_hot[[0, 1, 0, 0]], "small": one_hot[[0, 1, 1, 0]]},
         labels,
         classes=2,
+        reference="teacher",
+        shipped="small",
+        pairs=[("small", "teacher"), ("small", "fp32")],
     )
+    assert (result.reference, result.shipped, result.samples) == ("teacher", "small", 4)
     assert {name: each.accuracy.correct for name, each in result.models.items()} == {
         "teacher": 3,
-        "student": 3,
-        "int8": 2,
+        "fp32": 3,
+        "small": 2,
     }
-    assert {name: each.agreement for name, each in result.models.items()} == {"teacher": 4, "student": 2, "int8": 3}
-    assert result.models["int8"].against_teacher.only_reference_right == 1
-    assert result.int8_against_student.only_reference_right == 1
+    assert {name: each.agreement for name, each in result.models.items()} == {"teacher": 4, "fp32": 2, "small": 3}
+    assert [(each.model, each.reference) for each in result.pairs] == [("small", "teacher"), ("small", "fp32")]
+    against_fp32 = result.pair("small", "fp32")
+    assert (against_fp32.only_reference_right, against_fp32.only_model_right) == (1, 0)
+    assert against_fp32.drop == 0.25
+    assert result.pair("small", "teacher").only_reference_right == 1

@@ -71,6 +71,13 @@ def test_a_setting_without_effect_stops_the_measurement(
         require_settings(RuntimeSettings.model_validate(asked), {}, made(**got))
 
 
+def test_the_models_own_options_are_part_of_what_was_asked_for() -> None:
+    asked = RuntimeSettings(options={"a": "1", "b": "1"})
+    require_settings(asked, {"b": "2", "c": "3"}, made(options={"a": "1", "b": "2", "c": "3"}))
+    with pytest.raises(StageError, match="options"):
+        require_settings(asked, {"b": "2"}, made(options={"a": "1", "b": "1"}))
+
+
 def test_settings_as_asked_for_pass() -> None:
     require_settings(RuntimeSettings(), {}, made())
 

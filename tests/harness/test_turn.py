@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.agent import turn
 from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.errors import TargetError
-from edgekd.agent import turn
 from edgekd.harness.driver import measure, predict
+from edgekd.harness.environment import identity_of
 from edgekd.progress import Silent
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.runtime import RuntimeSettings
 from tests.command import Place
 from tests.conftest import Told
-from edgekd.records.runtime import RuntimeSettings
 
 HELD_S = 4.0
 
@@ -69,11 +70,12 @@ def test_two_measurements_take_turns(models: dict[str, Path], tmp_path: Path) ->
     assert all(each["seconds"] < 4 + 4 for each in told)
 
 
-def test_predicting_takes_no_turn(models: dict[str, Path]) -> None:
+def test_neither_predicting_nor_asking_for_the_machine_takes_a_turn(models: dict[str, Path]) -> None:
     images = np.zeros((1, 1, 14, 14), np.float32)
     with held(2 * HELD_S):
         begun = time.monotonic()
         predict(Local(use="local"), RuntimeSettings(), {"m": models["small"]}, {"x": images}, Silent())
+        identity_of(Local(use="local"))
         assert time.monotonic() - begun < 2 * HELD_S
 
 

@@ -13,17 +13,23 @@ from edgekd.config.registry import MODELS
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.models.custom import UserModel
-from edgekd.records.contract import ImageInput, ModelContract
+from edgekd.records.contract import InputSpec, ModelContract
 from edgekd.training.network import build_network, count_parameters
 
-SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 33, 20)]
+IMAGES: list[tuple[int, ...]] = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 33, 20)]
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "conv": IMAGES,
+    "resnet": IMAGES,
+    "ds_cnn": IMAGES,
+    "mlp": [*IMAGES, (30,), (1,), (5, 7)],
+    "torchvision": IMAGES,
+}
 REQUIRED = {"torchvision": {"name": "resnet18"}}
 
 
-def contract(shape: tuple[int, int, int], classes: int = 10) -> ModelContract:
-    channels, height, width = shape
-    image = ImageInput(channels=channels, height=height, width=width, mean=(0.5,) * channels, std=(0.25,) * channels)
-    return ModelContract(inputs=(image,), classes=tuple(map(str, range(classes))))
+def contract(shape: tuple[int, ...], classes: int = 10) -> ModelContract:
+    spec = InputSpec(name="input", shape=shape)
+    return ModelContract(modality="any", inputs=(spec,), classes=tuple(map(str, range(classes))))
 
 
 def model(use: str, **options: object) -> Model:
@@ -32,9 +38,12 @@ def model(use: str, **options: object) -> Model:
     return made
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", MODELS.members)
-def test_every_model_gives_one_logit_a_class_and_learns(name: str, shape: tuple[int, int, int]) -> None:
+def test_there_are_shapes_for_every_model_in_the_registry() -> None:
+    assert set(SHAPES) == set(MODELS.members)
+
+
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name in SHAPES for shape in SHAPES[name]])
+def test_every_model_gives_one_logit_a_class_and_learns(name: str, shape: tuple[int, ...]) -> None:
     network = build_network(model(name), contract(shape, classes=7), seed=0).train()
     images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2, 6])
@@ -94,14 +103,70 @@ def test_growth_multiplies_the_channels_of_each_stage() -> None:
 @pytest.mark.parametrize("name", ["conv", "resnet", "ds_cnn"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_every_stage_but_the_first_halves_the_size_and_so_does_a_stride_of_two(name: str, stride: int) -> None:
-    *layers, pool, _, _ = model(name, stages=3, depth=2, stride=stride).build(contract((1, 32, 32))).children()
-    assert isinstance(pool, torch.nn.AdaptiveAvgPool2d)
+    network = model(name, stages=3, depth=2, stride=stride).build(contract((1, 32, 32)))
     sizes, images = [], torch.zeros(1, 1, 32, 32)
-    for layer in layers:
-        images = layer(images)
-        sizes.append(images.shape[2])
-    stem = [] if name == "conv" else [32]
-    assert [size * stride for size in sizes] == [*stem, 32, 32, 16, 16, 8, 8]
+    if name != "conv":
+        images = network.get_submodule("stem")(images)
+        assert images.shape[2] * stride == 32
+    for stage in network.get_submodule("stages").children():
+        for block in stage.children():
+            images = block(images)
+            sizes.append(images.shape[2])
+    assert [size * stride for size in sizes] == [32, 32, 16, 16, 8, 8]
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "ds_cnn"])
+def test_the_layers_of_a_staged_network_have_names_to_read(name: str) -> None:
+    network = model(name, stages=3, width=4).build(contract((1, 32, 32)))
+    stem = [] if name == "conv" else ["stem"]
+    assert [child for child, _ in network.named_children()] == [*stem, "stages", "pool", "flatten", "head"]
+    assert isinstance(network.get_submodule("pool"), torch.nn.AdaptiveAvgPool2d)
+    before = network.get_submodule("stem")(torch.zeros(2, 1, 32, 32)) if stem else torch.zeros(2, 1, 32, 32)
+    second = network.get_submodule("stages.1")(network.get_submodule("stages.0")(before))
+    assert second.shape == (2, 8, 16, 16)
+
+
+def test_the_layers_of_a_multilayer_perceptron_have_names_to_read() -> None:
+    images, rows = (model("mlp", depth=2).build(contract(shape)) for shape in ((1, 8, 8), (30,)))
+    assert [child for child, _ in images.named_children()] == ["flatten", "hidden", "head"]
+    assert [child for child, _ in rows.named_children()] == ["hidden", "head"]
+    assert rows.get_submodule("hidden")(torch.zeros(2, 30)).shape == (2, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("conv", {"width": 8}), ("conv", {"width": 6, "depth": 2, "growth": 1.5, "stride": 2}), ("mlp", {"depth": 2})],
+)
+def test_weights_are_drawn_in_the_order_in_which_the_layers_compute(name: str, options: dict[str, object]) -> None:
+    """So that a seed gives the weights of every earlier version, which had the layers in one plain sequence."""
+    network = build_network(model(name, **options), contract((1, 28, 28)), seed=5)
+    torch.manual_seed(5)
+    plain: list[torch.nn.Module] = []
+    for module in network.modules():
+        match module:
+            case torch.nn.Conv2d():
+                plain.append(
+                    torch.nn.Conv2d(module.in_channels, module.out_channels, 3, module.stride, 1, bias=False)  # type: ignore[arg-type]
+                )
+            case torch.nn.BatchNorm2d():
+                plain.append(torch.nn.BatchNorm2d(module.num_features))
+            case torch.nn.Linear():
+                plain.append(torch.nn.Linear(module.in_features, module.out_features))
+            case torch.nn.ReLU() | torch.nn.Flatten() | torch.nn.AdaptiveAvgPool2d():
+                plain.append(module)
+    expected = torch.nn.Sequential(*plain).eval()
+    for made, drawn in zip(network.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(made, drawn)
+    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(images), expected(images))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS.members if name != "mlp"])
+def test_a_model_for_images_says_that_rows_are_none(name: str) -> None:
+    words = rf"the model {name} needs inputs of shape \(channels, height, width\), these are \(30,\)"
+    with pytest.raises(ConfigError, match=words) as error:
+        model(name).build(contract((30,)))
+    assert "mlp" in str(error.value.hint)
 
 
 def test_more_stages_than_the_image_can_be_halved_are_refused() -> None:
@@ -136,7 +201,7 @@ def test_an_unknown_torchvision_model_is_named_with_the_nearest() -> None:
 
 
 def test_a_model_that_cannot_read_such_small_images_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"the model torchvision fails on images of shape \(1, 8, 8\)") as error:
+    with pytest.raises(ConfigError, match=r"the model torchvision fails on samples of shape \(1, 8, 8\)") as error:
         build_network(model("torchvision", name="alexnet"), contract((1, 8, 8)), seed=0)
     assert "size" in str(error.value.hint)
 
@@ -150,7 +215,7 @@ def test_a_model_of_the_users_own_gets_the_contract_and_its_options(tmp_path: Pa
     code = """
 from torch import nn
 def make(contract, hidden):
-    channels, height, width = contract.image.shape
+    channels, height, width = contract.shape
     return nn.Sequential(
         nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.Linear(hidden, len(contract.classes)))
 """
@@ -164,9 +229,9 @@ def make(contract, hidden):
         ("return 5", "returned int"),
         (
             "from torch import nn; return nn.Flatten()",
-            r"gives \(2, 64\) for two images, expected logits of shape \(2, 10\)",
+            r"gives \(2, 64\) for two samples, expected logits of shape \(2, 10\)",
         ),
-        ("from torch import nn; return nn.Linear(3, 10)", r"fails on images of shape \(1, 8, 8\)"),
+        ("from torch import nn; return nn.Linear(3, 10)", r"fails on samples of shape \(1, 8, 8\)"),
     ],
 )
 def test_what_is_wrong_with_a_users_model_is_said(tmp_path: Path, body: str, words: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from edgekd.errors import StageError
 from edgekd.pipeline.plan import Node, Plan
 from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.base import Record
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,61 @@ class Shout(Stage):
         return "shout"
 
 
-def chain(number: Number, parity: Parity, shout: Shout, *, seed: int = 0) -> Plan:
+class Length(Record):
+    """Of a word, in letters."""
+
+    letters: int
+
+
+@dataclass(frozen=True)
+class Measure(Stage):
+    """Writes the length of a word, in letters or in parts of one, as a record of `kind`."""
+
+    kind: type[Record] = Length
+    parts: int = 1
+
+    name = "measure"
+    inputs = ("word",)
+    outputs = {"length": "length.json", "raw": "raw.txt"}
+    libraries = ()
+
+    @property
+    def records(self) -> Mapping[str, type[Record]]:
+        return {"length": self.kind}
+
+    def identity(self) -> JsonValue:
+        return {}
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        letters = len(inputs["word"].read_text()) * self.parts
+        context.output("length").write_text(f'{{"letters": {letters}}}')
+        context.output("raw").write_text(str(letters))
+        return f"{letters} letters"
+
+
+def measured(measure: Measure) -> Plan:
+    """The length of the word "odd"."""
     return Plan(
-        "chain",
+        "measured",
+        0,
+        (
+            Node("number", Number(3), {}),
+            Node("parity", Parity(), {"number": ("number", "out")}),
+            Node("measure", measure, {"word": ("parity", "out")}),
+        ),
+    )
+
+
+def chain(
+    number: Number, parity: Parity, shout: Shout, *, seed: int = 0, name: str = "chain", origin: str = ""
+) -> Plan:
+    return Plan(
+        name,
         seed,
         (
             Node("number", number, {}),
             Node("parity", parity, {"number": ("number", "out")}),
             Node("shout", shout, {"word": ("parity", "out")}),
         ),
+        origin,
     )

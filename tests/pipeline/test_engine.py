@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import pytest
+from pydantic import ValidationError, model_validator
 
 from edgekd.errors import StageError, UsageError
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Node, Plan, forecast
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store
+from edgekd.records.base import Record
 from tests.conftest import Told
-from tests.pipeline.stages import Number, Parity, Shout, chain
+from tests.pipeline.stages import Length, Measure, Number, Parity, Shout, chain, measured
 
 ALL = Selection()
 
@@ -145,3 +148,94 @@ def test_a_plan_whose_wires_do_not_fit_is_refused() -> None:
 def test_a_port_that_is_wired_to_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="parity is wired to nothing at number"):
         Plan("wrong", 0, (Node("parity", Parity(), {}),))
+
+
+class Newer(Record):
+    """A length as a later version writes it."""
+
+    letters: int
+    digits: int = 0
+
+
+class Even(Record):
+    """A length; its schema does not say that it must be even."""
+
+    letters: int
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        if self.letters % 2:
+            raise ValueError("odd")
+        return self
+
+
+def test_the_records_of_a_result_are_read_by_the_types_that_its_stage_names(store: Store) -> None:
+    engine = Engine(store, Told())
+    *_, last = engine.run(measured(Measure()), ALL)
+    assert list(engine.records(last)) == [("length", Length(letters=3))]
+    assert [list(engine.records(each)) for each in engine.finished[:2]] == [[], []]
+
+
+def test_a_record_type_with_another_field_is_a_miss(store: Store, told: Told) -> None:
+    run(store, measured(Measure()))
+    assert run(store, measured(Measure())) == []
+    rows = {row.node.id: row.why for row in forecast(measured(Measure(Newer)), store, told)}
+    assert rows["measure"] == "records.length changed"
+    assert run(store, measured(Measure(Newer))) == ["measure"]
+    assert told.lines == []
+
+
+def test_a_record_that_can_not_be_read_any_more_is_a_miss_with_a_warning(store: Store) -> None:
+    run(store, measured(Measure()))
+    told = Told()
+    again = Engine(store, told).run(measured(Measure(Even, parts=2)), ALL)
+    assert [each.why for each in again] == ["", "", "its result was damaged or removed"]
+    warnings = [line for line in told.lines if line.startswith("warning")]
+    assert warnings == [
+        "warning: measure: length in the store is no Even as this version of edgekd knows it; doing it again"
+    ]
+    assert run(store, measured(Measure(Even, parts=2))) == []
+
+
+def test_a_stage_that_writes_another_record_than_it_says_is_a_bug(store: Store) -> None:
+    with pytest.raises(ValidationError):
+        run(store, measured(Measure(Even)))
+    assert run(store, measured(Measure())) == ["measure"], "nothing of it was kept"
+
+
+def test_a_miss_is_explained_by_the_last_run_of_the_same_pipeline(store: Store, told: Told) -> None:
+    def whys(value: int, *, name: str = "chain", origin: str = "") -> list[str]:
+        plan = chain(Number(value), Parity(), Shout(), name=name, origin=origin)
+        return [each.why for each in forecast(plan, store, told)]
+
+    run(store, chain(Number(3), Parity(), Shout()))
+    after = ["after number", "after parity"]
+    assert whys(4) == ["options.value 3 -> 4", *after]
+    assert whys(4, name="other") == ["never run", *after]
+    assert whys(4, origin="elsewhere.yaml") == ["never run", *after]
+    run(store, chain(Number(8), Parity(), Shout(), name="other"))
+    assert whys(4) == ["options.value 3 -> 4", *after], "whatever other pipelines did meanwhile"
+    assert whys(4, name="other") == ["options.value 8 -> 4", *after]
+    run(store, chain(Number(8), Parity(), Shout()))
+    assert whys(4) == ["options.value 8 -> 4", *after], "what came from the store was this pipeline's last result too"
+
+
+def test_what_became_of_a_result_is_explained(store: Store, told: Told) -> None:
+    plan = chain(Number(3), Parity(), Shout())
+    run(store, plan)
+    for path in (store.records_folder / "number").iterdir():
+        path.unlink()
+    assert forecast(plan, store, told)[0].why == "its result was damaged or removed"
+    assert forecast(chain(Number(4), Parity(), Shout()), store, told)[0].why == "its last result was removed"
+
+
+def test_a_lost_memory_of_the_last_run_costs_explanations_only(store: Store, told: Told) -> None:
+    run(store, chain(Number(3), Parity(), Shout()))
+    for path in store.last_folder.glob("*/*"):
+        path.write_bytes(b"\xff\x00")
+    assert run(store, chain(Number(3), Parity(), Shout())) == []
+    (number,) = store.last_folder.glob("*/number")
+    number.unlink()
+    assert forecast(chain(Number(4), Parity(), Shout()), store, told)[0].why == "never run"
+    number.mkdir()  # what cannot be written either
+    assert run(store, chain(Number(4), Parity(), Shout())) == ["number", "parity", "shout"]

@@ -158,6 +158,21 @@ def test_a_lane_that_is_told_to_stop_starts_no_further_stage(store: Store) -> No
     assert "c" not in [each.node.target for each in engine.finished]
 
 
+def test_a_lane_may_end_where_it_says_so_and_at_each_step() -> None:
+    stop = threading.Event()
+    outer = LaneProgress(Silent(), "outer", stop)
+    lane = LaneProgress(outer, "a", threading.Event())
+    lane.stop_point()
+    with lane.task("work", 2) as advance:
+        advance()
+        stop.set()
+        for point in (lane.stop_point, outer.stop_point, advance):
+            with pytest.raises(KeyboardInterrupt):
+                point()
+    with pytest.raises(KeyboardInterrupt), outer.task("more", 1):
+        pytest.fail("no task begins any more")
+
+
 def test_a_lane_stops_while_it_waits_for_another_run(store: Store) -> None:
     stop = threading.Event()
     lane = LaneProgress(Silent(), "a", stop)

@@ -13,6 +13,7 @@ import pytest
 from edgekd.errors import StoreError
 from edgekd.pipeline.collect import collect
 from edgekd.pipeline.engine import Engine, Selection
+from edgekd.pipeline.plan import forecast
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, write_atomically
 from edgekd.progress import Silent
@@ -144,9 +145,28 @@ def test_gc_removes_what_no_recent_run_used_and_nothing_else(tmp_path: Path) -> 
     seen = collect(store, older_than_days=30, dry_run=True)
     assert (seen.records, seen.blobs) == (3, 4), "the records of 3, its three blobs and the orphan"
     assert collect(store, older_than_days=30, dry_run=False) == seen
+    assert len(list(store.last_folder.glob("*/*"))) == 3, "what the last run had is still known"
     told = Told()
     again = Engine(store, told).run(chain(Number(8), Parity(), Shout()), Selection())
     assert not [each for each in again if each.why]
+
+
+def test_gc_forgets_the_last_run_of_a_pipeline_that_is_not_run_any_more(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name in ("old", "new"):
+        Engine(store, Told()).run(chain(Number(3), Parity(), Shout(), name=name), Selection())
+    long_ago = time.time() - 40 * 86400
+    for path in store.last_folder.glob("*/*"):
+        os.utime(path, (long_ago, long_ago))
+    Engine(store, Told()).run(chain(Number(3), Parity(), Shout(), name="new"), Selection())
+    collect(store, older_than_days=30, dry_run=True)
+    assert len(list(store.last_folder.glob("*/*"))) == 6
+    collect(store, older_than_days=30, dry_run=False)
+    assert len(list(store.last_folder.glob("*/*"))) == 3
+    whys = {
+        name: forecast(chain(Number(4), Parity(), Shout(), name=name), store, Told())[0].why for name in ("old", "new")
+    }
+    assert whys == {"old": "never run", "new": "options.value 3 -> 4"}
 
 
 def test_gc_refuses_while_a_run_is_in_progress(tmp_path: Path) -> None:

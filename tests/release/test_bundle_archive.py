@@ -12,16 +12,16 @@ from edgekd.release.archive import unpack_archive, write_archive
 from edgekd.release.verify import verify
 
 
-def test_an_archive_unpacks_to_the_same_bundle(bundle, tmp_path):
+def test_an_archive_unpacks_to_the_same_bundle(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "b.zip")
     unpack_archive(tmp_path / "b.zip", tmp_path / "unpacked")
 
     assert verify(tmp_path / "unpacked") == []
 
 
-def test_times_and_permissions_do_not_change_the_bytes(bundle, tmp_path):
+def test_times_and_permissions_do_not_change_the_bytes(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "one.zip")
-    os.utime(bundle / "model.onnx", (1e9, 1e9))
+    os.utime(bundle / "fp32.onnx", (1e9, 1e9))
     (bundle / "predict.py").chmod(0o700)
     write_archive(bundle, tmp_path / "two.zip")
 
@@ -40,7 +40,7 @@ def packed(path: Path, *entries: tuple[str, int]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "C:\\evil", "..\\evil", "a/./b"])
-def test_a_path_that_leaves_the_folder_writes_nothing(name, tmp_path):
+def test_a_path_that_leaves_the_folder_writes_nothing(name: str, tmp_path: Path) -> None:
     archive = packed(tmp_path / "b.zip", ("fine.txt", 0), (name, 0))
 
     with pytest.raises(ConfigError, match="leaves the folder"):
@@ -48,7 +48,7 @@ def test_a_path_that_leaves_the_folder_writes_nothing(name, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.zip"]
 
 
-def test_a_link_is_refused(tmp_path):
+def test_a_link_is_refused(tmp_path: Path) -> None:
     archive = packed(tmp_path / "b.zip", ("link", stat.S_IFLNK | 0o777))
 
     with pytest.raises(ConfigError, match="a link or a device"):
@@ -57,7 +57,7 @@ def test_a_link_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_is_there_twice_is_refused(tmp_path):
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     archive = packed(tmp_path / "b.zip", ("a", 0), ("a", 0))
 
     with pytest.raises(ConfigError, match="twice"):
@@ -65,14 +65,14 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + bytes(50)])
-def test_what_is_no_archive_is_refused(content, tmp_path):
+def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(content)
 
     with pytest.raises(ConfigError, match="not a whole zip archive"):
         unpack_archive(tmp_path / "b.zip", tmp_path / "out")
 
 
-def test_a_flipped_byte_is_found_while_unpacking(bundle, tmp_path):
+def test_a_flipped_byte_is_found_while_unpacking(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "b.zip")
     content = bytearray((tmp_path / "b.zip").read_bytes())
     content[content.index(b"# pets") + 3] ^= 1
@@ -82,13 +82,13 @@ def test_a_flipped_byte_is_found_while_unpacking(bundle, tmp_path):
         unpack_archive(tmp_path / "b.zip", tmp_path / "out")
 
 
-def test_a_folder_that_exists_is_not_unpacked_into(bundle, tmp_path):
+def test_a_folder_that_exists_is_not_unpacked_into(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "b.zip")
 
     with pytest.raises(ConfigError, match="exists already"):
         unpack_archive(tmp_path / "b.zip", bundle)
 
 
-def test_a_missing_archive_is_told(tmp_path):
+def test_a_missing_archive_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot unpack"):
         unpack_archive(tmp_path / "none.zip", tmp_path / "out")

@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F811 - fixtures of other folders
-"""predict.cpp: compiled as its first lines say, and run beside predict.py on the same images."""
+"""predict.cpp: compiled as its first lines say, and run beside predict.py on the same files."""
 
 from __future__ import annotations
 
@@ -9,55 +9,64 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper, save
+from numpy.typing import NDArray
+from pydantic import JsonValue
 
-from edgekd.graph.inspect import describe
-from edgekd.graph.quantization.quantize import quantize
+from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
-from edgekd.records.contract import ImageInput, ModelContract
-from edgekd.release.bundle import BundleInputs, build_bundle
-from edgekd.release.verify import verify
+from edgekd.graph.quantization.weights import Int8Weights
+from edgekd.graph.runtime import run_onnx
+from edgekd.records.contract import InputSpec
+from edgekd.records.runtime import Optimisation
+from edgekd.release.bundle import BundleInputs, ShippedFile, build_bundle
+from edgekd.release.verify import read_manifest, verify
 from tests.graph.conftest import Digits, digits, fp32, network
 
-from .conftest import CONTRACT, evidence, save_model
+from .conftest import CONTRACT, evidence, save_model, shipped_file
 from .test_cpp import AWKWARD
-from .toolchain import Toolchain, compiler, run, toolchain
+from .toolchain import Toolchain, compiled, compiler, run, toolchain
 
 LAST_DIGIT = 1.01e-4  # two libraries' exp() may round a confidence to neighbours
 
 
-@pytest.fixture
-def digits_bundle(inputs: BundleInputs, fp32: Path, digits: Digits, tmp_path: Path) -> Path:
-    """Of an 8-bit network that learned the digits."""
-    model = tmp_path / "int8.onnx"
-    facts = quantize(Int8Qdq(use="int8_qdq"), fp32, digits.train, model)
+@pytest.fixture(params=["int8_qdq", "int8_weights"])
+def digits_bundle(
+    request: pytest.FixtureRequest, inputs: BundleInputs, fp32: Path, digits: Digits, tmp_path: Path
+) -> Path:
+    """Of a network that learned the digits: in 8 bits, or with 8-bit weights and a session option."""
+    scheme = {"int8_qdq": Int8Qdq(use="int8_qdq"), "int8_weights": Int8Weights(use="int8_weights")}[request.param]
+    model = tmp_path / "made.onnx"
+    made = make_candidate(scheme, fp32, digits.train, model)
     golden = digits.images[-20:]
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    logits = session.run(None, {session.get_inputs()[0].name: digits.inputs[-20:]})[0]
-    bare = evidence().model_copy(update={"accuracy": None})
+    shipped = ShippedFile(
+        path=model, scheme=request.param, made=made, onnxruntime=onnxruntime.__version__,
+        golden_logits=run_onnx(model, {"image": digits.inputs[-20:]}, made.session),
+    )  # fmt: skip
+    bare = evidence(request.param).model_copy(update={"accuracy": None})
     build_bundle(
         replace(
-            inputs, model=model, facts=describe(model), execution=facts.execution, contract=digits.contract,
-            targets={"local": bare}, golden_images=golden, golden_logits=logits,
+            inputs, contract=digits.contract, models={request.param: shipped}, targets={"local": bare},
+            golden_samples=golden,
         ),
         tmp_path / "digits",
     )  # fmt: skip
     return tmp_path / "digits"
 
 
-def netpbm(path: Path, pixels: np.ndarray) -> Path:
+def netpbm(path: Path, pixels: NDArray[np.uint8]) -> Path:
     """pixels: uint8 (H, W, 1 or 3)"""
     height, width, channels = pixels.shape
     path.write_bytes(f"P{5 if channels == 1 else 6}\n{width} {height}\n255\n".encode() + pixels.tobytes())
     return path
 
 
-def predict_py(bundle: Path, *images: Path) -> list[str]:
-    done = subprocess.run([sys.executable, bundle / "predict.py", *images], capture_output=True, text=True, check=True)
+def predict_py(bundle: Path, *files: Path) -> list[str]:
+    done = subprocess.run([sys.executable, bundle / "predict.py", *files], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -69,14 +78,15 @@ def assert_same_answer(line: str, expected: str) -> None:
 
 
 def test_the_program_answers_as_predict_py_does(toolchain: Toolchain, digits_bundle: Path, tmp_path: Path) -> None:
-    golden = np.load(digits_bundle / "golden" / "images.npy")
+    golden = np.load(digits_bundle / "golden" / "samples.npy")
+    model = digits_bundle / read_manifest(digits_bundle).shipped().file
     images = [netpbm(tmp_path / f"{number}.pgm", pixels) for number, pixels in enumerate(golden)]
     program = toolchain.build(digits_bundle / "predict.cpp", tmp_path / "built")
 
     expected = predict_py(digits_bundle, *images)
     assert len({line.split("\t")[1] for line in expected}) > 5
     for image, line in zip(images, expected, strict=True):
-        status, out, err = run(program, image, digits_bundle / "model.onnx")
+        status, out, err = run(program, image, model)
         assert (status, err) == (0, "")
         assert_same_answer(out.removesuffix("\n"), line)
     assert verify(digits_bundle) == []
@@ -84,22 +94,22 @@ def test_the_program_answers_as_predict_py_does(toolchain: Toolchain, digits_bun
 
 def test_awkward_names_do_not_break_the_program(toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path) -> None:
     everything = "".join(AWKWARD)
-    contract = ModelContract(inputs=CONTRACT.inputs, classes=(everything, everything[::-1]))
-    target = evidence().model_copy(update={"accuracy": None})
+    contract = CONTRACT.model_copy(update={"classes": (everything, everything[::-1])})
     options = {everything.replace("\0", ""): 'some "value"\\'}
-    target = target.model_copy(update={"session": target.session.model_copy(update={"options": options})})
+    target = evidence(options=options).model_copy(update={"accuracy": None})
     bundle = tmp_path / "b"
     build_bundle(replace(inputs, name='a"\n\\', contract=contract, targets={everything: target}), bundle)
     program = toolchain.build(bundle / "predict.cpp", tmp_path / "built")
-    for number, pixels in enumerate(inputs.golden_images):
+    for number, pixels in enumerate(inputs.golden_samples):
         image = netpbm(tmp_path / f"{number}.pgm", pixels)
-        status, out, err = run(program, image, bundle / "model.onnx")
+        status, out, err = run(program, image, bundle / "fp32.onnx")
 
+        best = inputs.models["fp32"].golden_logits[number].argmax()
         assert (status, err) == (0, "")
-        assert out.startswith(f"{image}\t{contract.classes[int(inputs.golden_logits[number].argmax())]}\t")
+        assert out.startswith(f"{image}\t{contract.classes[best]}\t")
 
 
-SESSIONS = {
+SESSIONS: dict[str, dict[str, Any]] = {
     "threads": {"threads": 2, "inter_op_threads": 2, "spinning": True, "options": {}},
     "layout": {"optimisation": "layout"},
     "none": {"optimisation": "none"},
@@ -110,47 +120,104 @@ SESSIONS = {
 def test_every_kind_of_session_builds_and_runs(
     name: str, toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path
 ) -> None:
-    target = evidence()
-    target = target.model_copy(update={"session": target.session.model_copy(update=SESSIONS[name])})
-    build_bundle(replace(inputs, targets={"board": target}), tmp_path / "b")
+    build_bundle(replace(inputs, targets={"board": evidence(**SESSIONS[name])}), tmp_path / "b")
     program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
-    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_samples[0])
 
-    status, out, err = run(program, image, tmp_path / "b" / "model.onnx")
+    status, out, err = run(program, image, tmp_path / "b" / "fp32.onnx")
     assert (status, err) == (0, "")
     assert_same_answer(out.removesuffix("\n"), predict_py(tmp_path / "b", image)[0])
+
+
+def test_every_level_of_optimisation_is_the_one_of_the_header(
+    toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path
+) -> None:
+    numbers = {"none": 0, "basic": 1, "extended": 2, "layout": 3, "all": 99}
+    lines = ["#include <onnxruntime_c_api.h>"]
+    for level, number in numbers.items():
+        build_bundle(replace(inputs, targets={"board": evidence(optimisation=level)}), tmp_path / level)
+        (written,) = re.findall(r"OPTIMISATION = (.*);", (tmp_path / level / "model.h").read_text())
+        lines.append(f'static_assert({written} == {number}, "{level}");')
+    (tmp_path / "levels.cpp").write_text("\n".join(lines) + "\n")
+
+    assert set(numbers) == set(get_args(Optimisation))
+    compiled([toolchain.compiler, "-std=c++17", "-I", str(toolchain.include), "-c", "levels.cpp"], tmp_path)
 
 
 def test_a_model_of_a_fixed_batch_answers_one_image(
     toolchain: Toolchain, inputs: BundleInputs, fixed_batch_bundle: Path, tmp_path: Path
 ) -> None:
     program = toolchain.build(fixed_batch_bundle / "predict.cpp", tmp_path / "built")
-    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_samples[0])
 
-    status, out, _ = run(program, image, fixed_batch_bundle / "model.onnx")
+    status, out, _ = run(program, image, fixed_batch_bundle / "fp32.onnx")
     assert status == 0
     assert_same_answer(out.removesuffix("\n"), predict_py(fixed_batch_bundle, image)[0])
 
 
+@pytest.mark.parametrize("of", ["model", "target"])
+def test_a_session_option_reaches_the_session(
+    of: str, toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path
+) -> None:
+    option = {"session.load_model_format": "ORT"}  # which the file is not, so that the runtime refuses it
+    shipped = inputs.models["fp32"]
+    if of == "model":
+        changed = replace(inputs, models={"fp32": shipped_file(shipped.path, shipped.golden_logits, option)})
+    else:
+        changed = replace(inputs, targets={"board": evidence(options=option)})
+    build_bundle(changed, tmp_path / "b")
+    program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_samples[0])
+
+    status, out, err = run(program, image, tmp_path / "b" / "fp32.onnx")
+    assert (status, out) == (2, "")
+    assert f"error: ONNX Runtime {onnxruntime.__version__}: " in err
+
+
+def test_the_program_is_that_of_the_first_target(
+    toolchain: Toolchain, two_models: BundleInputs, two_model_bundle: Path, tmp_path: Path
+) -> None:
+    program = toolchain.build(two_model_bundle / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", two_models.golden_samples[0])
+    done = subprocess.run([program, image], cwd=two_model_bundle, capture_output=True, text=True, check=True)
+
+    assert_same_answer(done.stdout.removesuffix("\n"), predict_py(two_model_bundle, image)[0])
+
+
+def test_rows_of_numbers_are_answered_as_predict_py_does(
+    toolchain: Toolchain, vector_bundle: Path, tmp_path: Path
+) -> None:
+    program = toolchain.build(vector_bundle / "predict.cpp", tmp_path / "built")
+    rows = np.load(vector_bundle / "golden" / "samples.npy")
+    assert len({line.split("\t")[1] for line in predict_py(vector_bundle, vector_bundle / "golden/samples.npy")}) > 1
+    for number, row in enumerate(rows):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("a,b,c,d\n" + ",".join(repr(float(value)) for value in row) + "\n")
+        status, out, err = run(program, path, vector_bundle / "fp32.onnx")
+
+        assert (status, err) == (0, "")
+        assert_same_answer(out.removesuffix("\n"), predict_py(vector_bundle, path)[0])
+
+    (tmp_path / "short.csv").write_text("1,2,3\n")
+    status, out, err = run(program, tmp_path / "short.csv", vector_bundle / "fp32.onnx")
+    assert (status, out) == (2, "")
+    assert err == f"error: cannot read {tmp_path}/short.csv: line 1 holds 3 numbers, the model takes 4\n"
+
+
 def test_colour_is_taken_apart_by_channel(toolchain: Toolchain, inputs: BundleInputs, tmp_path: Path) -> None:
     weights = np.random.default_rng(3).normal(size=(12, 2)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["image"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits"])],
-        "g",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 1, 4])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
-        [numpy_helper.from_array(weights, "w")],
-    )
+    preprocessing: dict[str, JsonValue] = {"mean": [0.1, -0.2, 1e-7], "std": [0.5, 0.25, 3]}
+    spec = InputSpec(name="image", shape=(3, 1, 4), preprocessing=preprocessing)
+    contract = CONTRACT.model_copy(update={"inputs": (spec,)})
     model = tmp_path / "colour.onnx"
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), model)
-    image = ImageInput(channels=3, height=1, width=4, mean=(0.1, -0.2, 1e-7), std=(0.5, 0.25, 3))
-    contract = ModelContract(inputs=(image,), classes=("a", "b"))
-    build_bundle(replace(inputs, model=model, facts=describe(model), contract=contract), tmp_path / "b")
+    save_model(model, contract, weights)
+    file = shipped_file(model, inputs.models["fp32"].golden_logits)
+    build_bundle(replace(inputs, models={"fp32": file}, contract=contract), tmp_path / "b")
     program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
     for seed in range(5):
         pixels = np.random.default_rng(seed).integers(0, 256, size=(1, 4, 3), dtype=np.uint8)
         path = netpbm(tmp_path / "image.ppm", pixels)
-        status, out, _ = run(program, path, tmp_path / "b" / "model.onnx")
+        status, out, _ = run(program, path, tmp_path / "b" / "fp32.onnx")
 
         assert status == 0
         assert_same_answer(out.removesuffix("\n"), predict_py(tmp_path / "b", path)[0])
@@ -188,21 +255,21 @@ def test_what_cannot_be_used_is_one_line_and_ends_in_2(
     for name, (content, reason) in BAD_IMAGES.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        status, out, err = run(program, tmp_path / name, bundle / "model.onnx")
+        status, out, err = run(program, tmp_path / name, bundle / "fp32.onnx")
         assert (name, status, out) == (name, 2, "")
         assert err.startswith("error: ")
         assert err.count("\n") == 1
         assert str(tmp_path / name) in err
         assert reason in err
 
-    assert run(program) == (2, "", "usage: predict IMAGE [MODEL]\n")
+    assert run(program) == (2, "", "usage: predict FILE [MODEL]\n")
     assert run(program, tmp_path) == (2, "", f"error: cannot read {tmp_path}: Is a directory\n")
 
 
 def test_a_header_with_comments_is_read(small_program: Callable[[Path], Path], bundle: Path, tmp_path: Path) -> None:
     pixels = bytes(range(35, 47))  # begins with '#', which is no comment there
     (tmp_path / "a.pgm").write_bytes(b"# first\nP5 # made by hand\n#\n3\t4\n# last\n255\n" + pixels)
-    status, out, err = run(small_program(bundle), tmp_path / "a.pgm", bundle / "model.onnx")
+    status, out, err = run(small_program(bundle), tmp_path / "a.pgm", bundle / "fp32.onnx")
 
     assert (status, err) == (0, "")
     assert_same_answer(out.removesuffix("\n"), predict_py(bundle, tmp_path / "a.pgm")[0])
@@ -211,7 +278,7 @@ def test_a_header_with_comments_is_read(small_program: Callable[[Path], Path], b
 def test_a_model_that_cannot_be_used_is_told(
     small_program: Callable[[Path], Path], bundle: Path, inputs: BundleInputs, tmp_path: Path
 ) -> None:
-    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_samples[0])
     (tmp_path / "text.onnx").write_text("no model")
     save_model(tmp_path / "other.onnx", batch=2)
     reasons = {
@@ -236,9 +303,9 @@ def test_a_library_older_than_the_header_is_told(
         text = re.sub(r"(?m)^#define ORT_API_VERSION \d+", "#define ORT_API_VERSION 9999", header.read_text())
         (include / header.name).write_text(text)
     program = toolchain.build(bundle / "predict.cpp", tmp_path / "built", include)
-    image = netpbm(tmp_path / "image.pgm", inputs.golden_images[0])
+    image = netpbm(tmp_path / "image.pgm", inputs.golden_samples[0])
 
-    status, out, err = run(program, image, bundle / "model.onnx")
+    status, out, err = run(program, image, bundle / "fp32.onnx")
     assert (status, out) == (2, "")
     assert (
         f"error: the library is ONNX Runtime {onnxruntime.__version__}, older than the header (API version 9999)" in err

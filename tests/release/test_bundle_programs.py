@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgekd.data.contract import normalise
-from edgekd.release.bundle import build_bundle
-from edgekd.release.device.predict import Model, UnusableError, load_manifest
+from edgekd.agent import options
+from edgekd.config.registry import MODALITIES
+from edgekd.data.modalities.base import feeds_for, source_of
+from edgekd.release.bundle import BundleInputs, build_bundle
+from edgekd.release.device import predict, verify
+from edgekd.release.device.predict import Model, UnusableError
+from edgekd.release.verify import load_model, read_manifest
 
-from .conftest import CONTRACT, logits_of
+from .conftest import CONTRACT, VECTORS, WEIGHTS, evidence, logits_of, logits_of_rows, shipped_file
 
 DEVICE = """
 import runpy, sys
@@ -33,7 +41,9 @@ runpy.run_path(program, run_name="__main__")
 """
 
 
-def run(bundle: Path, program: str, *arguments: object, cwd: Path, without: str = "PIL"):
+def run(
+    bundle: Path, program: str, *arguments: object, cwd: Path, without: str = "PIL"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", DEVICE, without, str(bundle / program), *map(str, arguments)],
         cwd=cwd,
@@ -51,22 +61,37 @@ def elsewhere(tmp_path: Path) -> Path:
     return folder
 
 
-def label(pixels: np.ndarray) -> tuple[str, float]:
-    logits = logits_of(pixels.reshape(1, 4, 3, 1))[0].astype(float)
+def here(bundle: Path, target: str | None = None) -> Model:
+    return load_model(bundle, read_manifest(bundle), target)
+
+
+def label(pixels: NDArray[np.uint8], weights: NDArray[np.float32] = WEIGHTS) -> tuple[str, float]:
+    logits = logits_of(pixels.reshape(1, 4, 3, 1), weights)[0].astype(float)
     shares = np.exp(logits) / np.exp(logits).sum()
     return CONTRACT.classes[int(logits.argmax())], float(shares.max())
 
 
-def test_verify_says_ok_and_leaves_the_bundle_as_it_was(bundle, elsewhere):
+def test_verify_says_ok_and_leaves_the_bundle_as_it_was(bundle: Path, elsewhere: Path) -> None:
     first, second = (run(bundle, "verify.py", cwd=elsewhere) for _ in range(2))
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("ok: 7 files, golden images agree under ONNX Runtime ")
+    assert first.stdout.startswith("ok: 11 files; the golden answers of fp32 are given again under ONNX Runtime ")
     assert second.returncode == 0
     assert not list(bundle.rglob("__pycache__"))
 
 
-def test_verify_names_every_problem_and_ends_in_1(bundle, elsewhere):
+def test_verify_asks_every_model_or_the_one_of_a_target(two_model_bundle: Path, elsewhere: Path) -> None:
+    every = run(two_model_bundle, "verify.py", cwd=elsewhere)
+    one = run(two_model_bundle, "verify.py", "--target", "spare", cwd=elsewhere)
+    wrong = run(two_model_bundle, "verify.py", "--target", "moon", cwd=elsewhere)
+
+    assert "the golden answers of fp32, int8_weights are given again" in every.stdout
+    assert "the golden answers of int8_weights are given again" in one.stdout
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "error: the bundle has nothing for target 'moon'; it has local, board, spare\n"
+
+
+def test_verify_names_every_problem_and_ends_in_1(bundle: Path, elsewhere: Path) -> None:
     (bundle / "MODEL_CARD.md").unlink()
     (bundle / "extra").touch()
     done = run(bundle, "verify.py", cwd=elsewhere)
@@ -75,16 +100,59 @@ def test_verify_names_every_problem_and_ends_in_1(bundle, elsewhere):
     assert done.stderr == "error: MODEL_CARD.md: missing\nerror: extra: not of this bundle\n"
 
 
-def test_verify_of_a_damaged_manifest_is_one_line(bundle, elsewhere):
-    (bundle / "manifest.json").write_text('{"schema": 1, "files": {}}')
+@pytest.mark.parametrize("program", ["predict.py", "inputs.py", "session.py"])
+def test_a_changed_program_is_found_and_not_run(program: str, bundle: Path, elsewhere: Path) -> None:
+    (bundle / program).write_text("raise SystemExit('run all the same')")
+    changed = run(bundle, "verify.py", cwd=elsewhere)
+    (bundle / program).unlink()
+    missing = run(bundle, "verify.py", cwd=elsewhere)
+
+    assert (changed.returncode, changed.stdout) == (1, "")
+    assert changed.stderr.startswith(f"error: {program}: 36 bytes, ")
+    assert (missing.returncode, missing.stderr) == (1, f"error: {program}: missing\n")
+
+
+@pytest.mark.parametrize("program", ["verify.py", "predict.py"])
+@pytest.mark.parametrize("foreign", ["numpy", "onnxruntime", "argparse", "json"])
+def test_a_foreign_module_beside_a_program_is_not_imported(
+    program: str, foreign: str, bundle: Path, elsewhere: Path
+) -> None:
+    (bundle / f"{foreign}.py").write_text("raise SystemExit('the foreign module was run')")
+    np.save(elsewhere / "a.npy", np.zeros((4, 3), np.uint8))
+    arguments = ["a.npy"] if program == "predict.py" else []
+    # as a user runs it: its own folder comes first among those that Python imports from
+    done = subprocess.run(
+        [sys.executable, bundle / program, *arguments], cwd=elsewhere, capture_output=True, text=True, check=False
+    )
+
+    assert "the foreign module was run" not in done.stderr
+    if program == "predict.py":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert (done.returncode, done.stderr) == (1, f"error: {foreign}.py: not of this bundle\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"schema": 2, "files": {}}', "the manifest is damaged: KeyError: 'golden_samples'"),
+        ("[]", "the manifest is damaged: TypeError: "),
+        ("{", " is not JSON"),
+    ],
+)
+def test_verify_of_a_damaged_manifest_is_one_line(content: str, reason: str, bundle: Path, elsewhere: Path) -> None:
+    (bundle / "manifest.json").write_text(content)
     done = run(bundle, "verify.py", cwd=elsewhere)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the manifest is damaged")
+    assert done.stderr.startswith("error: ")
+    assert reason in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_predict_gives_label_and_confidence_of_every_kind_of_file_that_needs_nothing_more(bundle, elsewhere):
+def test_predict_gives_label_and_confidence_of_every_kind_of_file_that_needs_nothing_more(
+    bundle: Path, elsewhere: Path
+) -> None:
     pixels = np.random.default_rng(5).integers(0, 256, size=(4, 3), dtype=np.uint8)
     np.save(elsewhere / "a.npy", pixels)
     np.save(elsewhere / "b.npy", pixels[..., None])
@@ -96,9 +164,57 @@ def test_predict_gives_label_and_confidence_of_every_kind_of_file_that_needs_not
     best, share = label(pixels)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [f"{name}\t{best}\t{share:.4f}" for name in names]
+    assert not list(bundle.rglob("__pycache__"))
 
 
-def test_predict_reads_png_with_pillow_and_says_so_without(bundle, elsewhere):
+def test_predict_takes_the_model_of_the_target(two_model_bundle: Path, elsewhere: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, size=(4, 3), dtype=np.uint8)
+    np.save(elsewhere / "a.npy", pixels)
+    answers = {
+        target: run(two_model_bundle, "predict.py", "a.npy", "--target", target, cwd=elsewhere).stdout.split("\t")[1]
+        for target in ("local", "board", "spare")
+    }
+    wrong = run(two_model_bundle, "predict.py", "a.npy", "--target", "moon", cwd=elsewhere)
+
+    other = label(pixels, -WEIGHTS)[0]
+    assert other != label(pixels)[0]
+    assert answers == {"local": label(pixels)[0], "board": other, "spare": other}
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "it has local, board, spare" in wrong.stderr
+
+
+def test_predict_gives_every_row_of_a_file_a_line(vector_bundle: Path, elsewhere: Path) -> None:
+    rows = np.load(vector_bundle / "golden" / "samples.npy")
+    lines = [",".join(repr(float(value)) for value in row) for row in rows]
+    (elsewhere / "many.csv").write_text("\n".join(["a,b,c,d", *lines]) + "\n")
+    (elsewhere / "one.csv").write_text(lines[2] + "\n")
+    done = run(vector_bundle, "predict.py", "many.csv", "one.csv", cwd=elsewhere)
+
+    labels = [VECTORS.classes[best] for best in logits_of_rows(rows).argmax(axis=1)]
+    assert len(set(labels)) > 1
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split("\t")[:2] for line in done.stdout.splitlines()] == [
+        *([f"many.csv:{number}", name] for number, name in enumerate(labels, 1)),
+        ["one.csv", labels[2]],
+    ]
+
+
+def test_a_file_that_cannot_be_used_is_told_before_anything_is_answered(vector_bundle: Path, elsewhere: Path) -> None:
+    (elsewhere / "good.csv").write_text("1,2,3,4\n")
+    (elsewhere / "short.csv").write_text("1,2,3\n")
+    done = run(vector_bundle, "predict.py", "good.csv", "short.csv", cwd=elsewhere)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: cannot read short.csv: line 1 holds 3 numbers, the model takes 4\n"
+
+
+def test_vectors_verify(vector_bundle: Path, elsewhere: Path) -> None:
+    done = run(vector_bundle, "verify.py", cwd=elsewhere)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_predict_reads_png_with_pillow_and_says_so_without(bundle: Path, elsewhere: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(6).integers(0, 256, size=(4, 3), dtype=np.uint8)
     image.fromarray(pixels).save(elsewhere / "a.png")
@@ -112,9 +228,13 @@ def test_predict_reads_png_with_pillow_and_says_so_without(bundle, elsewhere):
     assert "needs Pillow (python3 -m pip install pillow)" in without.stderr
 
 
+@pytest.mark.parametrize("program", ["predict.py", "verify.py"])
 @pytest.mark.parametrize("missing", ["numpy", "onnxruntime"])
-def test_a_missing_package_is_named_with_the_command_that_installs_it(missing, bundle, elsewhere):
-    done = run(bundle, "predict.py", "a.npy", cwd=elsewhere, without=missing)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    missing: str, program: str, bundle: Path, elsewhere: Path
+) -> None:
+    arguments = ["a.npy"] if program == "predict.py" else []
+    done = run(bundle, program, *arguments, cwd=elsewhere, without=missing)
 
     assert done.returncode == 1
     assert f"error: {missing} is not installed" in done.stderr
@@ -137,72 +257,135 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
-def test_an_image_that_cannot_be_used_is_one_line(name, bundle, tmp_path):
-    if BAD_IMAGES[name] is not None:
-        (tmp_path / name).write_bytes(BAD_IMAGES[name])
+def test_an_image_that_cannot_be_used_is_one_line(name: str, bundle: Path, tmp_path: Path) -> None:
+    content = BAD_IMAGES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
 
     with pytest.raises(UnusableError, match=name) as caught:
-        Model(bundle, load_manifest(bundle)).read(tmp_path / name)
+        here(bundle).read(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
-def test_floats_are_no_pixels(bundle, tmp_path):
+def test_floats_are_no_pixels(bundle: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 3), np.float32))
 
     with pytest.raises(UnusableError, match=r"expected uint8 pixels .*, found float32"):
-        Model(bundle, load_manifest(bundle)).read(tmp_path / "a.npy")
+        here(bundle).read(tmp_path / "a.npy")
 
 
-def test_colour_becomes_the_grey_that_pillow_makes(bundle, tmp_path):
+def test_colour_becomes_the_grey_that_pillow_makes(bundle: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(7).integers(0, 256, size=(4, 3, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", pixels)
 
-    grey = Model(bundle, load_manifest(bundle)).read(tmp_path / "a.npy")
+    (grey,) = here(bundle).read(tmp_path / "a.npy")
     np.testing.assert_array_equal(grey[..., 0], np.asarray(image.fromarray(pixels).convert("L")))
 
 
-def test_preprocessing_is_bit_for_bit_that_of_training(inputs, bundle):
-    model = Model(bundle, load_manifest(bundle))
+def test_preprocessing_in_the_bundle_is_that_of_training(inputs: BundleInputs, bundle: Path) -> None:
+    module = predict.load_parts(bundle).inputs
+    fed = module.feed(inputs.golden_samples, json.loads((bundle / "manifest.json").read_text())["contract"]["inputs"])
 
-    expected = normalise(inputs.golden_images, CONTRACT.image)
-    np.testing.assert_array_equal(model.preprocessed(inputs.golden_images), expected)
-
-
-def test_preprocessing_treats_every_colour_by_its_own_mean_and_std(bundle):
-    manifest = load_manifest(bundle)
-    manifest["contract"]["inputs"][0] |= {"channels": 3, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 0.125]}
-    pixels = np.random.default_rng(8).integers(0, 256, size=(2, 4, 3, 3), dtype=np.uint8)
-
-    made = Model(bundle, manifest).preprocessed(pixels)
-    expected = ((pixels / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.25, 0.125]).transpose(0, 3, 1, 2)
-    assert (made.dtype, made.shape) == (np.float32, (2, 3, 4, 3))
-    np.testing.assert_allclose(made, expected, rtol=1e-6)
+    assert module.__file__ == str(bundle / "inputs.py")
+    np.testing.assert_array_equal(fed["image"], feeds_for(CONTRACT, inputs.golden_samples)["image"])
 
 
-def test_session_settings_that_ship_take_effect(bundle):
-    manifest = load_manifest(bundle)
-    manifest["targets"]["local"]["session"] |= {"threads": 2, "optimisation": "basic"}
-    options = Model(bundle, manifest).session.get_session_options()
+def test_session_settings_that_ship_take_effect(inputs: BundleInputs, tmp_path: Path) -> None:
+    shipped = inputs.models["fp32"]
+    own = shipped_file(shipped.path, shipped.golden_logits, {"session.disable_quant_qdq": "1"})
+    target = evidence(
+        threads=2, optimisation="basic", options={"session.disable_quant_qdq": "0", "session.use_env_allocators": "0"}
+    )
+    build_bundle(replace(inputs, models={"fp32": own}, targets={"board": target}), tmp_path / "b")
+    found = here(tmp_path / "b").session.get_session_options()
 
-    assert options.intra_op_num_threads == 2
-    assert options.graph_optimization_level.name == "ORT_ENABLE_BASIC"
-    assert options.get_session_config_entry("session.use_env_allocators") == "0"
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert found.intra_op_num_threads == 2
+    assert found.graph_optimization_level.name == "ORT_ENABLE_BASIC"
+    assert found.get_session_config_entry("session.use_env_allocators") == "0"
+    assert found.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert found.get_session_config_entry("session.disable_quant_qdq") == "1"  # the model's own is over the target's
 
 
-def test_a_model_of_a_fixed_batch_answers_any_number_of_images(inputs, fixed_batch_bundle):
-    model = Model(fixed_batch_bundle, load_manifest(fixed_batch_bundle))
+@pytest.mark.parametrize("of", ["model", "target"])
+def test_a_session_option_reaches_the_session_of_the_programs(
+    of: str, inputs: BundleInputs, tmp_path: Path, elsewhere: Path
+) -> None:
+    option = {"session.load_model_format": "ORT"}  # which the file is not, so that the runtime refuses it
+    shipped = inputs.models["fp32"]
+    if of == "model":
+        changed = replace(inputs, models={"fp32": shipped_file(shipped.path, shipped.golden_logits, option)})
+    else:
+        changed = replace(inputs, targets={"board": evidence(options=option)})
+    build_bundle(changed, tmp_path / "b")
+    np.save(elsewhere / "a.npy", np.zeros((4, 3), np.uint8))
+    predicted = run(tmp_path / "b", "predict.py", "a.npy", cwd=elsewhere)
+    verified = run(tmp_path / "b", "verify.py", cwd=elsewhere)
+
+    assert (predicted.returncode, predicted.stdout) == (2, "")
+    assert (verified.returncode, verified.stdout) == (1, "")
+    for done in (predicted, verified):
+        assert done.stderr.splitlines()[-1].startswith("error: ONNX Runtime ")
+        assert "cannot load the model" in done.stderr
+
+
+def test_a_model_of_a_fixed_batch_answers_any_number_of_images(inputs: BundleInputs, fixed_batch_bundle: Path) -> None:
+    model = here(fixed_batch_bundle)
 
     for count in (1, 2, 5):
-        images = inputs.golden_images[:count]
+        images = inputs.golden_samples[:count]
         np.testing.assert_allclose(model.logits(images), logits_of(images), rtol=1e-5, atol=1e-6)
 
 
-def test_the_programs_are_in_the_bundle_as_they_are_in_the_package(inputs, tmp_path):
-    import edgekd.release.device.predict as source
+def test_several_inputs_are_fed_by_their_names(tmp_path: Path) -> None:
+    from types import SimpleNamespace
 
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Sub", ["left", "right"], ["logits"])],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in ("left", "right")],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [2, 3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    manifest = {
+        "contract": {"classes": ["a", "b", "c"], "output": "logits", "inputs": []},
+        "models": {"m": {"file": "m.onnx", "session": {}}},
+        "targets": {"t": {"model": "m", "runtime": evidence().runtime.model_dump()}},
+    }
+    pair = SimpleNamespace(feed=lambda samples, _: {"right": samples[:, 1], "left": samples[:, 0]})
+    model = Model(tmp_path, manifest, "t", predict.Parts(inputs=pair, session=options))
+    samples = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+
+    np.testing.assert_array_equal(model.logits(samples), samples[:, 0] - samples[:, 1])
+
+
+def test_the_programs_are_in_the_bundle_as_they_are_in_the_package(inputs: BundleInputs, tmp_path: Path) -> None:
     build_bundle(inputs, tmp_path / "b")
+    sources: dict[str, str | Path] = {
+        "predict.py": predict.__file__,
+        "verify.py": verify.__file__,
+        "inputs.py": source_of("image"),
+        "session.py": options.__file__,
+    }
 
-    assert (tmp_path / "b" / "predict.py").read_bytes() == Path(source.__file__).read_bytes()
-    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["files"]["predict.py"]
+    files = json.loads((tmp_path / "b" / "manifest.json").read_text())["files"]
+    for name, source in sources.items():
+        assert (tmp_path / "b" / name).read_bytes() == Path(source).read_bytes()
+        assert name in files
+
+
+@pytest.mark.parametrize("modality", MODALITIES.members)
+def test_the_programs_are_in_the_language_of_python_3_9(modality: str) -> None:
+    for path in (predict.__file__, verify.__file__, source_of(modality), options.__file__):
+        ast.parse(Path(path).read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def test_a_bundle_that_was_moved_still_works(bundle: Path, tmp_path: Path, elsewhere: Path) -> None:
+    shutil.move(bundle, tmp_path / "moved")
+    (tmp_path / "link").symlink_to(tmp_path / "moved")
+
+    for folder in ("moved", "link"):
+        assert run(tmp_path / folder, "verify.py", cwd=elsewhere).returncode == 0

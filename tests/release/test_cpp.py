@@ -1,22 +1,25 @@
 # ruff: noqa: F401, F811 - fixtures of another file
-"""predict.cpp as it is written; test_bundle_cpp builds and runs it."""
+"""predict.cpp and its headers as they are written; test_bundle_cpp builds and runs them."""
 
 from __future__ import annotations
 
 import ast
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.records.bundle import SessionSettings
+from edgekd.closure import closure
+from edgekd.data.modalities.base import source_of
 from edgekd.release.bundle import BundleInputs, build_bundle
-from edgekd.release.cpp import LEVELS, cpp_string
+from edgekd.release.cpp import SOURCE, cpp_headers, cpp_string
 from edgekd.release.verify import verify
 
+from .conftest import evidence
 from .toolchain import COMMAND, WARNINGS, compiled, compiler
 
 AWKWARD = (
@@ -34,42 +37,84 @@ AWKWARD = (
 )
 
 
-def test_the_same_contract_gives_the_same_source_and_its_head_says_how_to_build_it(
-    inputs: BundleInputs, tmp_path: Path
+def test_the_source_is_the_same_in_every_bundle_and_its_head_says_how_to_build_it(
+    bundle: Path, vector_bundle: Path
 ) -> None:
-    for name in ("one", "two"):
-        build_bundle(inputs, tmp_path / name)
-    source = (tmp_path / "one" / "predict.cpp").read_bytes()
+    source = (bundle / "predict.cpp").read_bytes()
 
-    assert source == (tmp_path / "two" / "predict.cpp").read_bytes()
-    assert source.isascii()
+    assert source == (vector_bundle / "predict.cpp").read_bytes()
+    assert source == SOURCE.read_bytes()
     assert f"// Build:  {COMMAND}\n".encode() in source
+    assert (bundle / "inputs.h").read_bytes() == source_of("image").with_suffix(".h").read_bytes()
+    assert (vector_bundle / "inputs.h").read_bytes() == source_of("vector").with_suffix(".h").read_bytes()
 
 
-def test_a_changed_source_is_found(bundle: Path) -> None:
-    source = bundle / "predict.cpp"
-    source.write_text(source.read_text().replace("THREADS = 1", "THREADS = 2"))
+def test_every_program_counts_as_code_that_makes_a_bundle() -> None:
+    programs = {"predict.py", "verify.py", "predict.cpp"}
 
-    assert verify(bundle) == ["predict.cpp: its content was changed"]
+    assert {f"release/device/{name}" for name in programs} | {"agent/options.py"} <= set(
+        closure("edgekd.release.bundle")
+    )
 
 
-def test_the_shipped_session_is_written_down(bundle: Path) -> None:
-    source = (bundle / "predict.cpp").read_text()
+def test_the_same_contract_gives_the_same_constants_in_ascii(inputs: BundleInputs, tmp_path: Path) -> None:
+    contract = inputs.contract.model_copy(update={"classes": ("Käse", "🧀")})
+    for name in ("one", "two"):
+        build_bundle(replace(inputs, contract=contract), tmp_path / name)
+    header = (tmp_path / "one" / "model.h").read_bytes()
+
+    assert header == (tmp_path / "two" / "model.h").read_bytes()
+    assert header.isascii()
+
+
+@pytest.mark.parametrize("name", ["predict.cpp", "model.h", "inputs.h"])
+def test_a_changed_source_is_found(name: str, bundle: Path) -> None:
+    (bundle / name).write_text((bundle / name).read_text().replace("constexpr", "CONSTEXPR"))
+
+    assert verify(bundle) == [f"{name}: its content was changed"]
+
+
+def test_the_session_of_the_first_target_is_written_down_with_the_options_of_its_model_over_it(
+    two_models: BundleInputs, tmp_path: Path
+) -> None:
+    options = {"session.disable_quant_qdq": "0", "session.use_env_allocators": "0"}
+    targets = {"board": evidence("int8_weights", threads=3, options=options), "local": evidence()}
+    build_bundle(replace(two_models, targets=targets), tmp_path / "b")
+    header = (tmp_path / "b" / "model.h").read_text()
 
     for line in (
+        'constexpr const char* MODEL_FILE = "int8_weights.onnx";',
         'constexpr const char* PROVIDER = "CPUExecutionProvider";',
-        "constexpr int THREADS = 1;",
+        "constexpr int THREADS = 3;",
         "constexpr ExecutionMode EXECUTION = ORT_SEQUENTIAL;",
         "constexpr GraphOptimizationLevel OPTIMISATION = ORT_ENABLE_ALL;",
         '    {"session.intra_op.allow_spinning", "0"},',
         '    {"session.inter_op.allow_spinning", "0"},',
+        '    {"session.disable_quant_qdq", "1"},',
         '    {"session.use_env_allocators", "0"},',
     ):
-        assert f"{line}\n" in source
+        assert f"{line}\n" in header
+    assert header.count("disable_quant_qdq") == 1
 
 
-def test_every_level_of_optimisation_has_a_name() -> None:
-    assert set(LEVELS) == set(get_args(SessionSettings.model_fields["optimisation"].annotation))
+def test_without_a_header_there_is_no_program_in_c_plus_plus(
+    inputs: BundleInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekd.release.cpp.cpp_header", lambda name: None)
+    build_bundle(inputs, tmp_path / "b")
+
+    assert not [path.name for path in (tmp_path / "b").iterdir() if path.suffix in (".cpp", ".h")]
+    assert "predict.cpp" not in (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    assert verify(tmp_path / "b") == []
+
+
+def test_several_inputs_have_no_headers(inputs: BundleInputs, tmp_path: Path) -> None:
+    manifest = build_bundle(inputs, tmp_path / "b")
+    (spec,) = manifest.contract.inputs
+    two = manifest.contract.model_copy(update={"inputs": (spec, spec.model_copy(update={"name": "second"}))})
+
+    assert set(cpp_headers(manifest)) == {"model.h", "inputs.h"}
+    assert cpp_headers(manifest.model_copy(update={"contract": two})) == {}
 
 
 @given(st.text() | st.text(alphabet='"\\?/=01x\n\0é'))

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from edgekd.config.pipeline import ReleaseSection
+from edgekd.config.target import Limits
 from edgekd.records.check import Check, Outcome, verdict
-from edgekd.release.gate import at_least, at_most
+from edgekd.records.latency import Comparison, Estimate, ModelLatency, Percentile, Speed
+from edgekd.records.model import ModelFacts
+from edgekd.release.gate import accuracy_checks, at_least, at_most, cost_checks, size_checks
+
+from .conftest import evaluation
 
 
 @pytest.mark.parametrize(
@@ -40,8 +46,8 @@ def test_at_least_passes_only_when_the_whole_interval_keeps_the_limit(
 
 
 def test_an_undecided_check_says_what_would_decide_it() -> None:
-    assert at_most("drop", 0.005, 0.004, (0.001, 0.009), "more test images would decide").why == (
-        "the interval holds the limit; more test images would decide"
+    assert at_most("drop", 0.005, 0.004, (0.001, 0.009), "more test samples would decide").why == (
+        "the interval holds the limit; more test samples would decide"
     )
 
 
@@ -54,3 +60,67 @@ def test_the_verdict_is_the_worst_outcome() -> None:
     assert verdict((good, open_)) is Outcome.UNDECIDED
     assert verdict((open_, bad, good)) is Outcome.FAIL
     assert verdict(()) is Outcome.PASS
+
+
+def outcomes(checks: tuple[Check, ...]) -> dict[str, tuple[float | None, Outcome]]:
+    return {check.name: (check.observed, check.outcome) for check in checks}
+
+
+@pytest.mark.parametrize("shipped", ["fp32", "int8_weights"])
+def test_what_ships_is_held_to_the_limits_of_accuracy_against_the_reference(shipped: str) -> None:
+    section = ReleaseSection(max_accuracy_drop=0.05, min_agreement=0.93, min_accuracy=0.97)
+
+    # 91 of 100 right within 84 to 96 %; against the teacher a drop of 2 points within -1 to 5; 95 answers agree
+    assert outcomes(accuracy_checks(section, evaluation(shipped))) == {
+        "accuracy_drop": (0.02, Outcome.PASS),
+        "agreement": (0.95, Outcome.UNDECIDED),
+        "accuracy": (0.91, Outcome.FAIL),
+    }
+
+
+def test_only_limits_that_are_given_are_checked() -> None:
+    assert accuracy_checks(ReleaseSection(), evaluation()) == ()
+    assert cost_checks(Limits(), latency(), comparison(), facts(1000)) == ()
+
+
+def facts(size: int) -> ModelFacts:
+    return ModelFacts(
+        sha256="0" * 64, size_bytes=size, parameters=1, opset=18, ir_version=8, runtime=None, inputs=(), outputs=(),
+        operators={},
+    )  # fmt: skip
+
+
+def latency() -> ModelLatency:
+    def estimate(value: float) -> Estimate:
+        return Estimate(value=value, interval=(0.9 * value, 1.1 * value), count=9)
+
+    return ModelLatency(
+        name="fp32", sha256="0" * 64, size_bytes=1, loads=12, processes=3, inferences=5000, samples=4000, warmup=900,
+        settling=100, load_spread=0.01, throughput_per_s=estimate(1), session_load_s=estimate(1),
+        first_inference_s=estimate(1), cold_start_s=estimate(0.1), peak_rss_bytes=60_000_000, runtime_rss_bytes=None,
+        percentiles=(Percentile(share=0.9, value_s=41e-6, interval_s=(40e-6, 43e-6), method="loads"),),
+    )  # fmt: skip
+
+
+def comparison() -> Comparison:
+    return Comparison(
+        model="fp32", baseline="teacher", ratio=0.1, interval=(0.08, 0.125), margin=0.03, outcome=Speed.FASTER, pairs=12
+    )
+
+
+def test_what_ships_is_held_to_the_limits_of_the_target() -> None:
+    limits = Limits(p90_latency_ms=0.042, model_bytes=999, peak_rss_mb=61, cold_start_ms=89, speedup_vs_teacher=8)
+    checks = cost_checks(limits, latency(), comparison(), facts(1000))
+
+    assert [check.name for check in checks] == [
+        "model_bytes", "p90_latency_ms", "speedup_vs_teacher", "cold_start_ms", "peak_rss_mb",
+    ]  # fmt: skip
+    assert [check.outcome for check in checks] == [
+        Outcome.FAIL, Outcome.UNDECIDED, Outcome.PASS, Outcome.FAIL, Outcome.PASS,
+    ]  # fmt: skip
+    assert [check.observed for check in checks] == pytest.approx([1000, 0.041, 10, 100, 60])
+    assert size_checks(limits, facts(1000)) == checks[:1]
+
+
+def test_without_a_reference_there_is_no_check_against_it() -> None:
+    assert cost_checks(Limits(speedup_vs_teacher=8), latency(), None, facts(1000)) == ()

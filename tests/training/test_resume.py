@@ -15,12 +15,16 @@ from torch import Tensor, nn
 
 from edgekd.config.training import TrainingOptions
 from edgekd.progress import Silent
-from edgekd.training.loop import TrainingData, train
-from edgekd.training.losses.base import Batch
-from edgekd.training.objective import Objective
+from edgekd.training.lesson import Lesson
+from edgekd.training.loop import TrainingData
+from edgekd.training.losses.base import Loss
+from edgekd.training.losses.cross_entropy import CrossEntropy
+from edgekd.training.losses.fitnet import FitNet
+from edgekd.training.teachers import Live
 from edgekd.training.weights import read_tensors
 
-from .conftest import OPTIONS, StopAfter, StoppedError, network, same, weights
+from .conftest import HINTON, OPTIONS, StopAfter, StoppedError, network, own, same, weights
+from .conftest import run as train_with
 
 
 class Learned(nn.Module):
@@ -30,17 +34,22 @@ class Learned(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, batch: Batch) -> Tensor:
-        return nn.functional.cross_entropy(batch.student * self.scale, batch.labels)
+    def forward(self, lesson: Lesson) -> Tensor:
+        return nn.functional.cross_entropy(lesson.student.logits * self.scale, lesson.batch.labels)
 
 
 def run(
-    data: TrainingData, work: Path, progress: Silent, options: TrainingOptions = OPTIONS, seed: int = 0
+    data: TrainingData,
+    work: Path,
+    progress: Silent,
+    options: TrainingOptions = OPTIONS,
+    seed: int = 0,
+    others: tuple[Loss, ...] = (),
 ) -> tuple[dict[str, Tensor], object]:
     """The final weights, the term's own among them, and the history."""
     model, term = network(), Learned()
-    objective = Objective([("own", 1.0, term)])
-    result = train(model, objective, data, options, seed=seed, work=work, progress=progress, label="teacher")
+    losses = [own(term), *others]
+    result = train_with(model, data, work, losses=losses, options=options, seed=seed, progress=progress)
     return {**weights(model), "scale": term.scale.detach().clone()}, result.history
 
 
@@ -109,14 +118,42 @@ def test_a_damaged_checkpoint_is_said_and_started_over_never_used(
     assert len(warned) == (0 if damage == "no json" else 1)
 
 
-@pytest.mark.parametrize("change", ["options", "seed"])
+@pytest.mark.parametrize("change", ["options", "seed", "losses"])
 def test_a_checkpoint_of_another_training_is_not_used(data: TrainingData, work: Path, change: str) -> None:
     with pytest.raises(StoppedError):
         run(data, work, StopAfter(25))
     options = OPTIONS.model_copy(update={"learning_rate": 0.02}) if change == "options" else OPTIONS
+    others = (CrossEntropy(use="cross_entropy"),) if change == "losses" else ()
     progress = StopAfter()
-    run(data, work, progress, options, seed=0 if change == "options" else 1)
+    run(data, work, progress, options, seed=1 if change == "seed" else 0, others=others)
     assert "it belongs to another training" in progress.lines[0]
+
+
+def test_a_distillation_with_hints_goes_on_with_its_projectors(data: TrainingData, tmp_path: Path) -> None:
+    """The projector is learned, and its batch norm has statistics: both must come back for the same weights."""
+    losses = [*HINTON, FitNet(use="fitnet", student="0", teacher="3", weight=5.0)]
+
+    def distilled(folder: str, progress: Silent) -> tuple[dict[str, Tensor], object]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        student = network()
+        history = train_with(
+            student,
+            data,
+            tmp_path / folder,
+            losses=losses,
+            teachers={"teacher": Live(network(seed=5))},
+            progress=progress,
+        ).history
+        return weights(student), history
+
+    whole, history = distilled("whole", Silent())
+    with pytest.raises(StoppedError):
+        distilled("stopped", StopAfter(25))
+    ended, same_history = distilled("stopped", Silent())
+    assert same(ended, whole)
+    assert same_history == history
+    kept = read_tensors(next((tmp_path / "whole").glob("epoch-*.safetensors")))
+    assert any(name.startswith("objective.") and name.endswith("running_mean") for name in kept)
 
 
 def test_only_the_last_checkpoint_is_kept(data: TrainingData, work: Path) -> None:
@@ -129,28 +166,27 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from edgekd.config.training import AugmentOptions, TrainingOptions
-from edgekd.data.contract import contract_from
 from edgekd.data.digits import Digits
+from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
 from edgekd.models.conv import ConvStack
 from edgekd.progress import Silent
 from edgekd.training.loop import TrainingData, train
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.network import build_network
-from edgekd.training.objective import objective_from
 from edgekd.training.weights import save_weights
 
 folder = Path(sys.argv[1])
 folder.mkdir(exist_ok=True)
 images = Digits(use="digits").load(Silent())
 kept, held = stratified_split(images.train.labels, 200, seed=0)
-contract = contract_from(images.train.images[kept], images.classes)
+split = images.train.take(kept)
+contract = contract_for("image", split.samples, images.classes)
 model = build_network(ConvStack(use="conv", stages=2), contract, 0)
 options = TrainingOptions(epochs=20, batch_size=64, augment=AugmentOptions(shift=1))
 train(
-    model, objective_from([CrossEntropy(use="cross_entropy")], 1.0),
-    TrainingData(images.train.take(kept), images.train.take(held), contract.image),
-    options, seed=3, work=folder, progress=Silent(), label="teacher",
+    model, [CrossEntropy(use="cross_entropy")], TrainingData(split, images.train.take(held), contract), options,
+    seed=3, precision="float32", work=folder, progress=Silent(), label="teacher",
 )
 save_weights(model, folder / "final.safetensors")
 """

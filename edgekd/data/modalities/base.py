@@ -149,7 +149,7 @@ def asked_for(options: AugmentOptions, used: Collection[str], noun: str) -> bool
     """
     asked = {name for name, value in options.model_dump().items() if value}
     for name in sorted(asked.difference(used)):
-        raise ValueError(f"augment: {noun} have no use for {name!r}\none of {', '.join(sorted(used))}")
+        raise ValueError(f"{noun} have no use for {name!r}\none of {', '.join(sorted(used))}")
     return bool(asked)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 class Scheme(Component):
+    """A way to make a candidate: the file, and the session options without which it is not what it should be."""
+
     @property
     def session(self) -> dict[str, str]:
         """The session configuration entries that the file ships with."""

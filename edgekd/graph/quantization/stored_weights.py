@@ -18,15 +18,15 @@ OPSET = 13  # the first whose DequantizeLinear knows channels
 OVERHEAD_BYTES = 62  # at most, in a slim file: the DequantizeLinear, and what a scale takes beside its numbers
 
 
-def quantize_weights(fp32: Path) -> bytes | None:
-    """The model's file with int8 weights wherever that makes it smaller, None where it does so nowhere.
+def quantize_weights(fp32: Path) -> bytes:
+    """The model's file with int8 weights wherever that makes it smaller.
 
     Raises:
         ConfigError: `fp32` is not a model.
-        StageError: the operator set of the model is older than DequantizeLinear by channel.
+        StageError: it does so nowhere, or the operator set of the model is older than scales by channel.
     """
     model = load_model(fp32)
-    opset = next(each.version for each in model.opset_import if not each.domain)
+    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     if opset < OPSET:
         raise StageError(
             f"{fp32.name} is of operator set {opset}, and 8-bit weights with a scale for each channel need {OPSET}",
@@ -44,7 +44,10 @@ def quantize_weights(fp32: Path) -> bytes | None:
         tensors += [numpy_helper.from_array(stored, names[0]), numpy_helper.from_array(scale, names[1])]
         nodes.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
     if not nodes:
-        return None
+        raise StageError(
+            f"{fp32.name} has no weights that 8 bits would make smaller",
+            hint="8 bits are for those of convolutions and matrix products, from some 30 numbers on",
+        )
     nodes += model.graph.node
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
@@ -63,8 +66,7 @@ def quantized(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8]
     others = tuple(each for each in range(weights.ndim) if each != axis)
     scale = (np.abs(weights).max(axis=others, keepdims=True) / LARGEST).astype(np.float32)
     scale[scale < np.finfo(np.float32).tiny] = 1  # a channel of zeros, or of what is as good as zero
-    stored = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
-    return stored, scale.reshape(-1)
+    return np.rint(weights / scale).astype(np.int8), scale.reshape(-1)
 
 
 def _axes(graph: onnx.GraphProto) -> dict[str, int]:

@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--target", help="whose model and settings to use; every model of the bundle by default")
     problems, found = _verified(Path(__file__).resolve().parent, parser.parse_args().target)
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print("error:", *problem.splitlines(), file=sys.stderr)
     if not problems:
         print(f"ok: {found}")
     return 1 if problems else 0

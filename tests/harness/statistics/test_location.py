@@ -43,7 +43,7 @@ def test_95_percent_intervals_of_a_ratio_hold_the_truth_in_93_to_97_percent_of_r
     runs = 4000
     differences = EFFECTS[name](rng, (runs, sets)) - EFFECTS[name](rng, (runs, sets)) + 0.1
     intervals = [pseudomedian(each, 0.05, small=True).interval for each in differences]
-    held = np.mean([low <= 0.1 <= high for low, high in intervals if low is not None])
+    held = np.mean([interval is not None and interval[0] <= 0.1 <= interval[1] for interval in intervals])
     assert 0.93 <= held <= 0.97
 
 

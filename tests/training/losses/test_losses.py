@@ -1,35 +1,23 @@
-"""The loss terms against values that were derived elsewhere, in float64."""
+"""The loss terms against values that were derived elsewhere, in float64; and what every registered loss must do."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgekd.config.component import component_class
 from edgekd.config.registry import LOSSES
-from edgekd.errors import ConfigError
-from edgekd.training.losses.base import Batch, Loss
-from edgekd.training.losses.custom import UserLoss
+from edgekd.training.lesson import Answers, Lesson, Shapes
+from edgekd.training.losses.base import Loss, TaughtLoss, Term
 from edgekd.training.losses.kd import soft_target_loss
 from edgekd.training.objective import objective_from
+from edgekd.training.temperatures.base import with_temperature
 
-ORACLE = json.loads((Path(__file__).parents[2] / "oracles" / "losses.json").read_text())
-VALUES = ORACLE["values"]
-
-
-def batch(*, grad: bool = False) -> Batch:
-    student = torch.tensor(ORACLE["S"], dtype=torch.float64, requires_grad=grad)
-    return Batch(student, torch.tensor(ORACLE["T"], dtype=torch.float64), torch.tensor(ORACLE["y"]))
-
-
-def loss(use: str, **options: object) -> Loss:
-    made = component_class(LOSSES, use).model_validate({"use": use, **options})
-    assert isinstance(made, Loss)
-    return made
+from .conftest import LAYER, VALUES, built, fixed, lesson, loss, shapes_of, tensor
 
 
 @pytest.mark.parametrize(
@@ -42,59 +30,54 @@ def loss(use: str, **options: object) -> Loss:
         (loss("kd"), 4, VALUES["kd_T4"]),
         (loss("kd"), 20, VALUES["kd_T20"]),
         (loss("kd", temperature=2), 20, VALUES["kd_T2"]),
+        (loss("kd", temperature={"use": "fixed", "value": 2}), 20, VALUES["kd_T2"]),
         (loss("kd"), 1000, VALUES["kd_limit_T_inf"]),
     ],
 )
 def test_terms_have_the_published_values(term: Loss, temperature: float, expected: float) -> None:
     tolerance = 2e-3 if temperature == 1000 else 1e-9
-    assert float(term.build(temperature)(batch())) == pytest.approx(expected, rel=tolerance)
+    assert float(built(term, temperature=temperature)(lesson())) == pytest.approx(expected, rel=tolerance)
 
 
 def test_hintons_sum_has_the_published_value_and_reports_each_term() -> None:
-    objective = objective_from([loss("cross_entropy", weight=0.1), loss("kd", weight=0.9)], temperature=4)
-    total, terms = objective(batch())
+    losses = with_temperature([loss("cross_entropy", weight=0.1), loss("kd", weight=0.9)], fixed(4))
+    total, terms = objective_from(losses, shapes_of(lesson()), seed=0)(lesson())
     assert float(total) == pytest.approx(VALUES["hinton_total_T4_ce0.1_kd0.9"], rel=1e-9)
     assert float(terms["cross_entropy"]) == pytest.approx(VALUES["cross_entropy"], rel=1e-9)
     assert float(terms["kd"]) == pytest.approx(VALUES["kd_T4"], rel=1e-9)
 
 
 def test_two_terms_of_one_kind_are_told_apart() -> None:
-    objective = objective_from([loss("kd", temperature=1), loss("kd", temperature=2)], temperature=4)
-    _, terms = objective(batch())
+    losses = [loss("kd", temperature=1), loss("kd", temperature=2)]
+    _, terms = objective_from(losses, shapes_of(lesson()), seed=0)(lesson())
     assert {name: float(term) for name, term in terms.items()} == pytest.approx(
         {"kd": VALUES["kd_T1"], "kd#2": VALUES["kd_T2"]}
     )
 
 
-@pytest.mark.parametrize("use", LOSSES.members)
-def test_gradients_are_those_of_finite_differences(use: str) -> None:
-    term = loss(use).build(temperature=3.0)
-    given = batch(grad=True)
-
-    def value(student: Tensor) -> Tensor:
-        return term(Batch(student, given.teacher, given.labels))
-
-    assert torch.autograd.gradcheck(value, (given.student,))
+def test_a_temperature_that_moves_is_taken_at_the_lessons_progress() -> None:
+    moving = built(loss("kd", temperature={"use": "linear", "start": 1, "end": 4}))
+    assert float(moving(lesson(progress=0.0))) == pytest.approx(VALUES["kd_T1"])
+    assert float(moving(lesson(progress=1 / 3))) == pytest.approx(VALUES["kd_T2"])
+    assert float(moving(lesson(progress=1.0))) == pytest.approx(VALUES["kd_T4"])
 
 
-@pytest.mark.parametrize("use", LOSSES.members)
-@pytest.mark.parametrize("temperature", [0.5, 4.0])
-def test_huge_logits_stay_finite_in_float32(use: str, temperature: float) -> None:
-    student = torch.tensor([[500.0, -500.0, 0.0], [-500.0, 500.0, 500.0]], requires_grad=True)
-    teacher = torch.tensor([[-500.0, 500.0, 0.0], [500.0, -500.0, -500.0]])
-    value = loss(use).build(temperature)(Batch(student, teacher, torch.tensor([1, 0])))
-    value.backward()  # type: ignore[no-untyped-call]
-    assert torch.isfinite(value)
-    assert student.grad is not None
-    assert torch.isfinite(student.grad).all()
+def test_several_teachers_are_worth_their_mean_and_teach_the_mean_of_their_probabilities() -> None:
+    other = tensor("T").flip(1)
+    student = tensor("S").requires_grad_()
+    term = built(loss("kd"))
+    value = term(lesson(student=student, teachers={"a": tensor("T"), "b": other}))
+    alone = [float(term(lesson(teachers={"a": each}))) for each in (tensor("T"), other)]
+    assert float(value.detach()) == pytest.approx(sum(alone) / 2)
+    (together,) = torch.autograd.grad(value, student)
+    mean = (torch.softmax(tensor("T") / 4, 1) + torch.softmax(other / 4, 1)).div(2).log() * 4
+    (of_mean,) = torch.autograd.grad(term(lesson(student=student, teachers={"a": mean})), student)
+    assert torch.allclose(together, of_mean, atol=1e-12)
 
 
-@pytest.mark.parametrize("use", LOSSES.members)
-def test_a_batch_twice_is_worth_the_same(use: str) -> None:
-    term, once = loss(use).build(4.0), batch()
-    assert once.teacher is not None
-    twice = Batch(once.student.repeat(2, 1), once.teacher.repeat(2, 1), once.labels.repeat(2))
-    assert float(term(twice)) == pytest.approx(float(term(once)), rel=1e-12)
+def test_a_term_hears_only_the_teacher_that_it_names() -> None:
+    given = lesson(teachers={"a": tensor("T").flip(1), "b": tensor("T")})
+    assert float(built(loss("kd", network="b"), given=given)(given)) == pytest.approx(VALUES["kd_T4"])
 
 
 def test_the_student_that_says_what_the_teacher_says_has_no_soft_target_loss() -> None:
@@ -102,38 +85,112 @@ def test_the_student_that_says_what_the_teacher_says_has_no_soft_target_loss() -
     assert float(soft_target_loss(logits + 7, logits, 4.0)) == pytest.approx(0, abs=1e-12)
 
 
-def user_loss(tmp_path: Path, code: str, **options: object) -> UserLoss:
-    (tmp_path / "mine.py").write_text(code)
-    return UserLoss.model_validate({"use": "mine.py:mine", "use_group": "losses", "use_folder": tmp_path, **options})
+@pytest.fixture(params=LOSSES.members)
+def use(request: pytest.FixtureRequest) -> str:
+    """Each member of the registry."""
+    name: str = request.param
+    return name
 
 
-def test_a_function_of_the_users_is_a_term(tmp_path: Path) -> None:
-    code = "def mine(batch, power):\n    return ((batch.student - batch.teacher).abs() ** power).mean()\n"
-    objective = objective_from([user_loss(tmp_path, code, power=1, weight=2.0)], temperature=4)
-    given = batch()
-    assert given.teacher is not None
-    total, _ = objective(given)
-    assert float(total) == pytest.approx(2 * float((given.student - given.teacher).abs().mean()))
+def test_gradients_are_those_of_finite_differences(use: str) -> None:
+    term = built(loss(use), temperature=3.0)
+    student, features = tensor("S").requires_grad_(), tensor("fs")[:3].requires_grad_()
+
+    def value(student: Tensor, features: Tensor) -> Tensor:
+        return term(lesson(student=student, features=features))
+
+    assert torch.autograd.gradcheck(value, (student, features))
 
 
-def test_a_module_of_the_users_is_learned_with_the_student(tmp_path: Path) -> None:
-    code = """
-import torch
-class mine(torch.nn.Module):
-    def __init__(self, start):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(start))
-    def forward(self, batch):
-        return (self.scale * batch.student).pow(2).mean()
-"""
-    objective = objective_from([user_loss(tmp_path, code, start=0.5)], temperature=4)
-    (scale,) = objective.parameters()
-    objective(batch())[0].backward()
-    assert scale.grad is not None
-    assert float(scale.grad) > 0
+def test_the_student_is_taught_through_its_answers_or_the_layer_that_the_term_reads(use: str) -> None:
+    student, features = tensor("S").requires_grad_(), tensor("fs")[:3].requires_grad_()
+    built(loss(use))(lesson(student=student, features=features)).backward()  # type: ignore[no-untyped-call]
+    logits_moved, features_moved = (each.grad is not None and bool(each.grad.any()) for each in (student, features))
+    assert features_moved == (LAYER in loss(use).taps.student)
+    assert logits_moved or features_moved
 
 
-def test_a_term_that_is_no_single_number_is_named(tmp_path: Path) -> None:
-    code = "def mine(batch):\n    return batch.student.sum(dim=1)\n"
-    with pytest.raises(ConfigError, match=r"the loss mine.py:mine gave \(3,\) instead of one number"):
-        objective_from([user_loss(tmp_path, code)], temperature=4)(batch())
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_huge_answers_stay_finite_in_float32(use: str, temperature: float) -> None:
+    student = torch.tensor([[500.0, -500.0, 0.0], [-500.0, 500.0, 500.0]], requires_grad=True)
+    teacher = torch.tensor([[-500.0, 500.0, 0.0], [500.0, -500.0, -500.0]])
+    features = torch.full((2, 2, 2, 2), 500.0)
+    given = Lesson(
+        batch=dataclasses.replace(lesson().batch, labels=torch.tensor([1, 0])),
+        student=Answers(student, {LAYER: features.clone().requires_grad_()}),
+        teachers={"teacher": Answers(teacher, {LAYER: -features})},
+        progress=0.0,
+    )
+    term = built(loss(use), temperature=temperature, given=given)
+    value = term.float()(given) if isinstance(term, nn.Module) else term(given)
+    value.backward()
+    assert torch.isfinite(value)
+    for each in (student, given.student.taps[LAYER]):
+        assert each.grad is None or torch.isfinite(each.grad).all()
+
+
+def test_a_batch_twice_is_worth_the_same(use: str) -> None:
+    once = lesson()
+    term = built(loss(use))
+
+    def repeated(answers: Answers) -> Answers:
+        return Answers(
+            torch.cat([answers.logits] * 2), {name: torch.cat([each] * 2) for name, each in answers.taps.items()}
+        )
+
+    twice = Lesson(
+        batch=dataclasses.replace(once.batch, labels=torch.cat([once.batch.labels] * 2)),
+        student=repeated(once.student),
+        teachers={name: repeated(answers) for name, answers in once.teachers.items()},
+        progress=0.0,
+    )
+    assert float(term(twice).detach()) == pytest.approx(float(term(once).detach()), rel=1e-12)
+
+
+def test_a_module_has_no_buffer_or_parameter_that_a_checkpoint_would_miss(use: str) -> None:
+    """Rebuilt from another seed and filled from the state, it must be worth the same."""
+    made = loss(use)
+    objectives = [
+        objective_from(with_temperature([made], fixed(4)), shapes_of(lesson()), seed=seed).double() for seed in (0, 1)
+    ]
+    for objective in objectives[:1]:
+        objective(lesson())  # moves what has statistics
+    objectives[1].load_state_dict(objectives[0].state_dict())
+    values = [float(objective.eval()(lesson())[0].detach()) for objective in objectives]
+    assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_what_it_starts_from_comes_from_the_seed_alone(use: str) -> None:
+    states = []
+    for seed, noise in ((0, 1), (0, 2)):
+        torch.manual_seed(noise)
+        before = torch.random.get_rng_state()
+        states.append(objective_from(with_temperature([loss(use)], fixed(4)), shapes_of(lesson()), seed))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    left, right = (each.state_dict() for each in states)
+    assert all(torch.equal(each, right[name]) for name, each in left.items())
+
+
+def test_its_options_are_known_without_torch(use: str) -> None:
+    module = LOSSES.members[use].partition(":")[0]
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class LogitDistance(TaughtLoss):
+    """All that a new loss takes, beside its line in the registry."""
+
+    power: float = 2.0
+
+    def build(self, shapes: Shapes) -> Term:
+        def term(lesson: Lesson) -> Tensor:
+            (teacher,) = self.heard(lesson).values()
+            return (lesson.student.logits - teacher.logits).abs().pow(self.power).mean()
+
+        return term
+
+
+def test_a_new_loss_is_one_class_and_one_line_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSSES.members, "toy", f"{__name__}:LogitDistance")
+    assert float(built(loss("toy"))(lesson())) == pytest.approx(VALUES["logit_mse"], rel=1e-9)
+    assert float(built(loss("toy", power=1.0))(lesson())) != pytest.approx(VALUES["logit_mse"])

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.errors import ConfigError
+from edgekd.teachers.custom import UserTeacher
+
+from .conftest import CONTRACT, feeds
+
+
+def teacher(tmp_path: Path, code: str, **options: object) -> UserTeacher:
+    (tmp_path / "mine.py").write_text(f"import numpy as np\n{code}")
+    return UserTeacher.model_validate(
+        {"use": "mine.py:mine", "use_group": "teachers", "use_folder": tmp_path, **options}
+    )
+
+
+def test_a_function_of_the_users_teaches(tmp_path: Path) -> None:
+    code = "def mine(feeds, factor):\n    return factor * feeds['image'].reshape(len(feeds['image']), -1)[:, :4]\n"
+    answer = teacher(tmp_path, code, factor=3).open(CONTRACT)(feeds())
+    assert answer.dtype == np.float32
+    assert answer == pytest.approx(3 * feeds()["image"].reshape(5, -1)[:, :4])
+
+
+def test_a_class_of_the_users_is_made_once(tmp_path: Path) -> None:
+    code = """
+class mine:
+    made = 0
+    def __init__(self, value):
+        mine.made += 1
+        self.value = value
+    def __call__(self, feeds):
+        return np.full((len(feeds["image"]), 4), self.value * mine.made)
+"""
+    answerer = teacher(tmp_path, code, value=7).open(CONTRACT)
+    assert (answerer(feeds()) == 7).all()
+    assert (answerer(feeds()) == 7).all()
+
+
+def test_it_is_no_file_that_can_be_measured(tmp_path: Path) -> None:
+    assert teacher(tmp_path, "def mine(feeds):\n    return None\n").model_file is None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("np.zeros((5, 3))", r"answered 5 samples with float64 \(5, 3\), expected logits of shape \(5, 4\)$"),
+        ("np.zeros((4, 4))", r"answered 5 samples with float64 \(4, 4\), expected"),
+        ("np.zeros(5)", r"answered 5 samples with float64 \(5,\), expected"),
+        ("None", r"answered 5 samples with object \(\), expected"),
+        ("np.full((5, 4), 'a')", r"answered 5 samples with <U1 \(5, 4\), expected"),
+        ("np.log(np.eye(4)[[0, 1, 2, 3, 0]])", "answered with a number that is not finite$"),
+        ("np.full((5, 4), np.nan)", "answered with a number that is not finite$"),
+        ("np.full((5, 4), 1e300)", "answered with a number that is not finite$"),
+        ("np.full((5, 4), 0.25)", "answers with probabilities, expected logits$"),
+        ("np.eye(4)[[0, 1, 2, 3, 0]]", "answers with probabilities, expected logits$"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_answer_that_is_none_is_refused_and_said(tmp_path: Path, value: str, words: str) -> None:
+    answerer = teacher(tmp_path, f"def mine(feeds):\n    return {value}\n").open(CONTRACT)
+    with pytest.raises(ConfigError, match=rf"^mine.py:mine {words}"):
+        answerer(feeds())
+
+
+def test_whole_numbers_are_logits_too(tmp_path: Path) -> None:
+    code = "def mine(feeds):\n    return np.arange(20).reshape(5, 4)\n"
+    assert teacher(tmp_path, code).open(CONTRACT)(feeds()).ravel().tolist() == list(range(20))
+
+
+def test_a_callable_that_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no callable named 'mine'"):
+        teacher(tmp_path, "yours = 1\n").open(CONTRACT)

@@ -1,0 +1,143 @@
+"""What a sample looks like depends on (seed, view, row) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from edgekd.config.training import AugmentOptions, TrainingOptions
+from edgekd.data.modalities.base import contract_for
+from edgekd.data.samples import Split
+from edgekd.errors import ConfigError
+from edgekd.training.lesson import Batch
+from edgekd.training.views import Views, view_table
+
+EVERYTHING = AugmentOptions(shift=2, rotate=20, scale=0.2, shear=10, flip=True, erase=3)
+DRAWN = np.random.default_rng(0)
+IMAGES = Split(DRAWN.integers(0, 256, (70, 9, 7, 3)).astype(np.uint8), DRAWN.integers(0, 4, 70))
+ROWS = Split(DRAWN.normal(size=(70, 5)).astype(np.float32), DRAWN.integers(0, 4, 70))
+
+
+def views(
+    split: Split = IMAGES,
+    *,
+    augment: AugmentOptions = EVERYTHING,
+    batch_size: int = 16,
+    seed: int = 5,
+) -> Views:
+    kind = "image" if split.samples.ndim == 4 else "vector"
+    contract = contract_for(kind, split.samples, ("a", "b", "c", "d"))
+    options = TrainingOptions(epochs=1, batch_size=batch_size, augment=augment)
+    return Views(split, contract, options, seed=seed, label="teacher")
+
+
+def by_row(batches: Iterable[Batch]) -> dict[int, Tensor]:
+    return {int(row): x for each in batches for row, x in zip(each.rows, next(iter(each.inputs.values())), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("split", "augment"), [(IMAGES, EVERYTHING), (ROWS, AugmentOptions(noise=0.3))], ids=["images", "rows"]
+)
+def test_the_batch_size_changes_no_sample(split: Split, augment: AugmentOptions) -> None:
+    whole, parts, single = (by_row(views(split, augment=augment, batch_size=size).epoch(3)) for size in (70, 8, 1))
+    assert len(whole) == len(single) == 70
+    assert len(parts) == 64
+    assert all(torch.equal(each, whole[row]) for row, each in parts.items())
+    assert all(torch.equal(each, whole[row]) for row, each in single.items())
+
+
+def test_another_view_or_another_seed_shows_other_samples() -> None:
+    one = by_row(views(batch_size=70).epoch(0))
+    for other in (by_row(views(batch_size=70).epoch(1)), by_row(views(batch_size=70, seed=6).epoch(0))):
+        assert sum(torch.equal(each, one[row]) for row, each in other.items()) < 3
+
+
+def test_an_epoch_is_the_same_whichever_were_made_before_and_whatever_others_draw() -> None:
+    fresh = list(views().epoch(2))
+    made = views()
+    for number in (0, 1):
+        list(made.epoch(number))
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    again = list(made.epoch(2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for left, right in zip(fresh, again, strict=True):
+        assert np.array_equal(left.rows, right.rows)
+        assert torch.equal(left.inputs["image"], right.inputs["image"])
+
+
+def test_the_order_is_the_same_for_every_network_and_data_and_another_in_each_epoch() -> None:
+    orders = [np.concatenate([each.rows for each in views(batch_size=7).epoch(number)]) for number in (0, 1)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(70))
+    assert not np.array_equal(orders[0], orders[1])
+    plain = np.concatenate([each.rows for each in views(ROWS, augment=AugmentOptions(), batch_size=35).epoch(0)])
+    assert np.array_equal(plain, orders[0])
+    assert np.corrcoef(orders[0], np.arange(70))[0, 1] < 0.5
+
+
+def test_labels_and_rows_belong_to_the_samples() -> None:
+    plain = views(augment=AugmentOptions())
+    inputs = plain.kind.feed(IMAGES.samples, plain.specs)["image"]
+    for batch in plain.epoch(0):
+        assert np.array_equal(batch.inputs["image"].numpy(), inputs[batch.rows])
+        assert np.array_equal(batch.labels.numpy(), IMAGES.labels[batch.rows])
+        assert batch.view == 0
+
+
+def test_images_lie_channels_last_and_rows_as_they_are() -> None:
+    for augment in (EVERYTHING, AugmentOptions()):
+        image = next(views(augment=augment).epoch(0)).inputs["image"]
+        assert image.is_contiguous(memory_format=torch.channels_last)
+        assert not image.is_contiguous()
+    assert next(views(ROWS, augment=AugmentOptions()).epoch(0)).inputs["features"].is_contiguous()
+
+
+def test_a_ragged_batch_is_left_out_and_its_samples_come_in_another_epoch() -> None:
+    made = views(batch_size=32)
+    assert made.steps == 2
+    left_out = [set(range(70)) - set(by_row(made.epoch(number))) for number in range(8)]
+    assert {len(each) for each in left_out} == {6}
+    assert not set.intersection(*left_out)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    view=st.integers(0, 10_000),
+    rows=st.integers(1, 40),
+    more=st.integers(0, 40),
+    numbers=st.integers(0, 9),
+)
+def test_a_row_of_a_view_is_the_same_however_many_follow_it(
+    seed: int, view: int, rows: int, more: int, numbers: int
+) -> None:
+    table = view_table(seed, view, rows, numbers)
+    assert table.shape == (rows, numbers)
+    assert np.array_equal(view_table(seed, view, rows + more, numbers)[:rows], table)
+    assert ((table >= 0) & (table < 1)).all()
+    if table.size:
+        assert not np.array_equal(view_table(seed, view + 1, rows, numbers), table)
+        assert not np.array_equal(view_table(seed ^ 1, view, rows, numbers), table)
+
+
+def test_a_view_is_pinned_so_that_recorded_answers_stay_valid() -> None:
+    pinned = [0.277970282193581, 0.445153123967549, 0.9337384056832592, 0.6828411581325566]
+    assert view_table(7, 2, 2, 2).ravel().tolist() == pinned
+
+
+@pytest.mark.parametrize(
+    ("split", "augment"),
+    [(IMAGES, AugmentOptions(noise=0.1)), (ROWS, AugmentOptions(flip=True))],
+    ids=["images", "rows"],
+)
+def test_an_option_that_this_kind_of_input_has_no_use_for_is_refused_by_its_place(
+    split: Split, augment: AugmentOptions
+) -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.augment: ") as error:
+        views(split, augment=augment)
+    assert ("noise" if augment.noise else "flip") in error.value.what

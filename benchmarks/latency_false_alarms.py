@@ -17,10 +17,11 @@ from busy import busy_core
 from latency_models import stack
 from scipy import stats
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.harness.driver import measure
 from edgekd.progress import Silent
+from edgekd.records.runtime import RuntimeSettings
 
 
 def main() -> None:
@@ -40,11 +41,11 @@ def main() -> None:
                 RuntimeSettings(),
                 Measuring(seconds=options.seconds),
                 {"a": file, "b": file},
-                "a",
+                [("b", "a")],
                 number,
                 Silent(),
             )
-            pair = record.comparison("b")
+            pair = record.comparison("b", "a")
             found[pair.outcome.value] += 1
             low, high = pair.interval or (float("nan"),) * 2
             print(

@@ -27,11 +27,11 @@ def loop_overhead_ns(path: Path, repeats: int) -> tuple[float, float, float]:
     from edgekd.agent.session import load
     from edgekd.agent.subject import Subject
     from edgekd.agent.timing import time_block
-    from edgekd.config.target import RuntimeSettings
-    from edgekd.harness.protocol import job_runtime
+    from edgekd.harness.protocol import JobModel
+    from edgekd.records.runtime import RuntimeSettings
 
-    model = {"name": "empty", "path": str(path), "inputs": None, "shapes": {}, "preprocess": None}
-    subject = Subject(load(model, job_runtime(RuntimeSettings()).model_dump()), model)
+    model = JobModel(name="empty", path=str(path)).model_dump()
+    subject = Subject(load(model, RuntimeSettings().model_dump()), model)
     subject.run_once()
     function, (argument,) = subject.call()
     buffer = memoryview(array("q", bytes(8 * CALLS)))

@@ -17,10 +17,11 @@ import numpy as np
 from busy import busy_core
 from latency_models import stack
 
-from edgekd.config.target import Measuring, RuntimeSettings
+from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.harness.driver import measure
 from edgekd.progress import Silent
+from edgekd.records.runtime import RuntimeSettings
 
 
 def main() -> None:
@@ -42,11 +43,11 @@ def main() -> None:
                     RuntimeSettings(),
                     Measuring(seconds=options.seconds, margin=options.margin),
                     {"base": files[20], "more": files[layers]},
-                    "base",
+                    [("more", "base")],
                     trial,
                     Silent(),
                 )
-                pair = record.comparison("more")
+                pair = record.comparison("more", "base")
                 found[pair.outcome.value] += 1
                 ratios.append(np.log(pair.ratio))
                 seconds.append(record.seconds)

@@ -80,14 +80,15 @@ def loadgen(path: Path, seconds: float) -> tuple[float, float]:
 
 def harness(path: Path, seconds: float, seed: int) -> tuple[float, float]:
     """(p50, p90) in seconds."""
-    from edgekd.config.target import Measuring, RuntimeSettings
+    from edgekd.config.target import Measuring
     from edgekd.devices.local import Local
     from edgekd.harness.driver import measure
     from edgekd.progress import Silent
+    from edgekd.records.runtime import RuntimeSettings
 
     measuring = Measuring(seconds=seconds)
     record = measure(
-        Local(use="local"), RuntimeSettings(), measuring, {"m": path}, "m", seed, Silent(), settled=lambda _: False
+        Local(use="local"), RuntimeSettings(), measuring, {"m": path}, [], seed, Silent(), settled=lambda _: False
     )
     middle, high = (record.model("m").percentile(share) for share in (0.5, 0.9))
     assert middle is not None

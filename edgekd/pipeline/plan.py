@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgekd.errors import TargetError, UsageError
@@ -13,6 +13,8 @@ from edgekd.pipeline.stage import Stage
 from edgekd.pipeline.store import Store
 from edgekd.progress import Progress
 from edgekd.records.stage import StageRecord
+
+AFTER_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
     for node in plan.nodes:
         waiting = [source for source, _ in node.inputs.values() if found[source].record is None]
         if waiting:
-            found[node.id] = Forecast(node, None, f"after {', '.join(dict.fromkeys(waiting))}")
+            found[node.id] = Forecast(node, None, f"after {_listed(list(dict.fromkeys(waiting)))}")
             continue
         try:
             image = preimage(node.stage, input_digests(node, {k: f.record for k, f in found.items()}), plan.seed)
@@ -127,3 +129,8 @@ def input_digests(node: Node, records: Mapping[str, StageRecord | None]) -> dict
         if record is not None and output in record.outputs:
             digests[port] = record.outputs[output].digest
     return digests
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:AFTER_SHOWN])
+    return shown if len(names) <= AFTER_SHOWN else f"{shown} and {len(names) - AFTER_SHOWN} more"

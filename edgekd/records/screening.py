@@ -19,7 +19,7 @@ class Screened(Record):
 
     against_fp32: its answers and the fp32 file's on the same `samples` validation samples. comparison: its time
     against the fp32 file's, None on a target whose times mean nothing. instructions: executed for one sample, where
-    they are counted. refused: why it cannot run there, in one line.
+    they are counted. refused: why it cannot run there, or could not be made at all (then of 0 bytes), in one line.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Screened(Record):
 
 
 class ScreeningRecord(Record):
-    """`samples`: of the validation split, as many as the time allowed, the same ones for every candidate."""
+    """`samples`: of the validation split, as many as the time allowed, the same ones for every candidate. `confidence`:
+    of each comparison's interval, so that all of them hold together as often as one of a measurement does."""
 
     kept_as: ClassVar[str] = "screening"
 

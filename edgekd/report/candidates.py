@@ -31,7 +31,7 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         style = "green" if verdict.ships else "dim"
         table.add_row(
             Text(each.name, style="default"),
-            Text(f"{each.size_bytes:,}"),
+            Text(f"{each.size_bytes:,}" if each.size_bytes else "–"),
             Text(_accuracy(each)),
             Text(_cost(each, screening)),
             Text(f"ships: {verdict.why}" if verdict.ships else verdict.why, style=style),

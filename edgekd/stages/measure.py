@@ -28,7 +28,7 @@ class MeasureStage(TargetStage):
     alone = True
 
     def identity(self) -> dict[str, JsonValue]:
-        return {**super().identity(), "measure": identity(self.target.measure)}
+        return {**super().identity(), "measure": identity(self.target.measure, without=frozenset({"screen_seconds"}))}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.harness.driver import measure

@@ -12,7 +12,7 @@ from edgekd.config.component import identity
 from edgekd.pipeline.stage import Context
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
-from edgekd.records.screening import ScreeningRecord
+from edgekd.records.screening import Screened, ScreeningRecord
 from edgekd.stages.target_stage import TargetStage
 
 
@@ -35,7 +35,7 @@ class ScreenStage(TargetStage):
         return ("contract", "validation", *ports)
 
     def identity(self) -> dict[str, JsonValue]:
-        return {**super().identity(), "measure": identity(self.target.measure)}
+        return {**super().identity(), "measure": identity(self.target.measure, without=frozenset({"seconds"}))}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.data.modalities.base import feeds_for
@@ -58,8 +58,25 @@ class ScreenStage(TargetStage):
             },
             feeds_for(contract, validation.samples),
             validation.labels,
-            context.seed,
+            context.seed + 1,  # what is measured afterwards shall not repeat the orders that led to the choice
             context.progress,
         )
+        missing = tuple(_not_made(each) for each in records.values() if each.file is None)
+        record = record.model_copy(update={"candidates": (*record.candidates, *missing)})
         save_record(context.output("screening"), record)
         return f"{len(record.candidates)} candidates on {record.samples:,} validation samples"
+
+
+def _not_made(record: CandidateRecord) -> Screened:
+    """A candidate that there is no file of."""
+    return Screened(
+        name=record.name,
+        size_bytes=0,
+        session={},
+        accuracy=None,
+        against_fp32=None,
+        p50_s=None,
+        comparison=None,
+        instructions=None,
+        refused=f"cannot be made: {record.refused}",
+    )

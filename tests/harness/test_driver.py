@@ -293,10 +293,10 @@ class Stopping(Silent):
 @pytest.mark.parametrize("events", [1, 4])
 def test_work_stops_at_whatever_the_agent_says_next(events: int, local: Local, models: dict[str, Path]) -> None:
     small = {"m": models["small"]}
+    feeds = {"x": np.zeros((200_000, 1, 14, 14), np.float32)}
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         measure(local, RuntimeSettings(), Measuring(seconds=60), small, (), 0, Stopping(events))
     with pytest.raises(KeyboardInterrupt):
-        feeds = {"x": np.zeros((200_000, 1, 14, 14), np.float32)}
         predict(local, RuntimeSettings(), small, feeds, Stopping(events))
     assert time.monotonic() - begun < 20

@@ -1,0 +1,201 @@
+"""How a pipeline is wired, what decides each stage's result, and that a stage is one file and one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import JsonValue
+
+from edgekd.config.pipeline import Pipeline, load_pipeline
+from edgekd.errors import ConfigError
+from edgekd.pipeline.engine import Selection
+from edgekd.pipeline.fingerprint import preimage
+from edgekd.pipeline.plan import Node, Plan
+from edgekd.pipeline.stage import Context, Stage
+from edgekd.progress import Silent
+from edgekd.records.base import Record
+from edgekd.stages import session
+from edgekd.stages.assembly import assemble
+
+PIPELINE = """\
+name: small
+data: {use: digits, validation: 0.2}
+teacher: {model: conv, epochs: 1}
+student: {model: {use: conv, width: 4}}
+distill: {epochs: 1, losses: [{use: cross_entropy, weight: 0.1}, {use: kd}]}
+quantize: {candidates: [int8_weights, int8_qdq, {use: int8_qdq, reduce_range: true}]}
+targets: [here.yaml, arm.yaml]
+release: {max_accuracy_drop: 1.0}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "here.yaml").write_text("name: here\ndevice: local\n")
+    (tmp_path / "arm.yaml").write_text("name: arm\ndevice: qemu\n")
+    (tmp_path / "p.yaml").write_text(PIPELINE)
+    monkeypatch.setenv("EDGEKD_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+def plan_of(folder: Path, *assignments: str) -> dict[str, Node]:
+    return {node.id: node for node in assemble(load_pipeline(folder / "p.yaml", assignments=assignments)).nodes}
+
+
+def decided_by(node: Node) -> dict[str, JsonValue]:
+    """The pre-image with empty inputs; of a stage on an emulated machine without asking that machine."""
+    return {**preimage(node.stage, {}, 0), "environment": {}}
+
+
+def test_candidates_of_one_scheme_are_told_apart_and_fp32_is_always_compared_with(folder: Path) -> None:
+    nodes = plan_of(folder)
+    made = [name.partition("@")[2] for name in nodes if name.startswith("quantize@")]
+    assert made == ["fp32", "int8_weights", "int8_qdq", "int8_qdq-2"]
+    assert nodes["choose@here"].stage.identity() == {
+        "allowed": ["int8_weights", "int8_qdq", "int8_qdq-2"],
+        "objective": "latency",
+        "max_accuracy_drop": 0.003,
+        "margin": 0.03,
+    }
+
+
+def test_an_emulated_target_is_screened_and_validated_and_not_measured(folder: Path) -> None:
+    nodes = plan_of(folder)
+    assert {"screen@arm", "choose@arm", "validate@arm", "measure@here"} <= set(nodes)
+    assert "measure@arm" not in nodes
+
+
+def test_each_target_ships_its_own_choice(folder: Path) -> None:
+    release = plan_of(folder)["release"]
+    assert release.inputs["model@here"] == ("choose@here", "model")
+    assert release.inputs["model@arm"] == ("choose@arm", "model")
+
+
+def test_the_control_is_the_student_but_for_teachers_and_what_needs_them(folder: Path) -> None:
+    nodes = plan_of(folder, "distill.control=true")
+    student, control = (decided_by(nodes[f"train@{name}"]) for name in ("student", "control"))
+    assert isinstance(student["options"], dict)
+    assert isinstance(control["options"], dict)
+    different = {key for key in student["options"] if student["options"][key] != control["options"][key]}
+    assert different == {"losses", "teachers"}
+    assert nodes["train@control"].inputs == {
+        port: source for port, source in nodes["train@student"].inputs.items() if not port.startswith("weights@")
+    }
+    losses = control["options"]["losses"]
+    assert isinstance(losses, list)
+    assert len(losses) == 1
+    assert "export@control" in nodes
+    assert "quantize@control.int8_weights" in nodes
+    assert "quantize@control.fp32" not in nodes, "it is its export"
+
+
+def test_a_control_changes_nothing_about_student_and_candidates(folder: Path) -> None:
+    before, after = plan_of(folder), plan_of(folder, "distill.control=true")
+    for name in ("train@student", "export@student", "quantize@int8_weights", "screen@here", "measure@here"):
+        assert decided_by(before[name]) == decided_by(after[name]), name
+
+
+def test_runtime_settings_decide_the_release_that_writes_them(folder: Path) -> None:
+    before = decided_by(plan_of(folder)["release"])
+    (folder / "arm.yaml").write_text("name: arm\ndevice: qemu\nruntime: {threads: 2}\n")
+    assert decided_by(plan_of(folder)["release"]) != before
+
+
+def test_how_long_measuring_takes_screens_nothing_again(folder: Path) -> None:
+    before = plan_of(folder)
+    (folder / "here.yaml").write_text("name: here\ndevice: local\nmeasure: {seconds: 33}\n")
+    after = plan_of(folder)
+    assert decided_by(before["screen@here"]) == decided_by(after["screen@here"])
+    assert decided_by(before["measure@here"]) != decided_by(after["measure@here"])
+
+
+def test_a_loss_counts_only_where_it_is_used(folder: Path) -> None:
+    code = {name: decided_by(node)["code"] for name, node in plan_of(folder).items()}
+    for name in ("train@teacher", "train@student"):
+        kinds = code[name]
+        assert isinstance(kinds, dict)
+        assert not [
+            path for path in kinds if path.startswith("training/losses/") and path.endswith(("kd.py", "net.py"))
+        ]
+    assert "kd.py" in json.dumps(decided_by(plan_of(folder)["train@student"])["options"])
+    assert "kd.py" not in json.dumps(decided_by(plan_of(folder)["train@teacher"])["options"])
+
+
+def test_another_kind_of_device_counts_only_where_it_is_used(folder: Path) -> None:
+    here = json.dumps(decided_by(plan_of(folder)["measure@here"]))
+    assert "devices/local.py" in here
+    assert "devices/ssh.py" not in here
+    assert "devices/qemu.py" not in here
+
+
+def test_nothing_is_released_without_a_demand(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing is demanded of the model on here"):
+        plan_of(folder, "release={}")
+    (folder / "here.yaml").write_text("name: here\ndevice: local\nlimits: {model_bytes: 9}\n")
+    (folder / "arm.yaml").write_text("name: arm\ndevice: qemu\nlimits: {p90_latency_ms: 9}\n")
+    with pytest.raises(ConfigError, match="on arm"):
+        plan_of(folder, "release={}")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "what"),
+    [
+        (
+            "distill.losses=[{use: kd, network: nobody}]",
+            "distill.losses.0.network: student does not learn from 'nobody'",
+        ),
+        ("distill.from=[]", "distill.losses.1: kd needs a teacher, and student learns from nobody"),
+    ],
+)
+def test_losses_that_no_teacher_hears_are_refused(folder: Path, assignment: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(folder, assignment)
+    assert what in str(caught.value)
+    assert caught.value.hint
+
+
+class Counted(Record):
+    """A record that no other part of edgekd knows."""
+
+    kept_as: ClassVar[str] = "counted"
+
+    training_samples: int
+
+
+@dataclass(frozen=True)
+class CountSamples(Stage):
+    """A toy stage: its file, and one line where the plan is put together."""
+
+    name = "toy"
+    inputs = ("splits",)
+    outputs = {"counted": "counted.json"}
+    records = {"counted": Counted}
+    libraries = ()
+
+    def identity(self) -> JsonValue:
+        return {}
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        splits = json.loads(inputs["splits"].read_text())
+        context.output("counted").write_text(Counted(training_samples=splits["train"]).model_dump_json())
+        return "counted"
+
+
+def test_a_stage_is_one_file_and_one_line_and_appears_in_the_run_by_its_kind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_a_toy(pipeline: Pipeline) -> Plan:
+        plan = assemble(pipeline)
+        toy = Node("toy", CountSamples(), {"splits": ("data", "splits")})
+        return replace(plan, nodes=(plan.nodes[0], toy, *plan.nodes[1:]))
+
+    monkeypatch.setattr(session, "assemble", with_a_toy)
+    loaded = load_pipeline(folder / "p.yaml")
+    run, record = session.run_pipeline(loaded, Selection(until="toy"), Silent(), runs=folder / "runs")
+    assert record.all(Counted) == {"toy": Counted(training_samples=1078)}
+    assert json.loads((run / "run.json").read_text())["records"]["counted"]["toy"] == {"training_samples": 1078}

@@ -52,7 +52,7 @@ class ExportStage(Stage):
         if isinstance(self.network, GivenNetwork):
             file = self.network.teacher.model_file
             assert file is not None, "only a teacher that is a file is exported"
-            self.network.teacher.open(contract)  # refuses one that does not fit
+            self.network.open(contract)  # refuses one that does not fit
             _copy_whole(file, path)
             record = ExportedRecord(facts=describe(path), parity=None)
             told = "as it was given"

@@ -42,7 +42,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
                     where=pipeline.source.where((TEACHER, "given")),
                     hint="give an ONNX file, or make this one of `networks:` and name it in `distill.from`",
                 )
-            found[name] = GivenNetwork(name, teacher)
+            found[name] = GivenNetwork(name, dotted, teacher)
             continue
         losses = cast("list[Loss] | None", section.losses) or _default_losses(taught=bool(section.sources))
         options = TrainingOptions.model_validate(

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.config.training import TrainingOptions
+from edgekd.errors import ConfigError
 from edgekd.models.base import Model
-from edgekd.teachers.base import Teacher
+from edgekd.records.contract import ModelContract
+from edgekd.teachers.base import Answerer, Teacher
 from edgekd.training.losses.base import Loss
 
 
@@ -28,10 +30,23 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class GivenNetwork:
-    """A network that comes from elsewhere and only answers."""
+    """A network that comes from elsewhere and only answers. section: where the file names it."""
 
     name: str
+    section: str
     teacher: Teacher
+
+    def open(self, contract: ModelContract) -> Answerer:
+        """What answers for it.
+
+        Raises:
+            ConfigError: it cannot be used, or does not fit the contract.
+        """
+        try:
+            return self.teacher.open(contract)
+        except ConfigError as error:
+            error.where = f"{self.section}.given"
+            raise
 
 
 Network = TrainedNetwork | GivenNetwork

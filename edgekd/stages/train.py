@@ -105,7 +105,7 @@ class TrainStage(Stage):
         from edgekd.training.teachers import Given, Live
 
         if isinstance(source, GivenNetwork):
-            return Given(source.teacher.open(contract))
+            return Given(source.open(contract))
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
 
     def _warn_of_small_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:

@@ -144,7 +144,8 @@ def test_a_given_teacher_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = (each for each in done.stderr.splitlines() if "digits.onnx" in each)
-    assert line.endswith("takes (N, 1, 8, 8), the data gives (N, 30)")
+    assert line.startswith("p.yaml:3: teacher.given: ")
+    assert line.endswith("takes (batch, 1, 8, 8), the data gives (N, 30)")
 
 
 def test_vectors_go_all_the_way_to_a_bundle_that_predicts(tmp_path: Path) -> None:

@@ -53,9 +53,10 @@ def learn(network: nn.Module, feeds: Feeds, labels: NDArray[np.int64], epochs: i
     optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
     network.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(targets)).split(64):
+        for batch in torch.randperm(len(targets)).split(64):  # type: ignore[no-untyped-call]  # torch gives no type
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(*(each[batch] for each in inputs)), targets[batch]).backward()
+            loss = nn.functional.cross_entropy(network(*(each[batch] for each in inputs)), targets[batch])
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives no type
             optimiser.step()
     return network.eval()
 
@@ -96,7 +97,8 @@ class SmallNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x)
         x = torch.relu(self.second(self.depthwise(x)) + x)
-        return self.head(self.pool(x).mean((2, 3)))
+        logits: torch.Tensor = self.head(self.pool(x).mean((2, 3)))
+        return logits
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,7 @@ from edgekd.errors import StageError
 from edgekd.graph.execution import execution
 
 
-def convolutions(path, *, break_between: bool) -> None:
+def convolutions(path: Path, *, break_between: bool) -> None:
     """uint8-quantized convolutions with, or without, an operator in between that ONNX Runtime has in float only."""
     weights = np.ones((2, 2, 3, 3), np.int8)
     nodes = [
@@ -41,7 +43,7 @@ def convolutions(path, *, break_between: bool) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
 
 
-def test_a_chain_of_8_bit_operators_leaves_none_in_float(tmp_path):
+def test_a_chain_of_8_bit_operators_leaves_none_in_float(tmp_path: Path) -> None:
     convolutions(tmp_path / "m.onnx", break_between=False)
     runs = execution(tmp_path / "m.onnx")
 
@@ -49,20 +51,20 @@ def test_a_chain_of_8_bit_operators_leaves_none_in_float(tmp_path):
     assert runs.operators["QLinearConv"] == 2
 
 
-def test_an_operator_without_an_8_bit_kernel_is_counted_as_float(tmp_path):
+def test_an_operator_without_an_8_bit_kernel_is_counted_as_float(tmp_path: Path) -> None:
     convolutions(tmp_path / "m.onnx", break_between=True)
 
     assert execution(tmp_path / "m.onnx").float_operators == {"Erf": 1}
 
 
-def test_every_operator_of_an_fp32_model_is_float(fp32):
+def test_every_operator_of_an_fp32_model_is_float(fp32: Path) -> None:
     runs = execution(fp32)
 
     assert runs.operators
     assert runs.float_operators == runs.operators
 
 
-def test_an_entry_that_the_runtime_refuses_is_told_in_one_line(tmp_path):
+def test_an_entry_that_the_runtime_refuses_is_told_in_one_line(tmp_path: Path) -> None:
     convolutions(tmp_path / "m.onnx", break_between=False)
 
     with pytest.raises(StageError, match=r"ONNX Runtime .* cannot load m\.onnx: .*key") as caught:
@@ -71,7 +73,7 @@ def test_an_entry_that_the_runtime_refuses_is_told_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_session_configuration_changes_what_runs(tmp_path):
+def test_session_configuration_changes_what_runs(tmp_path: Path) -> None:
     convolutions(tmp_path / "m.onnx", break_between=False)
     runs = execution(tmp_path / "m.onnx", {"session.disable_quant_qdq": "1"})
 
@@ -79,7 +81,7 @@ def test_session_configuration_changes_what_runs(tmp_path):
     assert runs.float_operators
 
 
-def test_what_the_runtime_cannot_load_is_told_in_one_line(tmp_path, capfd):
+def test_what_the_runtime_cannot_load_is_told_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     convolutions(tmp_path / "m.onnx", break_between=True)
     model = onnx.load(tmp_path / "m.onnx")
     model.opset_import[0].version = 999

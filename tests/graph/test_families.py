@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.graph.quantization.weights import Int8Weights
 from edgekd.graph.runtime import run_onnx
+from edgekd.models.base import Model
 
-from .conftest import answers, learn
+from .conftest import Digits, answers, learn
 
 SMALL: dict[str, dict[str, Any]] = {"torchvision": {"name": "shufflenet_v2_x0_5"}}
 
@@ -30,10 +32,10 @@ SCHEMES: tuple[Scheme, ...] = (Int8Qdq(use="int8_qdq", reduce_range=True), Int8W
 
 
 @pytest.mark.parametrize("family", MODELS.members)
-def test_a_family_exports_quantizes_and_keeps_its_answers(family, digits, tmp_path):
+def test_a_family_exports_quantizes_and_keeps_its_answers(family: str, digits: Digits, tmp_path: Path) -> None:
     component = component_class(MODELS, family).model_validate({"use": family, **SMALL.get(family, {})})
     torch.manual_seed(0)
-    network = learn(component.build(digits.contract), digits.train, digits.labels[:-500])
+    network = learn(cast("Model", component).build(digits.contract), digits.train, digits.labels[:-500])
     fp32 = tmp_path / "fp32.onnx"
     export_onnx(network, digits.contract, fp32, ExportOptions())
     expected = run_onnx(fp32, digits.held_out)

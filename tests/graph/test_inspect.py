@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from edgekd.errors import ConfigError
 from edgekd.graph.inspect import count_parameters, describe, external_files, load_model, oldest_runtime
@@ -29,7 +31,7 @@ def linear(*, opset: int = 18) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def test_facts_are_what_the_file_holds(tmp_path):
+def test_facts_are_what_the_file_holds(tmp_path: Path) -> None:
     path = tmp_path / "linear.onnx"
     onnx.save(linear(), path)
     facts = describe(path)
@@ -43,7 +45,7 @@ def test_facts_are_what_the_file_holds(tmp_path):
     assert [(each.name, each.dtype, each.shape) for each in facts.outputs] == [("logits", "float32", ("batch", 3))]
 
 
-def test_parameters_are_those_of_the_network_with_batch_norms_folded(network, fp32):
+def test_parameters_are_those_of_the_network_with_batch_norms_folded(network: nn.Module, fp32: Path) -> None:
     # each of the three convolutions has a bias after folding; one had none, and batch norms had two numbers a channel
     own = sum(each.numel() for name, each in network.named_parameters() if not name.endswith(("1.weight", "1.bias")))
 
@@ -63,11 +65,13 @@ def test_parameters_are_those_of_the_network_with_batch_norms_folded(network, fp
         (18, 99, None),
     ],
 )
-def test_the_oldest_runtime_is_the_later_of_what_opset_and_ir_need(opset, ir_version, release):
+def test_the_oldest_runtime_is_the_later_of_what_opset_and_ir_need(
+    opset: int, ir_version: int, release: str | None
+) -> None:
     assert oldest_runtime(opset, ir_version) == release
 
 
-def test_a_file_that_is_missing_empty_or_something_else_is_told_in_one_line(tmp_path):
+def test_a_file_that_is_missing_empty_or_something_else_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "text.onnx").write_text("hello, this is not a model\n" * 10)
     (tmp_path / "image.onnx").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
@@ -83,7 +87,7 @@ def test_a_file_that_is_missing_empty_or_something_else_is_told_in_one_line(tmp_
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_model_cut_anywhere_is_refused(data, fp32, tmp_path):
+def test_a_model_cut_anywhere_is_refused(data: st.DataObject, fp32: Path, tmp_path: Path) -> None:
     whole = fp32.read_bytes()
     length = data.draw(st.integers(0, len(whole) - 1))
     (tmp_path / "cut.onnx").write_bytes(whole[:length])
@@ -94,7 +98,9 @@ def test_a_model_cut_anywhere_is_refused(data, fp32, tmp_path):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_refused_or_still_a_model_and_never_a_traceback(at, bit, fp32, tmp_path):
+def test_a_flipped_bit_is_refused_or_still_a_model_and_never_a_traceback(
+    at: float, bit: int, fp32: Path, tmp_path: Path
+) -> None:
     damaged = bytearray(fp32.read_bytes())
     damaged[int(at * len(damaged))] ^= 1 << bit
     (tmp_path / "damaged.onnx").write_bytes(damaged)
@@ -113,7 +119,7 @@ def with_external_data(location: str) -> onnx.ModelProto:
     return model
 
 
-def test_external_data_beside_the_model_is_read(tmp_path):
+def test_external_data_beside_the_model_is_read(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(np.arange(12, dtype=np.float32).tobytes())
     (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
 
@@ -121,7 +127,7 @@ def test_external_data_beside_the_model_is_read(tmp_path):
     np.testing.assert_array_equal(weights, np.arange(12, dtype=np.float32).reshape(4, 3))
 
 
-def test_missing_external_data_is_named(tmp_path):
+def test_missing_external_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
 
     with pytest.raises(ConfigError, match=r"external data 'weights\.bin' is missing"):
@@ -132,7 +138,7 @@ def test_missing_external_data_is_named(tmp_path):
     "location",
     ["../weights.bin", "link.bin", "HERE/weights.bin", "HERE/model/own.bin", "own/../own.bin", "../model/own.bin"],
 )
-def test_external_data_outside_the_folder_or_by_a_path_that_leaves_it_is_refused(location, tmp_path):
+def test_external_data_outside_the_folder_or_by_a_path_that_leaves_it_is_refused(location: str, tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(48))
     folder = tmp_path / "model"
     folder.mkdir()
@@ -145,8 +151,8 @@ def test_external_data_outside_the_folder_or_by_a_path_that_leaves_it_is_refused
         load_model(folder / "m.onnx")
 
 
-def test_the_files_of_a_models_external_data_are_found_wherever_in_the_graph_they_are_named(tmp_path):
-    def inside(name, location):
+def test_the_files_of_a_models_external_data_are_found_wherever_in_the_graph_they_are_named(tmp_path: Path) -> None:
+    def inside(name: str, location: str) -> onnx.GraphProto:
         tensor = with_external_data(location).graph.initializer[0]
         tensor.name = name
         constant = helper.make_node("Constant", [], [name])
@@ -171,7 +177,7 @@ def test_the_files_of_a_models_external_data_are_found_wherever_in_the_graph_the
         load_model(path)
 
 
-def test_an_external_file_too_short_is_refused(tmp_path):
+def test_an_external_file_too_short_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(20))
     (tmp_path / "m.onnx").write_bytes(with_external_data("weights.bin").SerializeToString())
 
@@ -179,7 +185,7 @@ def test_an_external_file_too_short_is_refused(tmp_path):
         load_model(tmp_path / "m.onnx")
 
 
-def test_scales_zero_points_and_shapes_are_no_parameters():
+def test_scales_zero_points_and_shapes_are_no_parameters() -> None:
     model = linear()
     model.graph.node.extend(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +41,8 @@ class Halves(nn.Module):
 
     def forward(self, upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
         seen = torch.cat([self.upper(upper).flatten(1), self.lower(lower)], dim=1)
-        return self.head(torch.relu(seen))
+        logits: torch.Tensor = self.head(torch.relu(seen))
+        return logits
 
 
 FORMS = ("image", "vector", "image and vector")
@@ -78,9 +80,9 @@ def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def save_graph(
     path: Path,
     nodes: list[onnx.NodeProto],
-    tensors: dict[str, NDArray[np.generic]],
+    tensors: dict[str, NDArray[Any]],
     inputs: dict[str, tuple[int | str, ...]],
-    output: tuple[int | str, ...],
+    output: tuple[int | str | None, ...],
     *,
     opset: int = 18,
 ) -> Path:
@@ -103,7 +105,7 @@ def convolution_model(
 ) -> Path:
     """image (batch, C, 8, 8) -> convolution, ReLU, pooling and (batch, O, 1, 1) flattened as the logits."""
     nodes = [helper.make_node("Conv", ["image", "w", "b"], ["c"], pads=[1, 1, 1, 1], group=groups)]
-    tensors: dict[str, NDArray[np.generic]] = {"w": weights, "b": bias}
+    tensors: dict[str, NDArray[Any]] = {"w": weights, "b": bias}
     last = "c"
     if norm:
         nodes.append(helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["n"]))
@@ -119,6 +121,6 @@ def convolution_model(
     return save_graph(path, nodes, tensors, {"image": image}, ("batch", len(weights)))
 
 
-def stored(path: Path) -> dict[str, NDArray[np.generic]]:
+def stored(path: Path) -> dict[str, NDArray[Any]]:
     """The constants of a file by name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}

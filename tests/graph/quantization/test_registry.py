@@ -23,6 +23,7 @@ from edgekd.graph.quantization.calibrate import spread
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.runtime import run_onnx
 
+from ..conftest import Digits
 from .conftest import Trained, agreement
 
 PROCESS = """
@@ -81,12 +82,16 @@ def conforms(scheme: Scheme, trained: Trained, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMES.members)
-def test_every_scheme_makes_a_file_with_the_answers_of_the_fp32_one_of_every_kind_of_input(name, trained, tmp_path):
+def test_every_scheme_makes_a_file_with_the_answers_of_the_fp32_one_of_every_kind_of_input(
+    name: str, trained: Trained, tmp_path: Path
+) -> None:
     conforms(scheme_of(name), trained, tmp_path)
 
 
 @pytest.mark.parametrize("name", SCHEMES.members)
-def test_every_scheme_gives_the_same_bytes_in_another_process_that_prints_nothing(name, fp32, digits, tmp_path):
+def test_every_scheme_gives_the_same_bytes_in_another_process_that_prints_nothing(
+    name: str, fp32: Path, digits: Digits, tmp_path: Path
+) -> None:
     feeds = {"image": digits.train["image"][:64]}
     make_candidate(scheme_of(name), fp32, feeds, tmp_path / "here.onnx")
     np.savez(tmp_path / "feeds.npz", image=feeds["image"])
@@ -102,7 +107,7 @@ def test_every_scheme_gives_the_same_bytes_in_another_process_that_prints_nothin
     assert (tmp_path / "there.onnx").read_bytes() == (tmp_path / "here.onnx").read_bytes()
 
 
-def test_what_a_plan_asks_of_schemes_needs_no_runtime():
+def test_what_a_plan_asks_of_schemes_needs_no_runtime() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
 
     told = json.loads(done.stdout)
@@ -112,7 +117,7 @@ def test_what_a_plan_asks_of_schemes_needs_no_runtime():
     assert told["int8_qdq"] == [{}, 512]
 
 
-def test_the_fp32_candidate_is_the_exported_file_to_the_byte(fp32, tmp_path):
+def test_the_fp32_candidate_is_the_exported_file_to_the_byte(fp32: Path, tmp_path: Path) -> None:
     made = make_candidate(scheme_of("fp32"), fp32, {}, tmp_path / "candidate.onnx")
 
     assert (tmp_path / "candidate.onnx").read_bytes() == fp32.read_bytes()
@@ -136,10 +141,13 @@ class HalfWeights(Scheme):
         nodes = [*casts, *model.graph.node]
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-        return model.SerializeToString(deterministic=True)
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
 
 
-def test_a_scheme_of_ones_own_takes_a_class_and_a_line_of_the_registry(trained, tmp_path, monkeypatch):
+def test_a_scheme_of_ones_own_takes_a_class_and_a_line_of_the_registry(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(SCHEMES.members, "half", f"{__name__}:HalfWeights")
     conforms(scheme_of("half"), trained, tmp_path)
 

@@ -16,14 +16,20 @@ def plan(
     from rich.console import Console
 
     from edgekd.config.pipeline import load_pipeline
+    from edgekd.errors import EdgekdError
     from edgekd.pipeline.plan import forecast
     from edgekd.pipeline.store import Store, store_root
     from edgekd.report.progress import progress_for
     from edgekd.stages.assembly import assemble
+    from edgekd.stages.session import locate
 
     loaded = load_pipeline(pipeline, assignments=assignments, seed=seed)
     progress = progress_for(Console(stderr=True))
-    rows = forecast(assemble(loaded), Store(store_root()), progress)
+    try:
+        rows = forecast(assemble(loaded), Store(store_root()), progress)
+    except EdgekdError as error:
+        locate(error, loaded)
+        raise
     width = max(len(row.node.id) for row in rows)
     for row in rows:
         state = f"cached    {row.record.headline}" if row.record else f"will run  {row.why}"

@@ -140,7 +140,7 @@ def _unsigned(folder: Path, key: Path) -> list[str]:
 def _on_target(folder: Path, path: Path) -> tuple[list[str], str]:
     """The problems found when the target gives the golden answers, and where that was, in words."""
     from edgekd.cli.subjects import load_target
-    from edgekd.harness.driver import predict as predict_on
+    from edgekd.harness.answers import predict as predict_on
     from edgekd.harness.subject import Subject
     from edgekd.progress import Silent
     from edgekd.release.verify import verify_elsewhere

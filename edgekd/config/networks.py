@@ -79,18 +79,21 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
     def refuse(key: str, what: str, hint: str) -> None:
         raise ConfigError(f"{dotted}.{key}: {what}", where=source.where((*at, key)), hint=hint)
 
+    given_keys = [type(section).model_fields[name].alias or name for name in section.model_fields_set]
     if section.given is not None:
-        for key in ("model", "checkpoint", "epochs", "losses", "min_accuracy"):
-            if getattr(section, key):
+        for key in sorted(given_keys):
+            if key != "given":
                 refuse(key, "a network that is given is not made or trained here", f"leave out `given` or `{key}`")
-        if section.sources:
-            refuse("from", "a network that is given learns from nobody", "leave out `given` or `from`")
     elif section.model is None:
         refuse("model", "is missing", "choose an architecture (`edgekd list models`), or give a network with `given`")
     elif section.epochs == 0 and section.checkpoint is None:
         if "epochs" in section.model_fields_set:
             refuse("epochs", "0 needs a checkpoint to load", f"set {dotted}.checkpoint, or epochs of 1 or more")
         refuse("epochs", "is missing", "how many passes over the training samples?")
+    elif section.epochs == 0:
+        for key in ("from", "losses", "temperature"):
+            if key in given_keys:
+                refuse(key, "it is loaded and learns nothing", f"set {dotted}.epochs, or leave out `{key}`")
 
 
 def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath) -> None:

@@ -67,7 +67,7 @@ def import_file(file: Path) -> ModuleType:
         loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        where = _last_line_of(file, error)
+        where = last_line_of(file, error)
         raise ConfigError(f"cannot import it: {type(error).__name__}: {error}", where=where) from error
     return module
 
@@ -185,7 +185,7 @@ def _mentions(path: Path, package: str) -> Mentions:
         return Mentions(frozenset(), frozenset())
 
 
-def _last_line_of(file: Path, error: Exception) -> str:
+def last_line_of(file: Path, error: Exception) -> str:
     """file:line of the innermost code of the user's that an error went through."""
     if isinstance(error, SyntaxError) and error.filename:
         path = Path(error.filename)

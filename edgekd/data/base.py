@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import platformdirs
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import Component
 from edgekd.data.samples import LabelledData
 from edgekd.progress import Progress
 
 
+def _finite_number(value: object) -> object:
+    try:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool) and math.isfinite(float(value)):
+            return value
+    except (ValueError, OverflowError):  # no number, or a whole one that is too long
+        pass
+    raise PydanticCustomError("number", "expected a number")
+
+
+Amount = Annotated[float | int, BeforeValidator(_finite_number)]
+"""A share (below 1) or a number; true is none, though pydantic would take it for 1."""
+
+
 class Dataset(Component):
     """The base of every dataset; `validation` is split from its training part."""
 
-    validation: float | int = Field(
+    validation: Amount = Field(
         0.1, gt=0, description="share (below 1) or number of training samples kept for validation"
     )
 

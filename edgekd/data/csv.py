@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from edgekd.data.base import Dataset, find_data
+from edgekd.data.base import Amount, Dataset, find_data
 from edgekd.data.content import content_digest
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
@@ -21,19 +23,29 @@ from edgekd.progress import Progress
 TEST_SEED = 0  # fixed: the test rows are the same whatever the pipeline's seed
 
 
+def _name_or_number(value: object) -> object:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("column", "expected the name of a column, or its number")
+
+
+Column = Annotated[str | int, BeforeValidator(_name_or_number)]
+
+
 class Csv(Dataset):
     """Rows of numbers with a label each; the first line names the columns.
 
     Every column but the label and those of `ignore` is a feature, in the order of the file. No value may be
-    missing. Classes are the labels that occur, sorted: as numbers where all of them are.
+    missing. Classes are the labels that occur, sorted: as numbers where all of them are, and
+    then 1 and 1.0 are one class.
     """
 
     modality: ClassVar[str] = "vector"
 
     path: Path = Field(description="CSV file, relative to this file, or to EDGEKD_DATA, ./data or the user's cache")
-    label: str | int = Field(description="the column with the labels: its name, or its number from 0 (-1: the last)")
-    ignore: tuple[str | int, ...] = Field((), description="columns that are no features, by name or number")
-    test: float | int = Field(0.2, gt=0, description="share (below 1) or number of rows for the test split")
+    label: Column = Field(description="the column with the labels: its name, or its number from 0 (-1: the last)")
+    ignore: tuple[Column, ...] = Field((), description="columns that are no features, by name or number")
+    test: Amount = Field(0.2, gt=0, description="share (below 1) or number of rows for the test split")
     test_path: Path | None = Field(None, description="a CSV file with the test split, in place of `test`")
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="between two cells; found from the first line by default"
@@ -50,6 +62,18 @@ class Csv(Dataset):
             if found is None or not found.is_file():
                 raise ValueError(f"no such file: {path}")
         return path
+
+    @field_validator("test_path")
+    @classmethod
+    def _other_content(cls, test_path: Path | None, info: ValidationInfo) -> Path | None:
+        if test_path is not None and "path" in info.data:
+            files = [find_data(path, info.context) for path in (info.data["path"], test_path)]
+            if _same_content(*(file for file in files if file is not None)):
+                raise ValueError(
+                    f"{test_path} has the same content as `path`: a test on what was learned says nothing\n"
+                    "give a file of other rows, or leave `test_path` out: a share of `path` becomes the test split"
+                )
+        return test_path
 
     @model_validator(mode="after")
     def _one_test_split(self) -> Self:
@@ -94,12 +118,33 @@ class Csv(Dataset):
         return LabelledData(everything.take(train), everything.take(test), classes)
 
 
-def _classes(labels: Sequence[str]) -> tuple[str, ...]:
-    names = sorted(set(labels))
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether their bytes are equal; False where one cannot be read, which is told when it is."""
     try:
-        return tuple(sorted(names, key=float))
-    except ValueError:
-        return tuple(names)
+        return one.stat().st_size == other.stat().st_size and content_digest(one) == content_digest(other)
+    except OSError:
+        return False
+
+
+def _classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """Of spellings of the same number the shortest."""
+    names = sorted(set(labels))
+    numbers: dict[Decimal, str] = {}
+    for name in sorted(names, key=len):
+        number = _number(name)
+        if number is None:
+            return tuple(names)
+        numbers.setdefault(number, name)
+    return tuple(numbers[number] for number in sorted(numbers))
+
+
+def _number(label: str) -> Decimal | None:
+    """None where it is no finite one; exact, since float would take two long numbers for one."""
+    try:
+        number = Decimal(label)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def _split(table: Table, label: str, features: Sequence[str], classes: Sequence[str]) -> Split:
@@ -109,13 +154,14 @@ def _split(table: Table, label: str, features: Sequence[str], classes: Sequence[
 
 
 def _labels(table: Table, column: int, classes: Sequence[str]) -> NDArray[np.int64]:
-    numbers = {name: number for number, name in enumerate(classes)}
+    key: Callable[[str], object] = str if any(_number(name) is None for name in classes) else _number
+    numbers = {key(name): number for number, name in enumerate(classes)}
     found = table.texts(column)
     for line, text in zip(table.lines, found, strict=True):
-        if text not in numbers:
+        if key(text) not in numbers:
             raise ConfigError(
                 f"the label {text!r} does not occur in the training file",
                 hint=f"the classes are {', '.join(classes)}",
                 where=f"{table.path}:{line}",
             )
-    return np.array([numbers[text] for text in found], dtype=np.int64)
+    return np.array([numbers[key(text)] for text in found], dtype=np.int64)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_validator
 
-from edgekd.data.base import Dataset, find_data
+from edgekd.data.base import Amount, Dataset, find_data
 from edgekd.data.content import content_digest
 from edgekd.data.decode import Color, decode
 from edgekd.data.image_files import FolderFiles, open_files
@@ -39,7 +39,7 @@ class ImageFolder(Dataset):
         None, description="scales every image to this height and width: one number, or [height, width]"
     )
     color: Color = Field("auto", description="gray, rgb, or auto: gray when no image has any colour")
-    test: float | int = Field(
+    test: Amount = Field(
         0.2, gt=0, description="share (below 1) or number of images for the test split, where there is no test folder"
     )
 

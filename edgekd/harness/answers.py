@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.devices.base import Workspace
+from edgekd.devices.base import Device, Workspace
 from edgekd.harness.conversation import ModelRefusedError, converse
 from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel
 from edgekd.harness.replies import read_outputs
-from edgekd.harness.subject import Subject, job_models
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, row_count
 from edgekd.progress import Progress
 from edgekd.records.runtime import RuntimeSettings
+
+
+def predict(
+    device: Device,
+    runtime: RuntimeSettings,
+    models: Mapping[str, Path | Subject],
+    feeds: Feeds,
+    progress: Progress,
+    *,
+    batch: int = 1,
+    seconds: float | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`.
+
+    `batch` holds for models with a free first dimension. 1 is what a device runs; with more, other kernels run
+    and round differently. With `seconds`, which all models share evenly, only the first rows may be answered: the
+    same ones by every model, one batch at least.
+
+    Raises:
+        StageError: the runtime refuses a file, or an output is not finite.
+        ConfigError: the feeds are not what a model takes.
+    """
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        folder = Path(name)
+        fed, rows = put_feeds(workspace, folder, feeds), row_count(feeds)
+        subjects = as_subjects(models)
+        return answers_of(workspace, folder, runtime, subjects, fed, rows, progress, batch=batch, seconds=seconds)
 
 
 def answers_of(
@@ -29,7 +57,7 @@ def answers_of(
     batch: int,
     seconds: float | None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `driver.predict`.
+    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `predict`.
 
     Raises:
         ModelRefusedError: the runtime refuses a file, or an output is not finite.

@@ -1,4 +1,4 @@
-"""Predicting and measuring on a device, from the host's side.
+"""Measuring on a device, from the host's side.
 
 A measurement is a row of agent processes. Each loads every model anew several times and interleaves blocks of
 them; the host looks at the data at times fixed beforehand and stops when every comparison is decided.
@@ -11,47 +11,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
-from edgekd.harness.answers import answers_of
 from edgekd.harness.campaign import Campaign
 from edgekd.harness.observations import Observations, save_observations
-from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_models, put_feeds, row_count
+from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_models, put_feeds
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord, Percentile
 from edgekd.records.runtime import RuntimeSettings
 
 SURE = 1.1  # upper over lower end of a median's interval
-
-
-def predict(
-    device: Device,
-    runtime: RuntimeSettings,
-    models: Mapping[str, Path | Subject],
-    feeds: Feeds,
-    progress: Progress,
-    *,
-    batch: int = 1,
-    seconds: float | None = None,
-) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`.
-
-    `batch` holds for models with a free first dimension. 1 is what a device runs; with more, other kernels run
-    and round differently. With `seconds`, which all models share evenly, only the first rows may be answered: the
-    same ones by every model, one batch at least.
-
-    Raises:
-        StageError: the runtime refuses a file, or an output is not finite.
-        ConfigError: the feeds are not what a model takes.
-    """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
-        fed, rows = put_feeds(workspace, folder, feeds), row_count(feeds)
-        subjects = as_subjects(models)
-        return answers_of(workspace, folder, runtime, subjects, fed, rows, progress, batch=batch, seconds=seconds)
 
 
 def well_known(record: LatencyRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ def screen(
     progress: Progress,
 ) -> ScreeningRecord:
     """Every candidate, each with its own session options: how right it is on the samples of `feeds`, as many of them
-    as the time allows, and what it costs against "fp32", which is one of `models`.
+    as the time allows, and what it costs against each other; "fp32" is one of `models`.
 
     One that the runtime refuses or dies of is recorded so, and the others go on.
 
@@ -56,8 +57,9 @@ def screen(
     begun = time.monotonic()
     running = Running(dict(models))
     right = _right_answers(device, runtime, measuring.screen_seconds, running, feeds, labels, progress)
-    # one interval for each candidate: all of them hold together as often as one of a measurement does
-    confidence = 1 - (1 - measuring.confidence) / len(models)
+    # one interval for each pair: all of them hold together as often as one of a measurement does
+    pairs = max(1, len(models) * (len(models) - 1) // 2)
+    confidence = 1 - (1 - measuring.confidence) / pairs
     cost: Cost = "time" if not device.emulated else "instructions" if device.counts else "none"
     fed = first_rows(feeds, FED_ROWS)
     times: LatencyRecord | None = None
@@ -67,10 +69,8 @@ def screen(
         times = running.together(_times(device, runtime, split, fed, seed, progress))
     elif cost == "instructions":
         counts = running.together(lambda subjects: _counts(device, runtime, subjects, fed))
-    samples = min(len(right[name]) for name in running.subjects)
     return ScreeningRecord(
         target=target,
-        samples=samples,
         validation_samples=len(labels),
         cost=cost,
         seconds=time.monotonic() - begun,
@@ -78,9 +78,10 @@ def screen(
         candidates=tuple(
             _refused(name, subject, running.refused[name])
             if name in running.refused
-            else _screened(name, subject, right[name][:samples], right[FP32][:samples], times, counts)
+            else _screened(name, subject, right[name], right[FP32], times, counts)
             for name, subject in models.items()
         ),
+        comparisons=() if times is None else times.comparisons,
     )
 
 
@@ -141,15 +142,15 @@ def _right_answers(
 def _times(
     device: Device, runtime: RuntimeSettings, measuring: Measuring, fed: Feeds, seed: int, progress: Progress
 ) -> Callable[[Mapping[str, Subject]], LatencyRecord]:
-    """A short measurement of all candidates, which ends once each is decided against the fp32 file; if it has to
-    begin anew, in the time that is left."""
+    """A short measurement of all candidates, which ends once each is decided against each other; if it has to begin
+    anew, in the time that is left."""
     begun = time.monotonic()
 
     def take(subjects: Mapping[str, Subject]) -> LatencyRecord:
         left_s = max(LEAST_S, measuring.screen_seconds - (time.monotonic() - begun))
         observations = Observations(
             {name: file_facts(each) for name, each in subjects.items()},
-            tuple((name, FP32) for name in subjects if name != FP32),
+            tuple(itertools.combinations(reversed(list(subjects)), 2)),
             measuring.model_copy(update={"seconds": left_s}),
             seed,
         )
@@ -177,16 +178,16 @@ def _screened(
     times: LatencyRecord | None,
     counts: Mapping[str, InstructionCount],
 ) -> Screened:
-    is_fp32 = name == FP32
+    common = min(len(right), len(fp32_right))
     median = None if times is None else times.model(name).percentile(0.5)
     return Screened(
         name=name,
         size_bytes=file_facts(subject).size_bytes,
         session=dict(subject.session),
+        samples=len(right),
         accuracy=float(right.mean()),
-        against_fp32=None if is_fp32 else paired(name, FP32, right, fp32_right),
+        against_fp32=None if name == FP32 else paired(name, FP32, right[:common], fp32_right[:common]),
         p50_s=None if median is None else median.value_s,
-        comparison=None if times is None or is_fp32 else times.comparison(name, FP32),
         instructions=counts[name].median if name in counts else None,
     )
 
@@ -196,10 +197,10 @@ def _refused(name: str, subject: Subject, why: str) -> Screened:
         name=name,
         size_bytes=file_facts(subject).size_bytes,
         session=dict(subject.session),
+        samples=0,
         accuracy=None,
         against_fp32=None,
         p50_s=None,
-        comparison=None,
         instructions=None,
         refused=why,
     )

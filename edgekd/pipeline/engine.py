@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -47,9 +47,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class _Todo:
-    """What every node of a run needs to know: which ones come before --from, and the results so far, by node."""
+    """What every node of a run needs to know: the targets that the run needs, which nodes come before --from, and the
+    results so far, by node."""
 
     plan: Plan
+    targets: frozenset[str]
     last: LastRun
     earlier: frozenset[str]
     fresh: bool
@@ -81,7 +83,8 @@ class Engine:
             raise UsageError(f"--from {selection.start} comes after --until {selection.until}")
         order = {node.id: position for position, node in enumerate(plan.nodes)}
         earlier = frozenset(node.id for node in plan.nodes[:first])
-        todo = _Todo(plan, LastRun(self.store, plan.name, plan.origin), earlier, selection.fresh)
+        targets = frozenset(node.target for node in plan.nodes if node.target and node.id in wanted)
+        todo = _Todo(plan, targets, LastRun(self.store, plan.name, plan.origin), earlier, selection.fresh)
         with self.store.in_use():
             for lanes in plan.lanes(wanted):
                 try:
@@ -104,22 +107,21 @@ class Engine:
             try:
                 outcome = self._node(node, todo, progress)
             except TargetError as error:
-                self._go_on_without(node, error, todo.plan)
+                self._go_on_without(node, error, todo.targets)
                 continue
             self.finished.append(outcome)
             todo.records[node.id] = outcome.record
             todo.last.note(node.id, outcome.record.fingerprint)
             node.stage.accept(self.paths(outcome.record.outputs))
 
-    def _go_on_without(self, node: Node, error: TargetError, plan: Plan) -> None:
-        """Leaves a target out.
+    def _go_on_without(self, node: Node, error: TargetError, targets: Collection[str]) -> None:
+        """Leaves a target out; `targets`: all that this run needs.
 
         Raises:
             TargetError: it was the last one.
         """
         with self._losing:
-            targets = {each.target for each in plan.nodes if each.target}
-            if not node.target or targets <= {*self.unreachable, node.target}:
+            if not node.target or set(targets) <= {*self.unreachable, node.target}:
                 raise error
             self.unreachable[node.target] = error
             self.progress.say(f"warning: {error}; going on without {node.target}")

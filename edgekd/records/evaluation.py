@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from edgekd.records.accuracy import Accuracy
 from edgekd.records.base import Record
@@ -22,6 +22,14 @@ class Paired(Record):
     drop: float
     drop_interval: Interval
     p_value: float
+
+    @property
+    def verdict(self) -> Literal["better", "worse"] | None:
+        """What the model is beside the reference; None where the interval holds zero, so that nothing can be shown."""
+        low, high = self.drop_interval
+        if high < 0:
+            return "better"
+        return "worse" if low > 0 else None
 
 
 class ModelEvaluation(Record):

@@ -21,7 +21,7 @@ class Flip(Record):
 class Agreement(Record):
     """The shipped model's answers on one target against those on the reference target, over all test samples.
 
-    flips: of the `flipped` images those with the widest margins, a rounding error being no excuse for them.
+    flips: of the `flipped` samples those with the widest margins, a rounding error being no excuse for them.
     largest_difference: of any logit.
     """
 

@@ -17,38 +17,48 @@ Cost = Literal["time", "instructions", "none"]
 class Screened(Record):
     """One candidate.
 
-    against_fp32: its answers and the fp32 file's on the same `samples` validation samples. comparison: its time
-    against the fp32 file's, None on a target whose times mean nothing. instructions: executed for one sample, where
+    samples: of the validation split, as many as it answered in its time. against_fp32: its answers and the fp32 file's
+    on those that both answered. p50_s: None on a target whose times mean nothing. instructions: executed for one
+    sample, where
     they are counted. refused: why it cannot run there, or could not be made at all (then of 0 bytes), in one line.
     """
 
     name: str
     size_bytes: int
     session: dict[str, str]
+    samples: int
     accuracy: float | None
     against_fp32: Paired | None
     p50_s: float | None
-    comparison: Comparison | None
     instructions: int | None
     refused: str = ""
 
 
 class ScreeningRecord(Record):
-    """`samples`: of the validation split, as many as the time allowed, the same ones for every candidate. `confidence`:
-    of each comparison's interval, so that all of them hold together as often as one of a measurement does."""
+    """`comparisons`: the times of every pair of candidates, empty on a target whose times mean nothing; `confidence`:
+    of each one's interval, so that all of them hold together as often as one of a measurement does."""
 
     kept_as: ClassVar[str] = "screening"
 
     target: str
-    samples: int
     validation_samples: int
     cost: Cost
     seconds: float
     confidence: float
     candidates: tuple[Screened, ...]
+    comparisons: tuple[Comparison, ...]
 
     def candidate(self, name: str) -> Screened:
         return next(each for each in self.candidates if each.name == name)
+
+    def comparison(self, model: str, baseline: str) -> Comparison | None:
+        """The one against the other, whichever way round they were compared; None if they were not."""
+        for each in self.comparisons:
+            if (each.model, each.baseline) == (model, baseline):
+                return each
+            if (each.model, each.baseline) == (baseline, model):
+                return each.reverse()
+        return None
 
 
 class Verdict(Record):
@@ -60,7 +70,11 @@ class Verdict(Record):
 
 
 class ChoiceRecord(Record):
-    """What ships on one target; `session`: the session options that belong to it."""
+    """What ships on one target; `session`: the session options that belong to it.
+
+    unfit: why nothing may ship there, empty where something does; `chosen` is the fp32 file then, which is looked at
+    all the same.
+    """
 
     kept_as: ClassVar[str] = "choice"
 
@@ -70,3 +84,4 @@ class ChoiceRecord(Record):
     objective: str
     max_accuracy_drop: float
     candidates: tuple[Verdict, ...]
+    unfit: str = ""

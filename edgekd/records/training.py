@@ -17,7 +17,7 @@ class Epoch(Record):
 
     @property
     def validation_accuracy(self) -> float:
-        """The fraction of the validation images that is right, 0 to 1."""
+        """The fraction of the validation samples that is right, 0 to 1."""
         return self.validation_correct / self.validation_total
 
 

@@ -134,6 +134,6 @@ def _use(in_cpp: bool) -> str:
     if not in_cpp:
         return text
     return text + (
-        " `predict.cpp` does the same as predict.py, for the first target, in C++ on ONNX Runtime's C API; its first "
-        "lines say how to build it."
+        " `predict.cpp` does the same in C++ on ONNX Runtime's C API, `--target NAME` included; its first lines say "
+        "how to build it."
     )

@@ -12,6 +12,36 @@ from edgekd.records.runtime import RuntimeSettings
 
 SOURCE = Path(__file__).parent / "device/predict.cpp"
 NOT_IN_OLD_HEADERS = {"ORT_ENABLE_LAYOUT": "static_cast<GraphOptimizationLevel>(3)"}
+HEAD = """\
+// What manifest.json says of the classes, and of the model and the session of each target.
+
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include <cstddef>
+#include <iterator>
+#include <string_view>
+
+struct SessionOption {
+    const char* key;
+    const char* value;
+};
+
+struct Target {
+    std::string_view name;
+    const char* file;   // of the model, in the bundle's folder
+    std::size_t batch;  // samples that the model takes at once
+    const char* provider;
+    int threads;
+    int inter_op_threads;
+    ExecutionMode execution;
+    GraphOptimizationLevel optimisation;
+    const SessionOption* options;
+    std::size_t option_count;
+};
+""".splitlines()
+"""The beginning of every model.h."""
 
 
 def cpp_headers(manifest: Manifest) -> dict[str, str]:
@@ -38,54 +68,62 @@ def _character(byte: int) -> str:
 
 
 def _model_header(manifest: Manifest) -> str:
-    """What the manifest says of the first target's model and settings, as constants."""
-    shipped, runtime = manifest.shipped(), next(iter(manifest.targets.values())).runtime
-    lines = [
-        "// What manifest.json says of the model, the classes and the session of the first target.",
-        "",
-        "#pragma once",
-        "",
-        "#include <onnxruntime_c_api.h>",
-        "",
-        "#include <cstddef>",
-        "#include <string_view>",
-        "",
-        *_model_lines(shipped, manifest.contract),
-        *_session_lines(runtime, shipped),
-        *modality(manifest.contract.modality).cpp_constants(specs_of(manifest.contract)),
-    ]
+    """What the manifest says of the classes and of every target's model and settings, as constants."""
+    taken = [(name, each.runtime, manifest.models[each.model]) for name, each in manifest.targets.items()]
+    lines = [*HEAD, "", *_contract_lines(manifest.contract)]
+    for number, (_, runtime, shipped) in enumerate(taken):
+        lines += _session_lines(number, runtime, shipped)
+    lines.append("constexpr Target TARGETS[] = {")
+    for number, (name, runtime, shipped) in enumerate(taken):
+        lines += _target_lines(number, name, runtime, shipped)
+    lines += ["};", *modality(manifest.contract.modality).cpp_constants(specs_of(manifest.contract))]
     return "\n".join(lines) + "\n"
 
 
-def _model_lines(shipped: ShippedModel, contract: ModelContract) -> list[str]:
-    (fed,) = shipped.facts.inputs
-    batch = fed.shape[0] if isinstance(fed.shape[0], int) else 1
+def _contract_lines(contract: ModelContract) -> list[str]:
     return [
-        f"constexpr const char* MODEL_FILE = {cpp_string(shipped.file)};",
         f"constexpr const char* INPUT = {cpp_string(contract.inputs[0].name)};",
         f"constexpr const char* OUTPUT = {cpp_string(contract.output)};",
-        f"constexpr std::size_t BATCH = {batch};",
         "constexpr std::string_view CLASSES[] = {",
-        *(f"    {{{cpp_string(name)}, {len(name.encode())}}}," for name in contract.classes),
+        *(f"    {_view(name)}," for name in contract.classes),
         "};",
     ]
 
 
-def _session_lines(runtime: RuntimeSettings, shipped: ShippedModel) -> list[str]:
+def _session_lines(number: int, runtime: RuntimeSettings, shipped: ShippedModel) -> list[str]:
     spinning = "1" if runtime.spinning else "0"
     entries = {
         "session.intra_op.allow_spinning": spinning,
         "session.inter_op.allow_spinning": spinning,
         **merged(runtime.model_dump(), shipped.session),
     }
-    level = OPTIMISATION[runtime.optimisation]
     return [
-        f"constexpr const char* PROVIDER = {cpp_string(runtime.provider)};",
-        f"constexpr int THREADS = {runtime.threads};",
-        f"constexpr int INTER_OP_THREADS = {runtime.inter_op_threads};",
-        f"constexpr ExecutionMode EXECUTION = {'ORT_PARALLEL' if runtime.inter_op_threads > 1 else 'ORT_SEQUENTIAL'};",
-        f"constexpr GraphOptimizationLevel OPTIMISATION = {NOT_IN_OLD_HEADERS.get(level, level)};",
-        "constexpr const char* SESSION_OPTIONS[][2] = {",
+        f"constexpr SessionOption SESSION_{number}[] = {{",
         *(f"    {{{cpp_string(key)}, {cpp_string(value)}}}," for key, value in entries.items()),
         "};",
     ]
+
+
+def _target_lines(number: int, name: str, runtime: RuntimeSettings, shipped: ShippedModel) -> list[str]:
+    """One initialiser of a `Target`, in the order of its members."""
+    (fed,) = shipped.facts.inputs
+    batch = fed.shape[0] if isinstance(fed.shape[0], int) else 1
+    level = OPTIMISATION[runtime.optimisation]
+    members = [
+        f"{_view(name)},",
+        f"{cpp_string(shipped.file)},",
+        f"{batch},  // batch",
+        f"{cpp_string(runtime.provider)},",
+        f"{runtime.threads},  // threads",
+        f"{runtime.inter_op_threads},  // inter_op_threads",
+        f"{'ORT_PARALLEL' if runtime.inter_op_threads > 1 else 'ORT_SEQUENTIAL'},",
+        f"{NOT_IN_OLD_HEADERS.get(level, level)},",
+        f"SESSION_{number},",
+        f"std::size(SESSION_{number}),",
+    ]
+    return ["    {", *(f"        {member}" for member in members), "    },"]
+
+
+def _view(text: str) -> str:
+    """The initialiser of a string_view, which may hold zeros."""
+    return f"{{{cpp_string(text)}, {len(text.encode())}}}"

@@ -72,9 +72,9 @@ def _gain(pair: Paired) -> str:
     """What the teacher was good for, told of a model and its untaught twin."""
     gain, low, high = -pair.drop, -pair.drop_interval[1], -pair.drop_interval[0]
     shown = f"{_points(gain)} points over the same student without a teacher ({_points(low)} to {_points(high)})"
-    if low > 0:
+    if pair.verdict == "better":
         return f"{pair.model}: distillation gained {shown}."
-    if high < 0:
+    if pair.verdict == "worse":
         return f"{pair.model}: distillation did harm: {shown}."
     return f"{pair.model}: distillation gained nothing that can be told from chance: {shown}."
 

@@ -47,6 +47,11 @@ def unreached() -> Check:
     return _undecided("reached", 1.0, None, "the target could not be reached", "run again when it can be")
 
 
+def no_candidate(choice_why: str) -> Check:
+    """A target on which no candidate may ship fails; `choice_why`: what was wrong with them."""
+    return Check(name="candidate", limit=1.0, observed=0.0, interval=(0.0, 0.0), outcome=Outcome.FAIL, why=choice_why)
+
+
 def cost_checks(
     limits: Limits, model: ModelLatency, against_reference: Comparison | None, facts: ModelFacts
 ) -> tuple[Check, ...]:

@@ -17,7 +17,8 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        title=f"candidates on {screening.target} · {screening.samples:,} validation samples",
+        title=f"candidates on {screening.target} · {max(each.samples for each in screening.candidates):,} of "
+        f"{screening.validation_samples:,} validation samples",
         title_justify="left",
     )
     cost = {"time": "time", "instructions": "instructions", "none": "time"}[screening.cost]
@@ -43,6 +44,8 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         "none": "the processor is emulated: its times say nothing",
     }[screening.cost]
     print_line(console, told, "dim")
+    if choice.unfit:
+        print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
 
 
 def _accuracy(each: Screened) -> str:
@@ -55,8 +58,8 @@ def _cost(each: Screened, screening: ScreeningRecord) -> str:
         return f"{each.instructions / reference:.3f}" if reference else "–"
     if screening.cost != "time" or each.refused:
         return "–"
-    if each.comparison is None:
+    pair = screening.comparison(each.name, FP32)
+    if pair is None:
         return "1"
-    interval = each.comparison.interval
-    shown = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    return f"{each.comparison.ratio:.2f}{shown}"
+    shown = f" [{pair.interval[0]:.2f}, {pair.interval[1]:.2f}]" if pair.interval else ""
+    return f"{pair.ratio:.2f}{shown}"

@@ -73,7 +73,7 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
 
 def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: LatencyRecord | None) -> Table:
     """The models side by side: three columns fit on a terminal of 80 characters. The control is told in words."""
-    facts = model_facts(record)
+    facts, choice = model_facts(record), record.all(ChoiceRecord).get(target)
     names = [name for name in evaluation.models if not name.startswith(f"{CONTROL}.")]
     table = Table(
         title=f"{record.name} · seed {record.seed} · {evaluation.samples:,} test samples · target {target}",
@@ -84,7 +84,8 @@ def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: Late
     )
     table.add_column("", no_wrap=True)
     for name in names:
-        table.add_column(f"{name} (ships)" if name == evaluation.shipped else name, justify="right", no_wrap=True)
+        ships = name == evaluation.shipped and not (choice and choice.unfit)
+        table.add_column(f"{name} (ships)" if ships else name, justify="right", no_wrap=True)
 
     def row(heading: str, cell: Callable[[str], str]) -> None:
         table.add_row(Text(heading), *(Text(cell(name)) for name in names))

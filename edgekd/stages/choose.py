@@ -40,7 +40,7 @@ class ChooseStage(Stage):
 
     def identity(self) -> JsonValue:
         return {
-            "allowed": list(self.allowed),
+            "allowed": list[JsonValue](sorted(self.allowed)),
             "objective": self.objective,
             "max_accuracy_drop": self.max_accuracy_drop,
             "margin": self.target.measure.margin,
@@ -55,5 +55,7 @@ class ChooseStage(Stage):
         if f"control@{choice.chosen}" in inputs:
             shutil.copyfile(inputs[f"control@{choice.chosen}"], context.output("control"))
         save_record(context.output("choice"), choice)
+        if choice.unfit:
+            return choice.unfit
         why = next(each.why for each in choice.candidates if each.ships)
         return f"{choice.chosen}: {why}"

@@ -12,7 +12,7 @@ from edgekd.data.base import Dataset
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import feeding_identity
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DataStage(Stage):
     seeded = True
 
     def identity(self) -> JsonValue:
-        return {"dataset": self.dataset.identity(), "modality": modality_identity(self.dataset.modality)}
+        return {"dataset": self.dataset.identity(), "modality": feeding_identity(self.dataset.modality)}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         del inputs

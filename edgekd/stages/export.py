@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from edgekd.config.export import ExportOptions
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.exported import ExportedRecord
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import feeding_identity
 from edgekd.stages.networks import GivenNetwork, Network
 
 PARITY_SAMPLES = 512  # of the validation split, on which both runtimes must agree
@@ -37,14 +36,15 @@ class ExportStage(Stage):
 
     def identity(self) -> JsonValue:
         if isinstance(self.network, GivenNetwork):
-            return {"given": self.network.teacher.identity()}
+            return {"given": self.network.identity()}
         return {
             **identity(self.options),
             "model": self.network.model.identity(),
-            "modality": modality_identity(self.modality),
+            "modality": feeding_identity(self.modality),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.graph.adopt import adopt
         from edgekd.graph.inspect import describe
         from edgekd.stages.files import load_record, save_record
 
@@ -53,9 +53,9 @@ class ExportStage(Stage):
             file = self.network.teacher.model_file
             assert file is not None, "only a teacher that is a file is exported"
             self.network.open(contract)  # refuses one that does not fit
-            _copy_whole(file, path)
+            adopt(file, contract, path)
             record = ExportedRecord(facts=describe(path), parity=None)
-            told = "as it was given"
+            told = "given, not trained here"
         else:
             record = self._exported(context, inputs, contract, path)
             assert record.parity is not None
@@ -83,13 +83,3 @@ class ExportStage(Stage):
             parity = check_parity(predict_logits(module, feeds), run_onnx(path, feeds))
             advance()
         return ExportedRecord(facts=describe(path), parity=parity)
-
-
-def _copy_whole(file: Path, path: Path) -> None:
-    """The same bytes, but for a model whose weights lie in files beside it: those are put into it."""
-    from edgekd.graph.inspect import external_files, load_model
-
-    if external_files(file):
-        path.write_bytes(load_model(file).SerializeToString(deterministic=True))
-    else:
-        shutil.copyfile(file, path)

@@ -112,7 +112,7 @@ def _default_losses(*, taught: bool) -> list[Loss]:
 def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
     at = (*network.section.split("."), "losses")
     for position, loss in enumerate(network.losses):
-        if not isinstance(loss, TaughtLoss):
+        if not loss.taught:
             continue
         what = f"{'.'.join(at)}.{position}"
         where = pipeline.source.where((*at, position))
@@ -120,9 +120,9 @@ def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
             raise ConfigError(
                 f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",
                 where=where,
-                hint=f"set {network.section}.from, or leave the term out",
+                hint=f"set {network.section}.from, or leave the term out (an own loss without: `labels_only: true`)",
             )
-        if loss.network is not None and loss.network not in network.sources:
+        if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.sources:
             raise ConfigError(
                 f"{what}.network: {network.name} does not learn from {loss.network!r}",
                 where=where,

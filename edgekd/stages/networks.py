@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from edgekd.config.training import TrainingOptions
+from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher
 from edgekd.training.losses.base import Loss
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -36,16 +46,37 @@ class GivenNetwork:
     section: str
     teacher: Teacher
 
+    def identity(self) -> JsonValue:
+        """What decides its answers, for fingerprints.
+
+        Raises:
+            ConfigError: what it is made of cannot be read.
+        """
+        with self._named():
+            return self.teacher.identity()
+
     def open(self, contract: ModelContract) -> Answerer:
         """What answers for it.
 
         Raises:
-            ConfigError: it cannot be used, or does not fit the contract.
+            ConfigError: it cannot be used, or does not fit the contract; so does what answers, when it cannot.
         """
+        with self._named():
+            answerer = self.teacher.open(contract)
+
+        def answer(feeds: Feeds) -> NDArray[np.float32]:
+            with self._named():
+                return answerer(feeds)
+
+        return answer
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Gives an error that knows no line of the user's own code the place in the file that names the network."""
         try:
-            return self.teacher.open(contract)
+            yield
         except ConfigError as error:
-            error.where = f"{self.section}.given"
+            error.where = error.where or f"{self.section}.given"
             raise
 
 

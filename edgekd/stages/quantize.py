@@ -13,7 +13,7 @@ from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import feeding_identity
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class QuantizeStage(Stage):
             "candidate": self.candidate,
             "network": self.network,
             "scheme": self.scheme.identity(),
-            "modality": modality_identity(self.modality),
+            "modality": feeding_identity(self.modality),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:

@@ -23,7 +23,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.release import Agreement, ReleaseRecord
 from edgekd.records.screening import ChoiceRecord
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import feeding_identity
 from edgekd.stages.target_stage import REFERENCE
 from edgekd.stages.targets import device_of
 
@@ -74,7 +74,7 @@ class ReleaseStage(Stage):
                 for target in self.targets
             },
             "emulated": [target.name for target in self.targets if device_of(target).emulated],
-            "modality": modality_identity(self.modality),
+            "modality": feeding_identity(self.modality),
             "header": None if header is None else file_digest(header),
         }
 
@@ -104,7 +104,7 @@ class ReleaseStage(Stage):
         record = ReleaseRecord(
             verdict=verdict(tuple(check for each in checks.values() for check in each)),
             targets={name: verdict(each) for name, each in checks.items()},
-            shipped={name: each.chosen for name, each in choices.items()},
+            shipped={name: each.chosen for name, each in choices.items() if not each.unfit},
             checks=checks,
             agreements=self._agreements(context, inputs, choices),
         )
@@ -129,10 +129,12 @@ class ReleaseStage(Stage):
         made: Mapping[str, tuple[CandidateRecord, MadeFile]],
     ) -> tuple[Check, ...]:
         """Everything that one target demands; less of it, and never a pass, if it could not be reached."""
-        from edgekd.release.gate import accuracy_checks, cost_checks, size_checks, unreached
+        from edgekd.release.gate import accuracy_checks, cost_checks, no_candidate, size_checks, unreached
 
         if choice is None:
             return (unreached(),)
+        if choice.unfit:
+            return (no_candidate(choice.unfit),)
         facts = made[choice.chosen][1].facts
         evaluation = _found(inputs, f"validate@{target.name}", Evaluation)
         latency = _found(inputs, f"measure@{target.name}", LatencyRecord)

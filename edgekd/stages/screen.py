@@ -64,7 +64,8 @@ class ScreenStage(TargetStage):
         missing = tuple(_not_made(each) for each in records.values() if each.file is None)
         record = record.model_copy(update={"candidates": (*record.candidates, *missing)})
         save_record(context.output("screening"), record)
-        return f"{len(record.candidates)} candidates on {record.samples:,} validation samples"
+        most = max(each.samples for each in record.candidates)
+        return f"{len(record.candidates)} candidates on {most:,} of {record.validation_samples:,} validation samples"
 
 
 def _not_made(record: CandidateRecord) -> Screened:
@@ -73,10 +74,10 @@ def _not_made(record: CandidateRecord) -> Screened:
         name=record.name,
         size_bytes=0,
         session={},
+        samples=0,
         accuracy=None,
         against_fp32=None,
         p50_s=None,
-        comparison=None,
         instructions=None,
         refused=f"cannot be made: {record.refused}",
     )

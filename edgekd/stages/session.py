@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -9,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
@@ -44,7 +45,7 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
         error = "interrupted"
         raise
     except EdgekdError as failure:
-        _locate(failure, pipeline)
+        locate(failure, pipeline)
         error = str(failure)
         raise
     finally:
@@ -85,11 +86,11 @@ def _new_folder(parent: Path, created: datetime) -> Path:
     raise FileExistsError(parent / stamp)
 
 
-def _locate(error: EdgekdError, pipeline: Pipeline) -> None:
+def locate(error: EdgekdError, pipeline: Pipeline) -> None:
     """Gives wrong input that only a stage could find its file:line, from its section (`teacher.checkpoint`)."""
     if isinstance(error, ConfigError) and error.where and error.where.partition(".")[0] in pipeline.source.data:
         section = error.where
-        error.where = pipeline.source.where(tuple(section.split(".")))
+        error.where = pipeline.source.where(tuple(int(part) if part.isdigit() else part for part in section.split(".")))
         error.what = f"{section}: {error.what}"
 
 
@@ -137,12 +138,14 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
 
 
 def _records(engine: Engine) -> dict[str, dict[str, JsonValue]]:
-    """What the stages wrote, by the kind of record, then by what it is about."""
+    """What the stages wrote, by the kind of record, then by what it is about. What has left the store meanwhile is left
+    out: a run that fails must say why, whatever else is wrong."""
     found: dict[str, dict[str, JsonValue]] = {}
     for finished in engine.finished:
-        for _, record in engine.records(finished):
-            about = finished.node.subject or finished.node.id
-            found.setdefault(record.kept_as, {})[about] = record.model_dump(mode="json")
+        with contextlib.suppress(OSError, ValidationError):
+            for _, record in engine.records(finished):
+                about = finished.node.subject or finished.node.id
+                found.setdefault(record.kept_as, {})[about] = record.model_dump(mode="json")
     return found
 
 

@@ -16,7 +16,7 @@ from edgekd.pipeline.stage import Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.runtime import RuntimeSettings
 from edgekd.records.screening import FP32, ChoiceRecord
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import feeding_identity
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
@@ -42,7 +42,7 @@ class TargetStage(Stage, ABC):
             "target": self.target.name,
             "device": self.target.device.identity(),
             "runtime": identity(self.runtime),
-            "modality": modality_identity(self.modality),
+            "modality": feeding_identity(self.modality),
         }
 
     def environment(self) -> dict[str, JsonValue]:

@@ -15,7 +15,7 @@ from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord
-from edgekd.stages.modality import modality_identity
+from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ class TrainStage(Stage):
     name = "train"
     outputs = {"weights": "weights.safetensors", "training": "training.json"}
     records = {"training": NetworkRecord}
-    libraries = ("torch", "torchvision", "numpy")
     seeded = True
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        given = any(isinstance(each, GivenNetwork) for each in self.sources)
+        return ("torch", "torchvision", "numpy", *(("onnxruntime",) if given else ()))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -52,10 +56,10 @@ class TrainStage(Stage):
             "losses": [loss.identity() for loss in network.losses] if network.options else [],
             "checkpoint": None if network.checkpoint is None else file_digest(network.checkpoint),
             "teachers": {
-                each.name: each.teacher.identity() if isinstance(each, GivenNetwork) else each.model.identity()
+                each.name: each.identity() if isinstance(each, GivenNetwork) else each.model.identity()
                 for each in self.sources
             },
-            "modality": modality_identity(self.modality),
+            "modality": training_identity(self.modality),
         }
 
     def environment(self) -> dict[str, JsonValue]:
@@ -91,7 +95,8 @@ class TrainStage(Stage):
                 precision=precision_here(network.options.precision),
                 work=context.work,
                 progress=context.progress,
-                label=network.section,
+                section=network.section,
+                name=network.name,
                 teachers=teachers,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources))

@@ -44,7 +44,7 @@ class ValidateStage(TargetStage):
         import numpy as np
 
         from edgekd.data.modalities.base import feeds_for
-        from edgekd.harness.driver import predict
+        from edgekd.harness.answers import predict
         from edgekd.harness.scoring import evaluate
         from edgekd.records.arrays import save_arrays
         from edgekd.stages.files import load_record, load_split, save_record

@@ -43,7 +43,13 @@ def checked_logits(answer: object, samples: int, classes: int, whose: str) -> ND
     Raises:
         ConfigError: it is something else, and what.
     """
-    given = np.asarray(answer)
+    try:
+        given = np.asarray(answer)
+    except Exception as error:  # whatever the answer's own conversion raises
+        raise ConfigError(
+            f"{whose} answered with {type(answer).__name__}, which is no array: {str(error).partition(chr(10))[0]}",
+            hint="return an array (N, classes); of a torch tensor `answer.detach().numpy()`",
+        ) from error
     if given.dtype.kind not in "fiu" or given.shape != (samples, classes):
         raise ConfigError(
             f"{whose} answered {samples} samples with {given.dtype} {given.shape}, "

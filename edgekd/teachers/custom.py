@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from edgekd.config.component import UserComponent
+from edgekd.config.usercode import last_line_of
 from edgekd.data.modalities.base import Feeds
+from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher, checked_logits
+
+CALLED = "it is called with the inputs float32 (N, ...) by name and with the options in the file"
 
 
 class UserTeacher(UserComponent, Teacher):
@@ -26,12 +31,27 @@ class UserTeacher(UserComponent, Teacher):
 
     def open(self, contract: ModelContract) -> Answerer:
         loaded = self.function()
-        answer: Callable[[Feeds], object] = (
-            loaded(**self.options) if isinstance(loaded, type) else functools.partial(loaded, **self.options)
-        )
+        answer: Callable[[Feeds], object] = functools.partial(loaded, **self.options)
+        if isinstance(loaded, type):
+            with self._failures_told():
+                answer = loaded(**self.options)
 
         def answerer(feeds: Feeds) -> NDArray[np.float32]:
             samples = len(next(iter(feeds.values())))
-            return checked_logits(answer(feeds), samples, len(contract.classes), self.use)
+            with self._failures_told():
+                answered = answer(feeds)
+            return checked_logits(answered, samples, len(contract.classes), self.use)
 
         return answerer
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        """What the user's code raises becomes a ConfigError in one line, with the line of the code that did."""
+        try:
+            yield
+        except MemoryError:  # of the machine, not of the code
+            raise
+        except Exception as error:
+            where = None if self.file is None else last_line_of(self.file, error)
+            reason = "".join(f": {line}" for line in str(error).splitlines()[:1])
+            raise ConfigError(f"{self.use} failed: {type(error).__name__}{reason}", where=where, hint=CALLED) from error

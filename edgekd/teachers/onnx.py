@@ -46,7 +46,14 @@ class OnnxTeacher(Teacher):
 
         def run(feeds: Feeds) -> NDArray[np.float32]:
             fed = {theirs: feeds[ours] for ours, theirs in names.items()}
-            return cast("NDArray[np.float32]", session.run([output], fed)[0])
+            try:
+                return cast("NDArray[np.float32]", session.run([output], fed)[0])
+            except Exception as error:  # its errors have no base class of their own
+                rows = len(next(iter(fed.values())))
+                raise ConfigError(
+                    f"{self.path}: ONNX Runtime cannot run it on a batch of {rows}: {str(error).splitlines()[0]}",
+                    hint="export it with a free batch dimension, or with a batch of 1 in its inputs",
+                ) from error
 
         def answerer(feeds: Feeds) -> NDArray[np.float32]:
             samples = len(next(iter(feeds.values())))
@@ -109,13 +116,10 @@ def _output_name(session: InferenceSession, contract: ModelContract, path: Path)
     Raises:
         ConfigError: it has several outputs and none is called as the contract's, or it is not (N, classes).
     """
-    outputs = {each.name: each for each in session.get_outputs()}
-    if len(outputs) != 1 and contract.output not in outputs:
-        raise ConfigError(
-            f"{path}: its outputs are {', '.join(outputs)}, none is called {contract.output!r}",
-            hint=f"rename the one with the logits to {contract.output!r}",
-        )
-    output = outputs.get(contract.output) or next(iter(outputs.values()))
+    from edgekd.graph.adopt import logits_among
+
+    outputs = {str(each.name): each for each in session.get_outputs()}
+    output = outputs[logits_among(list(outputs), contract, path)]
     classes = len(contract.classes)
     shape = list(output.shape)
     if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes):

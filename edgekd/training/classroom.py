@@ -10,17 +10,21 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.training.lesson import Answers, Batch, Lesson, Shapes
 from edgekd.training.losses.base import Loss
-from edgekd.training.taps import answers, undisturbed
+from edgekd.training.objective import place_of
+from edgekd.training.taps import LayerError, answers, undisturbed
 from edgekd.training.teachers import Teaching
 from edgekd.training.threads import operations_of
 
 
 @dataclass(frozen=True)
 class Classroom:
-    """student_taps, teacher_taps: the layers that some loss reads, of the student and of each teacher by name."""
+    """section: what the file calls the training; student_taps, teacher_taps: the layers that some loss reads, of the
+    student and of each teacher by name."""
 
     student: nn.Module
     teachers: Mapping[str, Teaching]
+    losses: Sequence[Loss]
+    section: str
     student_taps: tuple[str, ...]
     teacher_taps: Mapping[str, tuple[str, ...]]
 
@@ -28,18 +32,31 @@ class Classroom:
         """What everybody says to a batch.
 
         Raises:
-            ConfigError: a network has no such layer, or a teacher cannot answer; `where` is which one.
+            ConfigError: a network has no layer that a loss reads, or a teacher cannot answer.
         """
+        teacher: str | None = None
         try:
-            name = "student"
             student = answers(self.student, tuple(batch.inputs.values()), self.student_taps)
             teachers: dict[str, Answers] = {}
-            for name, teacher in self.teachers.items():
-                teachers[name] = teacher(batch, self.teacher_taps[name])
+            for teacher, teaching in self.teachers.items():
+                teachers[teacher] = teaching(batch, self.teacher_taps[teacher])
+        except LayerError as error:
+            error.what = f"{teacher or 'student'}: {error.what}"
+            error.where = self._reader(teacher, error.layer)
+            raise
         except ConfigError as error:
-            error.where = error.where or name
+            error.where = error.where or teacher
             raise
         return Lesson(batch, student, teachers, progress)
+
+    def _reader(self, teacher: str | None, layer: str) -> str:
+        """The place in the file of the first loss that reads this layer, of a teacher or of the student."""
+        return next(
+            place_of(self.section, position)
+            for position, loss in enumerate(self.losses)
+            if layer in (loss.taps.student if teacher is None else loss.taps.teacher)
+            and (teacher is None or loss.hears(teacher))
+        )
 
     def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> tuple[Shapes, float]:
         """What the losses are made to fit, and the floating-point operations of everybody's forward pass; it changes
@@ -59,22 +76,25 @@ class Classroom:
         return shapes, operations()
 
 
-def classroom(student: nn.Module, teachers: Mapping[str, Teaching], losses: Sequence[Loss]) -> Classroom:
-    """The classroom for these losses.
+def classroom(student: nn.Module, teachers: Mapping[str, Teaching], losses: Sequence[Loss], section: str) -> Classroom:
+    """The classroom for these losses, which the file has in this section.
 
     Raises:
         ConfigError: a loss listens to a teacher that is not there.
     """
-    for loss in losses:
+    for position, loss in enumerate(losses):
         if loss.taught and not any(loss.hears(name) for name in teachers):
             there = f"only {', '.join(teachers)}" if teachers else "nobody"
             raise ConfigError(
                 f"the loss {loss.use} needs a teacher that it does not find: {there} teaches here",
+                where=place_of(section, position),
                 hint="name one in `from`, or leave the term out (an own loss that reads none: `labels_only: true`)",
             )
     return Classroom(
         student=student,
         teachers=teachers,
+        losses=losses,
+        section=section,
         student_taps=_unique(name for loss in losses for name in loss.taps.student),
         teacher_taps={
             teacher: _unique(name for loss in losses if loss.hears(teacher) for name in loss.taps.teacher)

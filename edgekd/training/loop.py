@@ -64,7 +64,7 @@ class _Course:
     rates: Sequence[float]
     options: TrainingOptions
     precision: Precision
-    label: str
+    section: str
 
     def epoch(self, number: int, advance: Advance) -> tuple[float, dict[str, float]]:
         """The means over the epoch: of the weighted sum, and of each term without its weight."""
@@ -81,8 +81,8 @@ class _Course:
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise StageError(
-                    f"{self.label}: the loss became {value} in a step with learning rate {self.rates[step]:.2g}",
-                    hint=f"lower {self.label}.learning_rate, which is {self.options.learning_rate:g}",
+                    f"{self.section}: the loss became {value} in a step with learning rate {self.rates[step]:.2g}",
+                    hint=f"lower {self.section}.learning_rate, which is {self.options.learning_rate:g}",
                 )
             for group in optimizer.param_groups:
                 group["lr"] = self.rates[step]
@@ -106,27 +106,28 @@ def train(
     precision: Precision,
     work: Path,
     progress: Progress,
-    label: str,
+    section: str,
+    name: str,
     teachers: Mapping[str, Teaching] = NOBODY,
 ) -> TrainingResult:
     """How the training went; `model` is left with the weights of the last epoch, in eval mode.
 
     After every epoch a checkpoint goes to `work`; called again with the same folder, it goes on after the last
-    finished epoch and ends in the same weights, bit for bit on the same machine. `label` names the section of the
-    file (`teacher`, `distill`) in what the user sees. `options.precision` is not looked at: `precision` is what the
-    caller chose.
+    finished epoch and ends in the same weights, bit for bit on the same machine. `section` is what the file calls the
+    training (`teacher`, `distill`), for errors; `name` is the network's, for what is told on the way.
+    `options.precision` is not looked at: `precision` is what the caller chose.
 
     Raises:
         ConfigError: a loss or an augmentation does not fit the networks or the data.
         StageError: the loss became infinite or not a number.
     """
     lay_out(model)
-    views = Views(data.train, data.contract, options, seed=seed, label=label)
-    here = classroom(model, teachers, losses)
+    views = Views(data.train, data.contract, options, seed=seed, section=section)
+    here = classroom(model, teachers, losses, section)
     shapes, operations = here.dry_pass(
         next(views.epoch(0)), classes=len(data.contract.classes), samples=len(data.train)
     )
-    objective = objective_from(losses, shapes, _derived_seed(seed, "objective"))
+    objective = objective_from(losses, shapes, _derived_seed(seed, "objective"), section)
     trained = Trained(model, objective, _optimizer(model, objective, options))
     run = digest(
         {
@@ -138,11 +139,11 @@ def train(
             "samples": len(data.train),
         }
     )
-    epochs, seconds = _resume(work, trained, run, progress, label)
+    epochs, seconds = _resume(work, trained, run, progress, name)
     rates = one_cycle(options, views.steps * options.epochs)
-    course = _Course(here, trained, views, rates, options, precision, label)
+    course = _Course(here, trained, views, rates, options, precision, section)
 
-    with threads_for(operations), progress.task(label, len(rates)) as advance:
+    with threads_for(operations), progress.task(name, len(rates)) as advance:
         advance(views.steps * len(epochs))
         for number in range(len(epochs), options.epochs):
             started_s = time.perf_counter()
@@ -192,16 +193,16 @@ def _optimizer(model: nn.Module, objective: Objective, options: TrainingOptions)
     )
 
 
-def _resume(work: Path, trained: Trained, run: str, progress: Progress, label: str) -> tuple[tuple[Epoch, ...], float]:
+def _resume(work: Path, trained: Trained, run: str, progress: Progress, name: str) -> tuple[tuple[Epoch, ...], float]:
     """The finished epochs and their seconds; `trained` is as after the last of them."""
     try:
         state = load_checkpoint(work, trained, run=run)
     except DamagedCheckpointError as error:
-        progress.say(f"warning: {label}: the checkpoint cannot be used ({error}); starting from the first epoch")
+        progress.say(f"warning: {name}: the checkpoint cannot be used ({error}); starting from the first epoch")
         return (), 0.0
     if state is None:
         return (), 0.0
-    progress.say(f"{label}: going on after epoch {len(state.epochs)}")
+    progress.say(f"{name}: going on after epoch {len(state.epochs)}")
     return state.epochs, state.seconds
 
 

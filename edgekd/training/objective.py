@@ -40,10 +40,13 @@ class Objective(nn.Module):
         return total, values
 
 
-def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int) -> Objective:
-    """The objective of `losses`, named as in the file; a second one of the same name is numbered.
+def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: str) -> Objective:
+    """The objective of `losses`, named as in the file's section; a second one of the same name is numbered.
 
     What terms learn of their own starts from the seed, and takes no random number from anybody else.
+
+    Raises:
+        ConfigError: a loss does not fit what it reads.
     """
     names: list[str] = []
     for loss in losses:
@@ -51,4 +54,19 @@ def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int) -> Objecti
         names.append(f"{loss.use}#{count + 1}" if count else loss.use)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Objective([(name, loss.weight, loss.build(shapes)) for name, loss in zip(names, losses, strict=True)])
+        terms = [_built(loss, shapes, place_of(section, position)) for position, loss in enumerate(losses)]
+    weights = [loss.weight for loss in losses]
+    return Objective(list(zip(names, weights, terms, strict=True)))
+
+
+def place_of(section: str, position: int) -> str:
+    """Where the file has the loss."""
+    return f"{section}.losses.{position}"
+
+
+def _built(loss: Loss, shapes: Shapes, place: str) -> Term:
+    try:
+        return loss.build(shapes)
+    except ConfigError as error:
+        error.where = error.where or place
+        raise

@@ -19,17 +19,25 @@ from edgekd.training.lesson import Answers
 LIST = "`edgekd list layers PIPELINE` names those that can be tapped"
 
 
+class LayerError(ConfigError):
+    """A network has no such layer, or it cannot be tapped."""
+
+    def __init__(self, layer: str, what: str, *, hint: str = LIST) -> None:
+        super().__init__(what, hint=hint)
+        self.layer = layer
+
+
 def answers(module: nn.Module, inputs: Sequence[Tensor], taps: Sequence[str] = ()) -> Answers:
     """What the module says in the mode it is in, with the outputs of the layers `taps`, all as float32.
 
     Raises:
-        ConfigError: the module has no such layer, or it cannot be tapped.
+        LayerError: the module has no such layer, or it cannot be tapped.
     """
     with _recorded(module, taps) as outputs:
         logits = module(*inputs).float()
     for name in taps:
         if name not in outputs:
-            raise ConfigError(f"the layer {name!r} takes no part in a forward pass", hint=LIST)
+            raise LayerError(name, f"the layer {name!r} takes no part in a forward pass")
     return Answers(logits, outputs)
 
 
@@ -79,9 +87,9 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Ten
     def tap(name: str, layer: nn.Module, stack: ExitStack) -> None:
         def keep(_layer: nn.Module, _inputs: object, output: object) -> None:
             if name in outputs:
-                raise ConfigError(f"the layer {name!r} runs more than once in a forward pass", hint=LIST)
+                raise LayerError(name, f"the layer {name!r} runs more than once in a forward pass")
             if not isinstance(output, Tensor):
-                raise ConfigError(f"the layer {name!r} gives {type(output).__name__}, not one tensor", hint=LIST)
+                raise LayerError(name, f"the layer {name!r} gives {type(output).__name__}, not one tensor")
             outputs[name] = output.to(torch.float32, copy=True)  # a later in-place ReLU would change the original
 
         stack.enter_context(layer.register_forward_hook(keep))
@@ -91,7 +99,7 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Ten
             known = _named(module)
             for name in names:
                 if name not in known:
-                    raise ConfigError(f"no layer is called {name!r}", hint=f"{nearest(name, known)} ({LIST})")
+                    raise LayerError(name, f"no layer is called {name!r}", hint=f"{nearest(name, known)} ({LIST})")
                 tap(name, known[name], stack)
         yield outputs
 

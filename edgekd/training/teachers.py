@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.errors import ConfigError
 from edgekd.teachers.base import Answerer
 from edgekd.training.layout import lay_out
 from edgekd.training.lesson import Answers, Batch
-from edgekd.training.taps import answers
+from edgekd.training.taps import LayerError, answers
 
 
 class Teaching(Protocol):
@@ -21,7 +20,8 @@ class Teaching(Protocol):
         """What the teacher says to a batch, with the outputs of its layers `taps`; nothing in it has a gradient.
 
         Raises:
-            ConfigError: it has no such layer, or cannot answer.
+            LayerError: it has no such layer.
+            ConfigError: it cannot answer.
         """
         ...
 
@@ -47,7 +47,8 @@ class Given:
 
     def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
         if taps:
-            raise ConfigError(
+            raise LayerError(
+                taps[0],
                 f"it is given, not trained here, so its layer {taps[0]!r} cannot be read",
                 hint="set `network` of that loss to a teacher that is trained here",
             )

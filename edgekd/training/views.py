@@ -23,14 +23,15 @@ from edgekd.training.lesson import Batch
 
 
 class Views:
-    """The batches of every epoch of a training on `split`; epoch n shows view n. `label` names the section of the file.
+    """The batches of every epoch of a training on `split`; epoch n shows view n. `section` is what the file calls
+    the training.
 
     Raises:
         ConfigError: an option of augmentation that this kind of input has no use for.
     """
 
     def __init__(
-        self, split: Split, contract: ModelContract, options: TrainingOptions, *, seed: int, label: str
+        self, split: Split, contract: ModelContract, options: TrainingOptions, *, seed: int, section: str
     ) -> None:
         self.split, self.seed = split, seed
         self.batch_size = min(options.batch_size, len(split))
@@ -40,7 +41,7 @@ class Views:
             self.augment = self.kind.augmentation(options.augment, self.specs)
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
-            raise ConfigError(what, where=f"{label}.augment", hint=hint or None) from error
+            raise ConfigError(what, where=f"{section}.augment", hint=hint or None) from error
         self.numbers = self.kind.numbers(self.specs)
 
     def epoch(self, number: int) -> Iterator[Batch]:

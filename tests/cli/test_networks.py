@@ -8,8 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
+from edgekd.config.pipeline import load_pipeline
+from edgekd.stages.assembly import assemble
 from tests.command import REPOSITORY, Place
 
 TARGET = """\
@@ -41,6 +44,11 @@ quantize: {candidates: [fp32, int8_weights]}
 targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}
 """
+GIVEN = PIPELINE.replace(
+    "teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 2}",
+    "teacher: {given: {use: onnx, path: digits.onnx}}",
+)
+ELSEWHERE = REPOSITORY / "tests" / "golden" / "schema1" / "bundle" / "model.onnx"
 
 
 def last_run(place: Place) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def test_an_unknown_layer_is_named_with_the_nearest(taught: Place) -> None:
     done = taught.edgekd("run", "p.yaml", "--set", "distill.losses.3.student=stages.11")
     assert done.returncode == 2
     *_, line, hint = done.stderr.splitlines()
-    assert "stages.11" in line
+    assert line == "p.yaml:18: distill.losses.3: student: no layer is called 'stages.11'"
     assert "Traceback" not in done.stderr
     assert "stages.1" in hint
 
@@ -134,13 +142,42 @@ def test_an_onnx_file_from_elsewhere_teaches_and_is_the_reference(
     assert same["accuracy"] == other["accuracy"]
 
 
+def test_of_a_given_file_with_several_outputs_the_logits_alone_go_on(tmp_path: Path) -> None:
+    model = onnx.load(ELSEWHERE)
+    hidden = onnx.helper.make_tensor_value_info(model.graph.node[-1].input[0], onnx.TensorProto.FLOAT, ("N", None))
+    logits = model.graph.output.pop()
+    model.graph.output.extend([hidden, logits])
+    onnx.save(model, tmp_path / "digits.onnx")
+    place = place_with(tmp_path, GIVEN)
+    done = place.edgekd("run", "p.yaml", "--until", "export@teacher")
+    assert done.returncode == 0, done.stderr
+    facts = last_run(place)["records"]["exported"]["teacher"]["facts"]
+    assert [each["name"] for each in facts["outputs"]] == ["logits"]
+
+
+def test_a_file_that_is_no_model_is_one_line_that_says_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "digits.onnx").write_text("no model")
+    done = place_with(tmp_path, GIVEN).edgekd("run", "p.yaml", "--until", "export@teacher")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = (each for each in done.stderr.splitlines() if "digits.onnx" in each)
+    assert line.startswith("p.yaml:3: teacher.given: ")
+    assert "is not an ONNX model" in line
+
+
+def test_the_version_of_the_runtime_counts_where_a_given_network_teaches(tmp_path: Path) -> None:
+    shutil.copy(ELSEWHERE, tmp_path / "digits.onnx")
+    for text, counts in ((PIPELINE, False), (GIVEN, True)):
+        place_with(tmp_path, text.replace("    - {use: fitnet", "    # - {use: fitnet"))
+        stages = {node.id: node.stage for node in assemble(load_pipeline(tmp_path / "p.yaml")).nodes}
+        assert ("onnxruntime" in stages["train@student"].libraries) == counts
+
+
 def test_a_given_teacher_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
-    shutil.copy(REPOSITORY / "tests" / "golden" / "schema1" / "bundle" / "model.onnx", tmp_path / "digits.onnx")
-    text = PIPELINE.replace(
-        "teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 2}",
-        "teacher: {given: {use: onnx, path: digits.onnx}}",
-    ).replace("use: digits", "use: breast_cancer")
-    done = place_with(tmp_path, text).edgekd("run", "p.yaml", "--until", "export@teacher")
+    shutil.copy(ELSEWHERE, tmp_path / "digits.onnx")
+    done = place_with(tmp_path, GIVEN.replace("use: digits", "use: breast_cancer")).edgekd(
+        "run", "p.yaml", "--until", "export@teacher"
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = (each for each in done.stderr.splitlines() if "digits.onnx" in each)

@@ -221,7 +221,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ("data: running", []),
         ("epoch 2/4", ["data"]),
         ("train@teacher: done", ["data", "train@teacher"]),
-        ("distill 34/", ["data", "train@teacher"]),
+        ("student 34/", ["data", "train@teacher"]),
     ],
 )
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(

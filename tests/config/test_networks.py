@@ -79,6 +79,7 @@ def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
     (folder / "t.onnx").write_bytes(b"anything")
     given = "teacher: {given: {use: onnx, path: t.onnx}"
     for extra, what in (
+        ("batch_size: 9", "teacher.batch_size"),
         ("epochs: 2", "teacher.epochs"),
         ("model: conv", "teacher.model"),
         ("from: [big]", "teacher.from"),
@@ -86,3 +87,11 @@ def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
         (folder / "p.yaml").write_text(GOOD.replace("teacher: {model: conv, epochs: 2}", f"{given}, {extra}}}"))
         with pytest.raises(ConfigError, match=what):
             load_pipeline(folder / "p.yaml")
+
+
+def test_a_network_that_is_only_loaded_learns_from_nobody(folder: Path) -> None:
+    (folder / "w.safetensors").write_bytes(b"anything")
+    loaded = "epochs: 0, checkpoint: w.safetensors, from: [teacher, big]"
+    (folder / "p.yaml").write_text(GOOD.replace("epochs: 2, from: [teacher, big]", loaded))
+    with pytest.raises(ConfigError, match=r"networks.assistant.from: it is loaded and learns nothing"):
+        load_pipeline(folder / "p.yaml")

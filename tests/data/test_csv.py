@@ -211,8 +211,80 @@ def test_the_path_is_meant_from_the_file_that_names_it_then_from_the_data_folder
 
 
 def test_two_words_for_the_test_split_are_refused(table: Path) -> None:
+    other = write(table.with_name("test.csv"), f"count,quarter,kind\n{rows(4, 20)}")
     with pytest.raises(ValueError, match="`test` and `test_path` both say"):
-        dataset(table, test=0.3, test_path=str(table))
+        dataset(table, test=0.3, test_path=str(other))
+
+
+def faults(path: Path, **options: object) -> list[tuple[str, str | None]]:
+    """What is wrong with a dataset as a pipeline file has it: each fault and its hint."""
+    source = Source(path.with_name("pipe.yaml"), {"use": "csv", "path": path.name, "label": "kind", **options}, {})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError) as error:
+        check(Csv, source)
+    return [(each.what, each.hint) for each in (error.value, *error.value.others)]
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_test_file_of_the_same_content_is_refused(table: Path, copied: bool) -> None:
+    same = write(table.with_name("copy.csv"), table.read_text()) if copied else table
+    ((what, hint),) = faults(table, test_path=same.name)
+    assert what == f"test_path: {same.name} has the same content as `path`: a test on what was learned says nothing"
+    assert hint == "give a file of other rows, or leave `test_path` out: a share of `path` becomes the test split"
+
+
+def test_a_test_file_of_the_same_size_is_none_of_the_same_content(table: Path) -> None:
+    other = write(table.with_name("test.csv"), table.read_text().replace("0,0.0,even", "8,8.0,even"))
+    assert other.stat().st_size == table.stat().st_size
+    assert len(load(table, test_path=str(other)).test) == 20
+
+
+@pytest.mark.parametrize("label", [True, 1.5, None, ["kind"]])
+def test_a_column_is_a_name_or_a_whole_number_and_all_else_is_one_fault(table: Path, label: object) -> None:
+    what = f"expected the name of a column, or its number, found {label!r}"
+    assert faults(table, label=label) == [(f"label: {what}", None)]
+    assert faults(table, ignore=["count", label]) == [(f"ignore.1: {what}", None)]
+
+
+@pytest.mark.parametrize("option", ["test", "validation"])
+@pytest.mark.parametrize("amount", [True, "some", None, float("inf")])
+def test_a_share_or_number_is_a_number_and_all_else_is_one_fault(table: Path, option: str, amount: object) -> None:
+    assert faults(table, **{option: amount}) == [(f"{option}: expected a number, found {amount!r}", None)]
+
+
+def test_a_share_may_be_written_as_yaml_takes_for_text(table: Path) -> None:
+    assert len(load(table, test="2e-1").test) == 4
+
+
+def test_labels_that_are_the_same_number_are_one_class(table: Path, tmp_path: Path) -> None:
+    spellings = ["1", "2.50", "1.0", "2.5", "01", "25e-1"]
+    path = write(tmp_path / "a.csv", "x,kind\n" + "".join(f"{n},{spellings[n % 6]}\n" for n in range(24)))
+    other = write(tmp_path / "b.csv", "x,kind\n30,2.500\n31,+1\n")
+    data = load(path, test_path=str(other))
+    assert data.classes == ("1", "2.5")
+    assert data.train.labels.tolist() == [0, 1] * 12
+    assert data.test.labels.tolist() == [1, 0]
+
+
+def test_numbers_that_only_float_takes_for_equal_are_two_classes(tmp_path: Path) -> None:
+    labels = ["9007199254740992", "9007199254740993"]
+    path = write(tmp_path / "a.csv", "x,kind\n" + "".join(f"{n},{labels[n % 2]}\n" for n in range(12)))
+    assert load(path, test=2).classes == tuple(labels)
+
+
+def test_labels_stay_as_they_are_written_where_one_is_no_number(tmp_path: Path) -> None:
+    labels = ["1", "1.0", "inf"]
+    path = write(tmp_path / "a.csv", "x,kind\n" + "".join(f"{n},{labels[n % 3]}\n" for n in range(12)))
+    assert load(path, test=3).classes == ("1", "1.0", "inf")
+
+
+@pytest.mark.parametrize("label", ["3", "odd"])
+def test_a_label_of_the_test_file_that_is_no_class_is_told_where_classes_are_numbers(
+    tmp_path: Path, label: str
+) -> None:
+    path = write(tmp_path / "a.csv", "x,kind\n1,1\n2,2\n")
+    other = write(tmp_path / "b.csv", f"x,kind\n3,{label}\n")
+    with pytest.raises(ConfigError, match=f"the label '{label}' does not occur in the training file"):
+        load(path, test_path=str(other))
 
 
 def test_identity_follows_the_rows_and_not_the_place(table: Path, tmp_path: Path) -> None:
@@ -220,6 +292,7 @@ def test_identity_follows_the_rows_and_not_the_place(table: Path, tmp_path: Path
     moved = table.rename(tmp_path / "moved.csv")
     assert dataset(moved).identity() == before
     assert dataset(moved, ignore=["count"]).identity() != before
-    assert dataset(moved, test_path=str(moved)).identity() != before
+    other = write(tmp_path / "test.csv", f"count,quarter,kind\n{rows(4, 20)}")
+    assert dataset(moved, test_path=str(other)).identity() != before
     write(moved, f"count,quarter,kind\n{rows(22)}")
     assert dataset(moved).identity() != before

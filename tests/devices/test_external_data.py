@@ -16,7 +16,7 @@ from edgekd.devices.base import Device, Workspace
 from edgekd.devices.channel import Channel
 from edgekd.devices.local import Local
 from edgekd.graph.inspect import external_files
-from edgekd.harness.driver import predict
+from edgekd.harness.answers import predict
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from edgekd.records.runtime import RuntimeSettings

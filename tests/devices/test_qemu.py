@@ -15,7 +15,7 @@ from edgekd.devices import sysroot
 from edgekd.devices.local import Local
 from edgekd.devices.qemu import DEBIAN_32, ONNXRUNTIME, Qemu, qemu
 from edgekd.errors import TargetError
-from edgekd.harness.driver import predict
+from edgekd.harness.answers import predict
 from edgekd.pipeline.store import Store
 from edgekd.progress import Progress, Silent
 from edgekd.records.contract import ModelContract

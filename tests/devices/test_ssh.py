@@ -19,8 +19,8 @@ from edgekd.devices.channel import Channel
 from edgekd.devices.local import Local
 from edgekd.devices.ssh import Ssh
 from edgekd.errors import TargetError
+from edgekd.harness.answers import predict
 from edgekd.harness.doctor import examine
-from edgekd.harness.driver import predict
 from edgekd.harness.environment import identity_of, machine_identity
 from edgekd.progress import Silent
 from edgekd.records.runtime import RuntimeSettings

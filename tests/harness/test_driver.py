@@ -17,8 +17,9 @@ from edgekd.config.target import Measuring
 from edgekd.data.modalities.base import source_of
 from edgekd.devices.local import Local, LocalWorkspace
 from edgekd.errors import ConfigError, StageError
+from edgekd.harness.answers import predict
 from edgekd.harness.conversation import agent_zip
-from edgekd.harness.driver import measure, predict
+from edgekd.harness.driver import measure
 from edgekd.harness.subject import Preprocessing, Subject, job_models
 from edgekd.progress import Silent
 from edgekd.records.arrays import load_arrays

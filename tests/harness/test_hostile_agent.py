@@ -21,8 +21,9 @@ from edgekd.config.target import Measuring
 from edgekd.devices.base import Device, Ended
 from edgekd.devices.local import Local, LocalWorkspace
 from edgekd.errors import EdgekdError
+from edgekd.harness.answers import predict
 from edgekd.harness.doctor import examine
-from edgekd.harness.driver import measure, predict
+from edgekd.harness.driver import measure
 from edgekd.harness.environment import identity_of
 from edgekd.harness.screening import screen
 from edgekd.harness.subject import Subject

@@ -18,7 +18,8 @@ from edgekd.agent import turn
 from edgekd.config.target import Measuring
 from edgekd.devices.local import Local
 from edgekd.errors import TargetError
-from edgekd.harness.driver import measure, predict
+from edgekd.harness.answers import predict
+from edgekd.harness.driver import measure
 from edgekd.harness.environment import identity_of
 from edgekd.progress import Silent
 from edgekd.records.latency import LatencyRecord

@@ -31,6 +31,7 @@ from .conftest import CONTRACT, evidence, save_model, shipped_file
 from .test_cpp import AWKWARD
 from .toolchain import Toolchain, compiled, compiler, run, toolchain
 
+USAGE = "usage: predict FILE [MODEL] [--target NAME]\n"
 LAST_DIGIT = 1.01e-4  # two libraries' exp() may round a confidence to neighbours
 
 
@@ -65,8 +66,9 @@ def netpbm(path: Path, pixels: NDArray[np.uint8]) -> Path:
     return path
 
 
-def predict_py(bundle: Path, *files: Path) -> list[str]:
-    done = subprocess.run([sys.executable, bundle / "predict.py", *files], capture_output=True, text=True, check=True)
+def predict_py(bundle: Path, *arguments: Path | str) -> list[str]:
+    command = [sys.executable, bundle / "predict.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -136,7 +138,7 @@ def test_every_level_of_optimisation_is_the_one_of_the_header(
     lines = ["#include <onnxruntime_c_api.h>"]
     for level, number in numbers.items():
         build_bundle(replace(inputs, targets={"board": evidence(optimisation=level)}), tmp_path / level)
-        (written,) = re.findall(r"OPTIMISATION = (.*);", (tmp_path / level / "model.h").read_text())
+        (written,) = re.findall(r"ORT_SEQUENTIAL,\n +(.*),", (tmp_path / level / "model.h").read_text())
         lines.append(f'static_assert({written} == {number}, "{level}");')
     (tmp_path / "levels.cpp").write_text("\n".join(lines) + "\n")
 
@@ -174,14 +176,63 @@ def test_a_session_option_reaches_the_session(
     assert f"error: ONNX Runtime {onnxruntime.__version__}: " in err
 
 
-def test_the_program_is_that_of_the_first_target(
+def test_each_target_is_answered_with_its_own_model_and_the_first_by_default(
     toolchain: Toolchain, two_models: BundleInputs, two_model_bundle: Path, tmp_path: Path
 ) -> None:
     program = toolchain.build(two_model_bundle / "predict.cpp", tmp_path / "built")
     image = netpbm(tmp_path / "image.pgm", two_models.golden_samples[0])
-    done = subprocess.run([program, image], cwd=two_model_bundle, capture_output=True, text=True, check=True)
+    answers = {}
+    for asked in ((), ("--target", "local"), ("--target", "board"), ("--target", "spare")):
+        status, out, err = run(program, *asked, image, folder=two_model_bundle)
+        assert (status, err) == (0, "")
+        assert run(program, image, *asked, folder=two_model_bundle) == (0, out, "")
+        assert_same_answer(out.removesuffix("\n"), predict_py(two_model_bundle, image, *asked)[0])
+        answers[asked[-1:]] = out.split("\t")[1]
 
-    assert_same_answer(done.stdout.removesuffix("\n"), predict_py(two_model_bundle, image)[0])
+    assert answers[()] == answers["local",] != answers["board",] == answers["spare",]
+
+
+def test_a_target_that_the_bundle_has_not_is_told_with_those_that_it_has(
+    toolchain: Toolchain, two_models: BundleInputs, two_model_bundle: Path, tmp_path: Path
+) -> None:
+    program = toolchain.build(two_model_bundle / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", two_models.golden_samples[0])
+
+    assert run(program, image, "--target", "boat", folder=two_model_bundle) == (
+        2, "", "error: the bundle has nothing for target 'boat'; it has local, board, spare\n",
+    )  # fmt: skip
+    assert run(program, image, "--target") == (2, "", USAGE)
+    assert run(program, "--target", "board") == (2, "", USAGE)
+
+
+def test_the_settings_of_a_target_are_those_of_its_session(
+    toolchain: Toolchain, two_models: BundleInputs, tmp_path: Path
+) -> None:
+    refused = {"session.load_model_format": "ORT"}  # which the file is not, so that the runtime refuses it
+    targets = {"local": evidence(), "board": evidence("int8_weights", options=refused)}
+    build_bundle(replace(two_models, targets=targets), tmp_path / "b")
+    program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", two_models.golden_samples[0])
+
+    assert run(program, image, folder=tmp_path / "b")[0] == 0
+    status, out, err = run(program, image, "--target", "board", folder=tmp_path / "b")
+    assert (status, out) == (2, "")
+    assert f"error: ONNX Runtime {onnxruntime.__version__}: " in err
+
+
+def test_the_batch_is_that_of_the_model_of_a_target(
+    toolchain: Toolchain, two_models: BundleInputs, tmp_path: Path
+) -> None:
+    fixed = tmp_path / "fixed.onnx"
+    save_model(fixed, batch=2)
+    models = {**two_models.models, "int8_weights": shipped_file(fixed, two_models.models["fp32"].golden_logits)}
+    build_bundle(replace(two_models, models=models), tmp_path / "b")
+    program = toolchain.build(tmp_path / "b" / "predict.cpp", tmp_path / "built")
+    image = netpbm(tmp_path / "image.pgm", two_models.golden_samples[0])
+
+    first = run(program, image, folder=tmp_path / "b")
+    assert first[0] == 0
+    assert run(program, image, "--target", "board", folder=tmp_path / "b") == first
 
 
 def test_rows_of_numbers_are_answered_as_predict_py_does(
@@ -262,7 +313,7 @@ def test_what_cannot_be_used_is_one_line_and_ends_in_2(
         assert str(tmp_path / name) in err
         assert reason in err
 
-    assert run(program) == (2, "", "usage: predict FILE [MODEL]\n")
+    assert run(program) == (2, "", USAGE)
     assert run(program, tmp_path) == (2, "", f"error: cannot read {tmp_path}: Is a directory\n")
 
 

@@ -81,7 +81,7 @@ def test_the_card_says_what_was_measured_with_its_uncertainty(two_models: Bundle
         "- int8_weights: distillation gained 3.00 points over the same student without a teacher (0.40 to 6.00).",
         "| int8_weights | p90 | 41.2 µs | 40.0 µs to 43.5 µs | 4,000 |",
         "- int8_weights is 10.00 times as fast as teacher (8.00 to 12.50)",
-        "`predict.cpp` does the same",
+        "`predict.cpp` does the same in C++ on ONNX Runtime's C API, `--target NAME` included;",
     ):
         assert said in card
 

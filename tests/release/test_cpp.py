@@ -74,27 +74,40 @@ def test_a_changed_source_is_found(name: str, bundle: Path) -> None:
     assert verify(bundle) == [f"{name}: its content was changed"]
 
 
-def test_the_session_of_the_first_target_is_written_down_with_the_options_of_its_model_over_it(
+def test_every_target_is_written_down_in_the_order_of_the_manifest_with_its_model_and_session(
     two_models: BundleInputs, tmp_path: Path
 ) -> None:
     options = {"session.disable_quant_qdq": "0", "session.use_env_allocators": "0"}
-    targets = {"board": evidence("int8_weights", threads=3, options=options), "local": evidence()}
+    targets = {"board": evidence("int8_weights", threads=3, options=options), "local": evidence(spinning=True)}
     build_bundle(replace(two_models, targets=targets), tmp_path / "b")
-    header = (tmp_path / "b" / "model.h").read_text()
+    _, board, local = re.split(r"constexpr SessionOption", (tmp_path / "b" / "model.h").read_text())
+    local, table = local.split("constexpr Target TARGETS[]")
+    first, second = re.findall(r"    \{\n(.*?)    \},\n", table, flags=re.DOTALL)
 
     for line in (
-        'constexpr const char* MODEL_FILE = "int8_weights.onnx";',
-        'constexpr const char* PROVIDER = "CPUExecutionProvider";',
-        "constexpr int THREADS = 3;",
-        "constexpr ExecutionMode EXECUTION = ORT_SEQUENTIAL;",
-        "constexpr GraphOptimizationLevel OPTIMISATION = ORT_ENABLE_ALL;",
         '    {"session.intra_op.allow_spinning", "0"},',
         '    {"session.inter_op.allow_spinning", "0"},',
         '    {"session.disable_quant_qdq", "1"},',
         '    {"session.use_env_allocators", "0"},',
     ):
-        assert f"{line}\n" in header
-    assert header.count("disable_quant_qdq") == 1
+        assert f"{line}\n" in board
+    assert board.count("disable_quant_qdq") == 1
+    assert '    {"session.intra_op.allow_spinning", "1"},\n' in local
+    assert "disable_quant_qdq" not in local
+    assert [line.strip() for line in first.splitlines()] == [
+        '{"board", 5},',
+        '"int8_weights.onnx",',
+        "1,  // batch",
+        '"CPUExecutionProvider",',
+        "3,  // threads",
+        "1,  // inter_op_threads",
+        "ORT_SEQUENTIAL,",
+        "ORT_ENABLE_ALL,",
+        "SESSION_0,",
+        "std::size(SESSION_0),",
+    ]
+    assert [line.strip() for line in second.splitlines()][:2] == ['{"local", 5},', '"fp32.onnx",']
+    assert "SESSION_1" in second
 
 
 def test_without_a_header_there_is_no_program_in_c_plus_plus(

@@ -7,7 +7,7 @@ from edgekd.config.target import Limits
 from edgekd.records.check import Check, Outcome, verdict
 from edgekd.records.latency import Comparison, Estimate, ModelLatency, Percentile, Speed
 from edgekd.records.model import ModelFacts
-from edgekd.release.gate import accuracy_checks, at_least, at_most, cost_checks, size_checks
+from edgekd.release.gate import accuracy_checks, at_least, at_most, cost_checks, no_candidate, size_checks
 
 from .conftest import evaluation
 
@@ -124,3 +124,14 @@ def test_what_ships_is_held_to_the_limits_of_the_target() -> None:
 
 def test_without_a_reference_there_is_no_check_against_it() -> None:
     assert cost_checks(Limits(speedup_vs_teacher=8), latency(), None, facts(1000)) == ()
+
+
+def test_a_target_without_a_candidate_fails_and_says_why() -> None:
+    assert no_candidate("int8_qdq loses 2.00 points of accuracy") == Check(
+        name="candidate",
+        limit=1.0,
+        observed=0.0,
+        interval=(0.0, 0.0),
+        outcome=Outcome.FAIL,
+        why="int8_qdq loses 2.00 points of accuracy",
+    )

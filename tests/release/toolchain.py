@@ -64,6 +64,7 @@ def toolchain(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Toolch
     return Toolchain(compiler, include, library)
 
 
-def run(program: Path, *arguments: object) -> tuple[int, str, str]:
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, check=False)
+def run(program: Path, *arguments: object, folder: Path | None = None) -> tuple[int, str, str]:
+    """Exit code, output and errors; `folder`: where it runs."""
+    done = subprocess.run([program, *map(str, arguments)], cwd=folder, capture_output=True, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -57,7 +57,7 @@ def test_candidates_of_one_scheme_are_told_apart_and_fp32_is_always_compared_wit
     made = [name.partition("@")[2] for name in nodes if name.startswith("quantize@")]
     assert made == ["fp32", "int8_weights", "int8_qdq", "int8_qdq-2"]
     assert nodes["choose@here"].stage.identity() == {
-        "allowed": ["int8_weights", "int8_qdq", "int8_qdq-2"],
+        "allowed": ["int8_qdq", "int8_qdq-2", "int8_weights"],
         "objective": "latency",
         "max_accuracy_drop": 0.003,
         "margin": 0.03,

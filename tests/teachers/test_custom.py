@@ -71,6 +71,47 @@ def test_whole_numbers_are_logits_too(tmp_path: Path) -> None:
     assert teacher(tmp_path, code).open(CONTRACT)(feeds()).ravel().tolist() == list(range(20))
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("[[1, 2, 3, 4], [1]]", "answered with list, which is no array: setting an array element with a sequence"),
+        ("torch.ones(5, 4, requires_grad=True)", "answered with Tensor, which is no array: Can't call numpy"),
+    ],
+)
+def test_an_answer_that_is_no_array_is_refused_in_one_line(tmp_path: Path, value: str, words: str) -> None:
+    answerer = teacher(tmp_path, f"import torch\ndef mine(feeds):\n    return {value}\n").open(CONTRACT)
+    with pytest.raises(ConfigError, match=f"^mine.py:mine {words}") as error:
+        answerer(feeds())
+    assert "\n" not in error.value.what
+    assert "detach().numpy()" in str(error.value.hint)
+
+
+RAISES = "raise ValueError('this\\nand that')"
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "what"),
+    [
+        (f"def mine(feeds):\n    {RAISES}\n", 3, "ValueError: this"),
+        (f"def mine(feeds):\n    return two(feeds)\ndef two(feeds):\n    {RAISES}\n", 5, "ValueError: this"),
+        ("def mine(feeds):\n    return feeds['photo']\n", 3, "KeyError: 'photo'"),
+        ("def mine(feeds):\n    return np.zeros(3).reshape(2, 2)\n", 3, "ValueError: cannot reshape array"),
+        ("def mine(feeds):\n    assert False\n", 3, "AssertionError"),
+        ("def mine():\n    return 0\n", 1, r"TypeError: mine\(\) takes 0 positional arguments but 1 was given"),
+        (f"class mine:\n    def __init__(self):\n        {RAISES}\n", 4, "ValueError: this"),
+        (f"class mine:\n    def __call__(self, feeds):\n        {RAISES}\n", 4, "ValueError: this"),
+    ],
+)
+def test_a_failure_of_the_users_code_is_one_line_with_the_line_of_the_code(
+    tmp_path: Path, code: str, line: int, what: str
+) -> None:
+    with pytest.raises(ConfigError, match=f": mine.py:mine failed: {what}") as error:
+        teacher(tmp_path, code).open(CONTRACT)(feeds())
+    assert error.value.where == f"{tmp_path}/mine.py:{line}"
+    assert "\n" not in error.value.what
+    assert error.value.hint
+
+
 def test_a_callable_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no callable named 'mine'"):
         teacher(tmp_path, "yours = 1\n").open(CONTRACT)

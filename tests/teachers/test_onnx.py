@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
 from edgekd.errors import ConfigError
@@ -90,6 +91,21 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, content: bytes)
     with pytest.raises(ConfigError, match="ONNX Runtime cannot load it") as error:
         teacher(tmp_path / "broken.onnx").open(CONTRACT)
     assert "\n" not in error.value.what
+
+
+def test_a_file_that_fixes_its_batch_inside_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = onnx.load(write_onnx(tmp_path / "fixed.onnx"))
+    (flatten,) = (node for node in model.graph.node if node.op_type == "Flatten")
+    flatten.CopyFrom(helper.make_node("Reshape", ["float", "shape"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 18]), "shape"))
+    onnx.save(model, tmp_path / "fixed.onnx")
+    answerer = teacher(tmp_path / "fixed.onnx").open(CONTRACT)
+    assert answerer(feeds(1)) == pytest.approx(expected(feeds(1)), abs=1e-5)
+    with pytest.raises(ConfigError, match="ONNX Runtime cannot run it on a batch of 5: ") as error:
+        answerer(feeds())
+    assert error.value.what.startswith(f"{tmp_path}/fixed.onnx: ")
+    assert "\n" not in error.value.what
+    assert "batch" in str(error.value.hint)
 
 
 def test_probabilities_are_refused_and_their_logarithms_are_not(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def run(
         precision="bfloat16" if precision == "bfloat16" else "float32",
         work=work,
         progress=progress or Silent(),
-        label="teacher",
+        section="teacher",
+        name="network",
         teachers=teachers,
     )
 

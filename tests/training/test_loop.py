@@ -17,6 +17,7 @@ from edgekd.training.evaluate import count_right, predict_logits
 from edgekd.training.lesson import Lesson, Shapes
 from edgekd.training.loop import TrainingData, one_cycle
 from edgekd.training.losses.base import Loss, Term
+from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.teachers import Live
@@ -212,22 +213,28 @@ def test_a_loss_is_told_classes_samples_and_shapes_of_the_layers_that_it_reads(d
 
 
 @pytest.mark.parametrize(
-    ("losses", "words"),
+    ("loss", "words"),
     [
-        ([FitNet(use="fitnet", student="9", teacher="5")], "^student: no layer is called '9'$"),
-        ([FitNet(use="fitnet", student="2", teacher="55")], "^a: no layer is called '55'$"),
+        (FitNet(use="fitnet", student="9", teacher="5"), "student: no layer is called '9'"),
+        (FitNet(use="fitnet", student="2", teacher="55"), "a: no layer is called '55'"),
         (
-            [FitNet(use="fitnet", student="2", teacher="2", network="b")],
-            "^the loss fitnet needs a teacher that it does not find: only a teaches here$",
+            FitNet(use="fitnet", student="2", teacher="2", network="b"),
+            "the loss fitnet needs a teacher that it does not find: only a teaches here",
+        ),
+        (
+            FitNet(use="fitnet", student="2", teacher="8"),
+            "the loss fitnet cannot compare a layer of shape (8, 4, 4) with one of shape (10,)",
         ),
     ],
 )
-def test_a_loss_that_does_not_fit_is_refused_before_the_first_step(
-    data: TrainingData, work: Path, losses: list[Loss], words: str
+def test_a_loss_that_does_not_fit_is_refused_before_the_first_step_with_its_place(
+    data: TrainingData, work: Path, loss: Loss, words: str
 ) -> None:
     progress = StopAfter(0)
-    with pytest.raises(ConfigError, match=words):
+    losses = [CrossEntropy(use="cross_entropy"), FitNet(use="fitnet", student="2", teacher="5"), loss]
+    with pytest.raises(ConfigError) as error:
         run(network(), data, work, losses=losses, teachers={"a": Live(network(1))}, progress=progress)
+    assert str(error.value) == f"teacher.losses.2: {words}"
     assert progress.steps == 0
 
 

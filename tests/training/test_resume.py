@@ -72,7 +72,7 @@ def test_stopped_at_any_step_it_ends_in_the_same_weights(
     assert same(ended, whole[0])
     assert history == whole[1]
     finished = stopped_at // 11 if stopped_at < 33 else 0
-    assert progress.lines == ([f"teacher: going on after epoch {finished}"] if finished else [])
+    assert progress.lines == ([f"network: going on after epoch {finished}"] if finished else [])
     assert progress.steps == progress.total
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_is_said_and_started_over_never_used(
     progress = StopAfter()
     ended, _ = run(data, work, progress)
     assert same(ended, whole[0])
-    warned = [line for line in progress.lines if line.startswith("warning: teacher: the checkpoint cannot be used")]
+    warned = [line for line in progress.lines if line.startswith("warning: network: the checkpoint cannot be used")]
     assert len(warned) == (0 if damage == "no json" else 1)
 
 
@@ -186,7 +186,7 @@ model = build_network(ConvStack(use="conv", stages=2), contract, 0)
 options = TrainingOptions(epochs=20, batch_size=64, augment=AugmentOptions(shift=1))
 train(
     model, [CrossEntropy(use="cross_entropy")], TrainingData(split, images.train.take(held), contract), options,
-    seed=3, precision="float32", work=folder, progress=Silent(), label="teacher",
+    seed=3, precision="float32", work=folder, progress=Silent(), section="teacher", name="network",
 )
 save_weights(model, folder / "final.safetensors")
 """

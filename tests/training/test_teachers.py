@@ -16,7 +16,7 @@ from edgekd.training.loop import TrainingData
 from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.taps import answers
-from edgekd.training.teachers import Given, Live
+from edgekd.training.teachers import Given, Live, Teaching
 
 from .conftest import HINTON, network, run, same, weights
 
@@ -79,6 +79,27 @@ def test_a_given_teacher_has_no_layers_to_read() -> None:
     assert "network" in str(error.value.hint)
 
 
+def test_a_layer_of_a_given_teacher_is_named_with_the_loss_that_reads_it() -> None:
+    teachers: dict[str, Teaching] = {
+        "live": Live(network()),
+        "given": Given(lambda feeds: np.zeros((6, 3), dtype=np.float32)),
+    }
+    losses = [
+        FitNet(use="fitnet", student="2", teacher="5", network="live"),
+        FitNet(use="fitnet", student="2", teacher="5", network="given"),
+    ]
+    with pytest.raises(ConfigError, match=r"^distill\.losses\.1: given: it is given, not trained here"):
+        classroom(network(), teachers, losses, "distill").lesson(batch(), progress=0.0)
+
+
+def test_what_a_teacher_says_of_itself_keeps_its_own_place() -> None:
+    def fails(feeds: Feeds) -> NDArray[np.float32]:
+        raise ConfigError("it cannot", where="mine.py:3")
+
+    with pytest.raises(ConfigError, match=r"^mine\.py:3: it cannot$"):
+        classroom(network(), {"given": Given(fails)}, [SoftTargets(use="kd")], "distill").lesson(batch(), progress=0.0)
+
+
 class TwoLayers(nn.Module):
     """A network with the layers `a` and `b`."""
 
@@ -99,7 +120,7 @@ def test_only_layers_that_some_loss_reads_are_taken_of_each_network() -> None:
         SoftTargets(use="kd"),
     ]
     teachers = {name: Live(TwoLayers()) for name in ("one", "two", "three")}
-    here = classroom(TwoLayers(), teachers, losses)
+    here = classroom(TwoLayers(), teachers, losses, "distill")
     lesson = here.lesson(batch(), progress=0.25)
     assert list(lesson.student.taps) == ["a"]
     assert {name: set(said.taps) for name, said in lesson.teachers.items()} == {
@@ -114,7 +135,7 @@ def test_a_dry_pass_finds_shapes_and_work_and_changes_nothing() -> None:
     student, teacher = network(seed=1).train(), network(seed=2)
     before = [weights(student), weights(teacher)]
     state = torch.random.get_rng_state()
-    here = classroom(student, {"t": Live(teacher)}, [FitNet(use="fitnet", student="2", teacher="5")])
+    here = classroom(student, {"t": Live(teacher)}, [FitNet(use="fitnet", student="2", teacher="5")], "distill")
     shapes, operations = here.dry_pass(batch(), classes=10, samples=99)
     assert (shapes.classes, shapes.samples) == (10, 99)
     assert shapes.student == {"2": (8, 4, 4)}

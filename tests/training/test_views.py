@@ -34,7 +34,7 @@ def views(
     kind = "image" if split.samples.ndim == 4 else "vector"
     contract = contract_for(kind, split.samples, ("a", "b", "c", "d"))
     options = TrainingOptions(epochs=1, batch_size=batch_size, augment=augment)
-    return Views(split, contract, options, seed=seed, label="teacher")
+    return Views(split, contract, options, seed=seed, section="teacher")
 
 
 def by_row(batches: Iterable[Batch]) -> dict[int, Tensor]:

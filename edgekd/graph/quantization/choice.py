@@ -6,10 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekd.errors import StageError
+from edgekd.records.evaluation import Paired
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord, Verdict
 
 Objective = Literal["latency", "size"]
+LEAST_SAMPLES = 100
+"""Validation samples that a candidate must have answered (or all there are) before its accuracy says anything."""
 
 
 def choose(
@@ -23,26 +25,20 @@ def choose(
 
     allowed: the names to choose from; others were looked over to be compared with. margin: the relative difference in
     cost below which two are the same. On a target without a cost the smallest is chosen, whatever the objective.
-
-    Raises:
-        StageError: no candidate keeps the accuracy.
     """
     lost: dict[str, str] = {}
     left: list[Screened] = []
+    timed = screening.cost == "time" and objective == "latency"
     for each in screening.candidates:
-        reason = _out(each, allowed, max_accuracy_drop)
+        reason = _out(each, allowed, max_accuracy_drop, screening, timed=timed)
         if reason:
             lost[each.name] = reason
         else:
             left.append(each)
     if not left:
-        told = "; ".join(f"{name} {reason}" for name, reason in lost.items())
-        raise StageError(
-            f"no candidate can ship on {screening.target}: {told}",
-            hint="raise quantize.max_accuracy_drop, or add fp32 to quantize.candidates",
-        )
+        return _nothing(screening, lost, objective, max_accuracy_drop)
     if objective == "size" or screening.cost == "none":
-        winner, why, losers = _smallest(left, screening)
+        winner, why, losers = _smallest(left)
         if objective == "latency":
             why = f"{why}; times on {screening.target} mean nothing"
     else:
@@ -61,72 +57,104 @@ def choose(
     )
 
 
-def _out(each: Screened, allowed: Collection[str], max_accuracy_drop: float) -> str:
-    """Why a candidate is out before any cost is looked at; empty for one that is not."""
+def _nothing(
+    screening: ScreeningRecord, lost: dict[str, str], objective: Objective, max_accuracy_drop: float
+) -> ChoiceRecord:
+    told = "; ".join(f"{name}: {reason}" for name, reason in lost.items())
+    return ChoiceRecord(
+        target=screening.target,
+        chosen=FP32,
+        session=screening.candidate(FP32).session,
+        objective=objective,
+        max_accuracy_drop=max_accuracy_drop,
+        candidates=tuple(Verdict(name=each.name, ships=False, why=lost[each.name]) for each in screening.candidates),
+        unfit=f"no candidate may ship ({told})",
+    )
+
+
+def _out(
+    each: Screened,
+    allowed: Collection[str],
+    max_accuracy_drop: float,
+    screening: ScreeningRecord,
+    *,
+    timed: bool,
+) -> str:
+    """Why a candidate is out before its cost is looked at; empty for one that is not."""
     if each.refused:
         return each.refused
     if each.name not in allowed:
         return "not asked for in quantize.candidates"
-    drop = each.against_fp32.drop if each.against_fp32 is not None else 0.0
-    if drop > max_accuracy_drop:
-        return f"loses {100 * drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})"
+    if each.against_fp32 is None:  # the fp32 file itself
+        return ""
+    pair = screening.comparison(each.name, FP32)
+    if timed and (pair is None or pair.interval is None):
+        return "was loaded too few times to be compared"
+    return _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
+
+
+def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> str:
+    """Why its answers are not good enough; empty when they are."""
+    if each.samples < min(LEAST_SAMPLES, screening.validation_samples):
+        return f"answered only {each.samples} validation samples in its time"
+    if pair.drop > max_accuracy_drop:
+        return f"loses {100 * pair.drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})"
     return ""
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """Relative to the fp32 file, with what it may as well be."""
+class _Ratio:
+    """A cost relative to another, with what it may as well be."""
 
     value: float
     low: float
     high: float
 
 
-def _cost(each: Screened, screening: ScreeningRecord) -> _Cost:
+def _ratio(each: Screened, other: Screened, screening: ScreeningRecord) -> _Ratio:
+    """What one costs relative to the other."""
+    if each is other:
+        return _Ratio(1.0, 1.0, 1.0)
     if screening.cost == "instructions":
-        reference = screening.candidate(FP32).instructions
         assert each.instructions is not None
-        assert reference is not None
-        ratio = each.instructions / reference
-        return _Cost(ratio, ratio, ratio)
-    if each.comparison is None:  # the fp32 file itself
-        return _Cost(1.0, 1.0, 1.0)
-    low, high = each.comparison.interval or (0.0, float("inf"))
-    return _Cost(each.comparison.ratio, low, high)
+        assert other.instructions is not None
+        exact = each.instructions / other.instructions
+        return _Ratio(exact, exact, exact)
+    pair = screening.comparison(each.name, other.name)
+    assert pair is not None, "every pair of candidates is compared"
+    low, high = pair.interval or (0.0, float("inf"))
+    return _Ratio(pair.ratio, low, high)
 
 
 def _cheapest(
     left: Sequence[Screened], screening: ScreeningRecord, margin: float
 ) -> tuple[Screened, str, dict[str, str]]:
-    """The least cost; of those that cannot be told from it, or differ by less than the margin, the smallest file."""
-    costs = {each.name: _cost(each, screening) for each in left}
-    best = min(left, key=lambda each: costs[each.name].value)
-    least = costs[best.name]
+    """The least cost; of those that are surely within the margin of it, or seem so and cannot be told from it, the
+    smallest file."""
+    fp32 = screening.candidate(FP32)
+    best = min(left, key=lambda each: _ratio(each, fp32, screening).value)
 
     def tied(each: Screened) -> bool:
-        cost = costs[each.name]
-        return cost.low <= least.high or cost.high <= least.value * (1 + margin)
+        cost = _ratio(each, best, screening)
+        return cost.high <= 1 + margin or (cost.low <= 1 and cost.value <= 1 + margin)
 
     same = [each for each in left if each is best or tied(each)]
-    winner = min(same, key=lambda each: (each.size_bytes, costs[each.name].value))
+    winner = min(same, key=lambda each: (each.size_bytes, _ratio(each, best, screening).value))
     unit = "instructions" if screening.cost == "instructions" else "time"
     lost = {}
     for each in left:
-        factor = costs[each.name].value / costs[winner.name].value
         if each in same:
             lost[each.name] = f"no faster, and {each.size_bytes:,} bytes against {winner.size_bytes:,}"
         else:
+            factor = _ratio(each, winner, screening).value
             lost[each.name] = f"takes {factor:.2f} times the {unit} of {winner.name}"
     others = [each.name for each in same if each is not winner]
     if others:
         return winner, f"the smallest of the fastest (as fast as {', '.join(others)})", lost
-    return winner, f"the least {unit}" if unit == "instructions" else "the fastest", lost
+    return winner, "the least instructions" if unit == "instructions" else "the fastest", lost
 
 
-def _smallest(left: Sequence[Screened], screening: ScreeningRecord) -> tuple[Screened, str, dict[str, str]]:
-    def order(each: Screened) -> tuple[int, float]:
-        return each.size_bytes, 0.0 if screening.cost == "none" else _cost(each, screening).value
-
-    winner = min(left, key=order)
+def _smallest(left: Sequence[Screened]) -> tuple[Screened, str, dict[str, str]]:
+    winner = min(left, key=lambda each: each.size_bytes)
     lost = {each.name: f"{each.size_bytes:,} bytes against {winner.size_bytes:,}" for each in left}
     return winner, "the smallest", lost

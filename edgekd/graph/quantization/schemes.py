@@ -63,6 +63,7 @@ class StaticInt8(Scheme):
             fp32,
             feeds,
             self.form,
+            scheme=self.use,
             method=self.calibrate,
             per_channel=self.per_channel,
             reduce_range=self.reduce_range,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +13,7 @@ from onnxruntime.quantization import QuantizationMode, QuantType, quant_pre_proc
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from edgekd.errors import EdgekdError, StageError
 from edgekd.graph.inspect import load_model
 from edgekd.graph.quantization.calibrate import Method, activation_ranges
 from edgekd.graph.slim import slim
@@ -34,6 +37,7 @@ def quantize_static(
     feeds: Feeds,
     form: Literal["qdq", "qoperator"],
     *,
+    scheme: str,
     method: Method,
     per_channel: bool,
     reduce_range: bool,
@@ -42,14 +46,15 @@ def quantize_static(
 ) -> bytes:
     """The file, its operators between QuantizeLinear and DequantizeLinear (qdq) or replaced by 8-bit ones (qoperator).
 
-    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from.
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from. scheme: what errors call
+    this.
 
     Raises:
         ConfigError: `fp32` is not a model.
-        StageError: the samples do not fill one batch of a model with a fixed one.
+        StageError: the quantizer fails on the model, or the samples do not fill one batch of a model with a fixed one.
     """
     ir_version = load_model(fp32).ir_version
-    with tempfile.TemporaryDirectory() as folder:
+    with _failures(scheme), tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"  # constants and batch norms folded, every shape inferred
         # symbolic shapes are for transformers, and would need sympy
         quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
@@ -66,13 +71,14 @@ def quantize_static(
         "op_types_to_quantize": list(OPERATORS),
         "extra_options": {},
     }
-    quantizer = (
-        QDQQuantizer(model, **choices)
-        if form == "qdq"
-        else ONNXQuantizer(model, mode=QuantizationMode.QLinearOps, static=True, **choices)
-    )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
+    with _failures(scheme):
+        quantizer = (
+            QDQQuantizer(model, **choices)
+            if form == "qdq"
+            else ONNXQuantizer(model, mode=QuantizationMode.QLinearOps, static=True, **choices)
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     for output in quantized.graph.output:
         _leave_float(quantized.graph, output.name)
@@ -80,6 +86,21 @@ def quantize_static(
     slim(quantized)
     content: bytes = quantized.SerializeToString(deterministic=True)
     return content
+
+
+@contextmanager
+def _failures(scheme: str) -> Iterator[None]:
+    """Makes a StageError of whatever the quantizer raises: it promises nothing, and other candidates may ship."""
+    try:
+        yield
+    except EdgekdError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise StageError(
+            f"{scheme}: ONNX Runtime's quantizer fails on the model ({type(error).__name__}: {reason})",
+            hint=f"`per_channel: false` helps with some operators; otherwise leave {scheme} out",
+        ) from error
 
 
 def _leave_float(graph: onnx.GraphProto, output: str) -> None:

@@ -29,7 +29,7 @@ def quantize_weights(fp32: Path) -> bytes:
     opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     if opset < OPSET:
         raise StageError(
-            f"{fp32.name} is of operator set {opset}, and 8-bit weights with a scale for each channel need {OPSET}",
+            f"the model is of operator set {opset}, and 8-bit weights with a scale for each channel need {OPSET}",
             hint="export it again with a newer operator set",
         )
     nodes, tensors = [], []
@@ -45,7 +45,7 @@ def quantize_weights(fp32: Path) -> bytes:
         nodes.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
     if not nodes:
         raise StageError(
-            f"{fp32.name} has no weights that 8 bits would make smaller",
+            "the model has no weights that 8 bits would make smaller",
             hint="8 bits are for those of convolutions and matrix products, from some 30 numbers on",
         )
     nodes += model.graph.node

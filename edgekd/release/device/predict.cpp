@@ -1,15 +1,15 @@
 // Label and confidence for the sample in a file, with the C API of ONNX Runtime.
 //
 // Build:  c++ -std=c++17 -O2 predict.cpp -I INCLUDE -L LIB -lonnxruntime -o predict
-// Use:    ./predict FILE [MODEL]
+// Use:    ./predict FILE [MODEL] [--target NAME]
 //
 // INCLUDE holds onnxruntime_c_api.h, LIB holds libonnxruntime.so; the library may be newer than the header. If LIB is
 // not where the system looks for libraries, add -Wl,-rpath,LIB to the command. inputs.h says what FILE may be; MODEL is
-// the bundle's model in the current folder unless it is given. verify.py refuses any file that is not of the bundle:
-// build in another folder, or verify first.
+// the target's model in the current folder unless it is given; NAME is the first target of manifest.json unless it is
+// given. verify.py refuses any file that is not of the bundle: build in another folder, or verify first.
 //
-// The constants of model.h are what manifest.json says of the input, the classes and the session of its first target,
-// and hold for the model of that target only. Exit code 2 after one line that says what is wrong.
+// The constants of model.h are what manifest.json says of the input, the classes, and the model and the session of each
+// target. Exit code 2 after one line that says what is wrong.
 
 #include <onnxruntime_c_api.h>
 
@@ -50,13 +50,13 @@ class Runtime {
         }
     }
 
-    // Logits of one sample.
-    std::vector<float> answer(const char* model, std::vector<float> fed) const {
-        fed.resize(BATCH * SAMPLE);  // in a model with a fixed batch the sample comes first and zeros follow
-        std::vector<std::int64_t> shape{BATCH};
+    // Logits of one sample, by the model in a file under the settings of a target.
+    std::vector<float> answer(const Target& target, const char* model, std::vector<float> fed) const {
+        fed.resize(target.batch * SAMPLE);  // in a model with a fixed batch the sample comes first and zeros follow
+        std::vector<std::int64_t> shape{static_cast<std::int64_t>(target.batch)};
         shape.insert(shape.end(), std::begin(SHAPE), std::end(SHAPE));
         const auto environment = made(api_->ReleaseEnv, api_->CreateEnv, ORT_LOGGING_LEVEL_ERROR, "predict");
-        const auto options = session_options();
+        const auto options = session_options(target);
         const auto session = made(api_->ReleaseSession, api_->CreateSession, environment.get(), model, options.get());
         const auto memory =
             made(api_->ReleaseMemoryInfo, api_->CreateCpuMemoryInfo, OrtArenaAllocator, OrtMemTypeDefault);
@@ -67,7 +67,7 @@ class Runtime {
         OrtValue* answered = nullptr;
         check(api_->Run(session.get(), nullptr, &INPUT, inputs, 1, &OUTPUT, 1, &answered));
         const Owned<OrtValue> output(answered, api_->ReleaseValue);
-        return first_row(output.get());
+        return first_row(output.get(), target.batch);
     }
 
   private:
@@ -90,29 +90,30 @@ class Runtime {
         return Owned<T>(thing, release);
     }
 
-    Owned<OrtSessionOptions> session_options() const {
+    Owned<OrtSessionOptions> session_options(const Target& target) const {
         auto options = made(api_->ReleaseSessionOptions, api_->CreateSessionOptions);
-        check(api_->SetIntraOpNumThreads(options.get(), THREADS));
-        check(api_->SetInterOpNumThreads(options.get(), INTER_OP_THREADS));
-        check(api_->SetSessionExecutionMode(options.get(), EXECUTION));
-        check(api_->SetSessionGraphOptimizationLevel(options.get(), OPTIMISATION));
+        check(api_->SetIntraOpNumThreads(options.get(), target.threads));
+        check(api_->SetInterOpNumThreads(options.get(), target.inter_op_threads));
+        check(api_->SetSessionExecutionMode(options.get(), target.execution));
+        check(api_->SetSessionGraphOptimizationLevel(options.get(), target.optimisation));
         check(api_->SetSessionLogSeverityLevel(options.get(), ORT_LOGGING_LEVEL_ERROR));
-        for (const auto& [key, value] : SESSION_OPTIONS) {
+        for (std::size_t number = 0; number < target.option_count; ++number) {
+            const auto& [key, value] = target.options[number];
             check(api_->AddSessionConfigEntry(options.get(), key, value));
         }
-        if (std::strcmp(PROVIDER, CPU) != 0) {  // the CPU is always there, and cannot be asked for
-            check(api_->SessionOptionsAppendExecutionProvider(options.get(), PROVIDER, nullptr, nullptr, 0));
+        if (std::strcmp(target.provider, CPU) != 0) {  // the CPU is always there, and cannot be asked for
+            check(api_->SessionOptionsAppendExecutionProvider(options.get(), target.provider, nullptr, nullptr, 0));
         }
         return options;
     }
 
-    std::vector<float> first_row(OrtValue* output) const {
+    std::vector<float> first_row(OrtValue* output, std::size_t batch) const {
         const auto facts = made(api_->ReleaseTensorTypeAndShapeInfo, api_->GetTensorTypeAndShape, output);
         ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
         std::size_t count = 0;
         check(api_->GetTensorElementType(facts.get(), &type));
         check(api_->GetTensorShapeElementCount(facts.get(), &count));
-        if (type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || count != BATCH * std::size(CLASSES)) {
+        if (type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || count != batch * std::size(CLASSES)) {
             fail("the model does not answer with one number a class: it is not the bundle's");
         }
         void* data = nullptr;
@@ -137,8 +138,45 @@ std::vector<float> softmax(std::vector<float> logits) {
     return logits;
 }
 
-void predict(const char* path, const char* model) {
-    const std::vector<float> shares = softmax(Runtime().answer(model, read_input(path)));
+// The target of a name, the first one without a name.
+const Target& named(const char* name) {
+    if (name == nullptr) {
+        return TARGETS[0];
+    }
+    std::string known;
+    for (const Target& target : TARGETS) {
+        if (target.name == name) {
+            return target;
+        }
+        known += (known.empty() ? "" : ", ") + std::string(target.name);
+    }
+    fail("the bundle has nothing for target '" + std::string(name) + "'; it has " + known);
+}
+
+struct Arguments {
+    std::vector<const char*> paths;     // FILE, and MODEL where it is given
+    const char* target_name = nullptr;  // none: the first target
+};
+
+// Whether the command line is one that the usage allows; fills `arguments`.
+bool parse(int count, char** words, Arguments& arguments) {
+    for (int number = 1; number < count; ++number) {
+        if (std::strcmp(words[number], "--target") != 0) {
+            arguments.paths.push_back(words[number]);
+        } else if (++number < count) {
+            arguments.target_name = words[number];
+        } else {
+            return false;
+        }
+    }
+    return arguments.paths.size() == 1 || arguments.paths.size() == 2;
+}
+
+void predict(const Arguments& arguments) {
+    const char* path = arguments.paths.front();
+    const Target& target = named(arguments.target_name);
+    const char* model = arguments.paths.size() == 2 ? arguments.paths.back() : target.file;
+    const std::vector<float> shares = softmax(Runtime().answer(target, model, read_input(path)));
     if (!std::all_of(shares.begin(), shares.end(), [](float share) { return std::isfinite(share); })) {
         fail("the model's answer is not finite");
     }
@@ -154,13 +192,14 @@ void predict(const char* path, const char* model) {
 
 }  // namespace
 
-int main(int count, char** arguments) {
-    if (count != 2 && count != 3) {
-        std::fprintf(stderr, "usage: predict FILE [MODEL]\n");
+int main(int count, char** words) {
+    Arguments arguments;
+    if (!parse(count, words, arguments)) {
+        std::fprintf(stderr, "usage: predict FILE [MODEL] [--target NAME]\n");
         return 2;
     }
     try {
-        predict(arguments[1], count == 3 ? arguments[2] : MODEL_FILE);
+        predict(arguments);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
         return 2;

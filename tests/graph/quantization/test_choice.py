@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.errors import StageError
 from edgekd.graph.quantization.choice import choose
 from edgekd.records.evaluation import Paired
 from edgekd.records.latency import Comparison, Speed
@@ -15,46 +14,60 @@ from edgekd.records.screening import Cost, Screened, ScreeningRecord
 MARGIN = 0.03
 
 
+Compared = tuple[Screened, Comparison | None]
+
+
+def comparison(model: str, baseline: str, ratio: float, interval: tuple[float, float] | None) -> Comparison:
+    return Comparison(
+        model=model, baseline=baseline, ratio=ratio, interval=interval, margin=MARGIN, outcome=Speed.SAME, pairs=20,
+    )  # fmt: skip
+
+
 def candidate(
     name: str,
     size: int,
     ratio: float = 1.0,
-    interval: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = (0.0, 0.0),
     *,
     drop: float = 0.0,
     refused: str = "",
     instructions: int | None = None,
-) -> Screened:
-    comparison = Comparison(
-        model=name,
-        baseline="fp32",
-        ratio=ratio,
-        interval=interval or (ratio * 0.999, ratio * 1.001),
-        margin=MARGIN,
-        outcome=Speed.SAME,
-        pairs=20,
-    )
+    samples: int = 200,
+) -> Compared:
+    """A candidate and its comparison with the fp32 file; an interval of zeros stands for one of 0.1 % around."""
     pair = Paired(
         model=name, reference="fp32", both_right=90, only_reference_right=1, only_model_right=1, both_wrong=8,
         drop=drop, drop_interval=(drop - 0.01, drop + 0.01), p_value=1.0,
     )  # fmt: skip
-    return Screened(
+    screened = Screened(
         name=name,
         size_bytes=size,
         session={"session.of": name},
+        samples=0 if refused else samples,
         accuracy=None if refused else 0.9 - drop,
         against_fp32=None if refused or name == "fp32" else pair,
         p50_s=1e-5 * ratio,
-        comparison=None if refused or name == "fp32" else comparison,
         instructions=instructions,
         refused=refused,
     )
+    if refused or name == "fp32":
+        return screened, None
+    around = (ratio * 0.999, ratio * 1.001) if interval == (0.0, 0.0) else interval
+    return screened, comparison(name, "fp32", ratio, around)
 
 
-def screening(*candidates: Screened, cost: Cost = "time") -> ScreeningRecord:
+def screening(*drawn: Compared, cost: Cost = "time", between: tuple[Comparison, ...] = ()) -> ScreeningRecord:
+    """`between`: of candidates with each other; the others follow from their ratios to fp32."""
+    told = [each for _, each in drawn if each is not None]
+    given = {frozenset((each.model, each.baseline)) for each in between}
+    derived = [
+        comparison(a.model, b.model, a.ratio / b.ratio, (a.ratio / b.ratio * 0.999, a.ratio / b.ratio * 1.001))
+        for a, b in itertools.combinations(told, 2)
+        if frozenset((a.model, b.model)) not in given
+    ]
     return ScreeningRecord(
-        target="board", samples=100, validation_samples=200, cost=cost, seconds=3.0, confidence=0.99,
-        candidates=candidates,
+        target="board", validation_samples=200, cost=cost, seconds=3.0, confidence=0.99,
+        candidates=tuple(each for each, _ in drawn), comparisons=(*told, *derived, *between),
     )  # fmt: skip
 
 
@@ -79,7 +92,7 @@ def test_of_files_that_are_as_fast_the_smallest_ships_with_its_own_session_optio
 
 
 def test_a_file_whose_time_cannot_be_told_from_the_best_counts_as_fast() -> None:
-    name, _ = chosen(screening(candidate("fp32", 100), candidate("small", 50, 1.05, (0.98, 1.12))))
+    name, _ = chosen(screening(candidate("fp32", 100), candidate("small", 50, 1.02, (0.98, 1.12))))
     assert name == "small"
 
 
@@ -105,11 +118,38 @@ def test_what_was_not_asked_for_is_only_compared_with() -> None:
     assert (name, why["fp32"]) == ("x", "not asked for in quantize.candidates")
 
 
-def test_no_candidate_left_is_an_error_that_names_each_reason() -> None:
+def test_where_no_candidate_is_left_nothing_ships_and_each_says_why() -> None:
     record = screening(candidate("fp32", 100), candidate("x", 10, drop=0.5))
-    with pytest.raises(StageError, match=r"x loses 50.00 points") as caught:
-        chosen(record, allowed={"x"})
-    assert caught.value.hint
+    choice = choose(record, {"x"}, "latency", 0.003, MARGIN)
+    assert "x: loses 50.00 points" in choice.unfit
+    assert choice.chosen == "fp32", "what is looked at all the same"
+    assert not any(each.ships for each in choice.candidates)
+
+
+def test_candidates_are_compared_with_each_other_and_not_through_fp32() -> None:
+    """Both intervals against fp32 overlap, and yet one of them takes 1.2 times as long as the other."""
+    record = screening(
+        candidate("fp32", 100),
+        candidate("qdq", 60, 0.5, (0.42, 0.60)),
+        candidate("qoperator", 50, 0.6, (0.50, 0.70)),
+        between=(comparison("qoperator", "qdq", 1.2, (1.18, 1.22)),),
+    )
+    assert chosen(record)[0] == "qdq"
+    assert chosen(record)[1]["qoperator"] == "takes 1.20 times the time of qdq"
+
+
+def test_what_was_loaded_too_few_times_displaces_nobody() -> None:
+    name, why = chosen(screening(candidate("fp32", 100), candidate("x", 10, 3.1, None)))
+    assert (name, why["x"]) == ("fp32", "was loaded too few times to be compared")
+
+
+def test_a_wide_interval_does_not_make_a_slow_file_as_fast() -> None:
+    assert chosen(screening(candidate("fp32", 100), candidate("x", 10, 2.0, (0.9, 4.0))))[0] == "fp32"
+
+
+def test_a_few_answers_say_nothing_about_accuracy() -> None:
+    name, why = chosen(screening(candidate("fp32", 100), candidate("x", 10, samples=3)))
+    assert (name, why["x"]) == ("fp32", "answered only 3 validation samples in its time")
 
 
 def test_by_size_the_smallest_ships_however_slow() -> None:
@@ -152,8 +192,8 @@ def test_the_choice_is_never_worse_in_both_size_and_time_than_another_that_is_ri
     choice = choose(record, {each.name for each in record.candidates}, "latency", 0.003, MARGIN)
     winner = record.candidate(choice.chosen)
     assert winner.against_fp32 is None or winner.against_fp32.drop <= 0.003
-    time = winner.comparison.ratio if winner.comparison else 1.0
+    pairs = {each.name: record.comparison(each.name, "fp32") for each in record.candidates}
+    times = {name: 1.0 if pair is None else pair.ratio for name, pair in pairs.items()}
     for each in record.candidates:
         right = each.against_fp32 is None or each.against_fp32.drop <= 0.003
-        other = each.comparison.ratio if each.comparison else 1.0
-        assert not (right and each.size_bytes < winner.size_bytes and other < time)
+        assert not (right and each.size_bytes < winner.size_bytes and times[each.name] < times[winner.name])

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
@@ -16,11 +17,12 @@ from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError, StageError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.inspect import describe
+from edgekd.graph.quantization import static
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq, Int8QOperator, StaticInt8
 from edgekd.graph.runtime import run_onnx
 
-from ..conftest import Digits
+from ..conftest import Digits, contract_of, random_feeds
 from .conftest import agreement, convolution_model, save_graph, stored
 
 SCHEMES: dict[str, StaticInt8] = {
@@ -168,6 +170,37 @@ def test_a_model_without_anything_to_quantize_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(StageError, match="int8_qdq quantized nothing"):
         make_candidate(SCHEMES["qdq"], tmp_path / "m.onnx", {"image": np.ones((8, 3), np.float32)}, tmp_path / "o.onnx")
+
+
+def grouped_transposed_convolution(path: Path) -> tuple[Path, Feeds]:
+    """What the quantizer has no scales by channel for; and what it is fed."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.ConvTranspose2d(8, 8, 2, groups=4), nn.Flatten(), nn.Linear(200, 10))
+    contract = contract_of(10, x=(8, 4, 4))
+    export_onnx(network, contract, path, ExportOptions())
+    return path, random_feeds(contract, 32)
+
+
+def test_what_the_quantizer_raises_is_told_in_one_line_with_the_scheme(tmp_path: Path) -> None:
+    fp32, feeds = grouped_transposed_convolution(tmp_path / "m.onnx")
+
+    with pytest.raises(StageError, match=r"^int8_qdq: .*quantizer fails on the model \(ValueError: oper") as caught:
+        make_candidate(SCHEMES["qdq"], fp32, feeds, tmp_path / "o.onnx")
+    assert "\n" not in str(caught.value)
+    assert "per_channel: false" in str(caught.value.hint)
+    make_candidate(Int8Qdq(use="int8_qdq", per_channel=False), fp32, feeds, tmp_path / "o.onnx")  # as the hint says
+
+
+@pytest.mark.parametrize("step", ["quant_pre_process", "activation_ranges", "QDQQuantizer"])
+def test_a_failure_of_every_step_is_told_in_one_line(
+    step: str, fp32: Path, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("first\nsecond")
+
+    monkeypatch.setattr(static, step, fail)
+    with pytest.raises(StageError, match=r"^int8_qdq: .*\(KeyError: [^\n]+\)$"):
+        make_candidate(SCHEMES["qdq"], fp32, digits.train, tmp_path / "o.onnx")
 
 
 @pytest.mark.parametrize("name", ["qdq", "qoperator"])

@@ -19,7 +19,7 @@ def user_loss(tmp_path: Path, code: str, **options: object) -> UserLoss:
 
 
 def objective(loss: UserLoss) -> Objective:
-    return objective_from([loss], shapes_of(lesson()), seed=0)
+    return objective_from([loss], shapes_of(lesson()), seed=0, section="distill")
 
 
 def test_a_function_of_the_users_is_a_term(tmp_path: Path) -> None:

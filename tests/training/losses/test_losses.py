@@ -41,7 +41,7 @@ def test_terms_have_the_published_values(term: Loss, temperature: float, expecte
 
 def test_hintons_sum_has_the_published_value_and_reports_each_term() -> None:
     losses = with_temperature([loss("cross_entropy", weight=0.1), loss("kd", weight=0.9)], fixed(4))
-    total, terms = objective_from(losses, shapes_of(lesson()), seed=0)(lesson())
+    total, terms = objective_from(losses, shapes_of(lesson()), seed=0, section="distill")(lesson())
     assert float(total) == pytest.approx(VALUES["hinton_total_T4_ce0.1_kd0.9"], rel=1e-9)
     assert float(terms["cross_entropy"]) == pytest.approx(VALUES["cross_entropy"], rel=1e-9)
     assert float(terms["kd"]) == pytest.approx(VALUES["kd_T4"], rel=1e-9)
@@ -49,7 +49,7 @@ def test_hintons_sum_has_the_published_value_and_reports_each_term() -> None:
 
 def test_two_terms_of_one_kind_are_told_apart() -> None:
     losses = [loss("kd", temperature=1), loss("kd", temperature=2)]
-    _, terms = objective_from(losses, shapes_of(lesson()), seed=0)(lesson())
+    _, terms = objective_from(losses, shapes_of(lesson()), seed=0, section="distill")(lesson())
     assert {name: float(term) for name, term in terms.items()} == pytest.approx(
         {"kd": VALUES["kd_T1"], "kd#2": VALUES["kd_T2"]}
     )
@@ -151,7 +151,8 @@ def test_a_module_has_no_buffer_or_parameter_that_a_checkpoint_would_miss(use: s
     """Rebuilt from another seed and filled from the state, it must be worth the same."""
     made = loss(use)
     objectives = [
-        objective_from(with_temperature([made], fixed(4)), shapes_of(lesson()), seed=seed).double() for seed in (0, 1)
+        objective_from(with_temperature([made], fixed(4)), shapes_of(lesson()), seed, "distill").double()
+        for seed in (0, 1)
     ]
     for objective in objectives[:1]:
         objective(lesson())  # moves what has statistics
@@ -165,7 +166,7 @@ def test_what_it_starts_from_comes_from_the_seed_alone(use: str) -> None:
     for seed, noise in ((0, 1), (0, 2)):
         torch.manual_seed(noise)
         before = torch.random.get_rng_state()
-        states.append(objective_from(with_temperature([loss(use)], fixed(4)), shapes_of(lesson()), seed))
+        states.append(objective_from(with_temperature([loss(use)], fixed(4)), shapes_of(lesson()), seed, "distill"))
         assert torch.equal(torch.random.get_rng_state(), before)
     left, right = (each.state_dict() for each in states)
     assert all(torch.equal(each, right[name]) for name, each in left.items())

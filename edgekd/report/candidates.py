@@ -39,7 +39,7 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         )
     console.print(table)
     told = {
-        "time": f"time: relative to {FP32}, with its {100 * screening.confidence:g} % interval",
+        "time": f"time: relative to {FP32}, with its {100 * screening.confidence:.4g} % interval",
         "instructions": f"instructions: relative to {FP32}; the processor is emulated, its times say nothing",
         "none": "the processor is emulated: its times say nothing",
     }[screening.cost]

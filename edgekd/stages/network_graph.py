@@ -45,15 +45,11 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             found[name] = GivenNetwork(name, dotted, teacher)
             continue
         losses = cast("list[Loss] | None", section.losses) or _default_losses(taught=bool(section.sources))
-        options = TrainingOptions.model_validate(
-            {each: getattr(section, each) for each in TrainingOptions.model_fields if each != "epochs"}
-            | {"epochs": max(1, section.epochs)}
-        )
         found[name] = TrainedNetwork(
             name=name,
             section=dotted,
             model=cast("Model", section.model),
-            options=options if section.epochs else None,
+            options=_options(section) if section.epochs else None,
             losses=tuple(with_temperature(losses, cast("Temperature", section.temperature))),
             sources=tuple(section.sources),
             checkpoint=section.checkpoint,
@@ -73,7 +69,7 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         name=STUDENT,
         section="distill",
         model=cast("Model", config.student.model),
-        options=_options(config),
+        options=_options(config.distill),
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=tuple(config.distill.sources),
     )
@@ -89,16 +85,15 @@ def _control(config: PipelineConfig) -> TrainedNetwork:
         name=CONTROL,
         section="distill",
         model=cast("Model", config.student.model),
-        options=_options(config),
+        options=_options(config.distill),
         losses=tuple(untaught or _default_losses(taught=False)),
         sources=(),
     )
 
 
-def _options(config: PipelineConfig) -> TrainingOptions:
-    return TrainingOptions.model_validate(
-        {each: getattr(config.distill, each) for each in TrainingOptions.model_fields}
-    )
+def _options(section: TrainingOptions) -> TrainingOptions:
+    """What of a section says how to train."""
+    return TrainingOptions.model_validate({each: getattr(section, each) for each in TrainingOptions.model_fields})
 
 
 def _default_losses(*, taught: bool) -> list[Loss]:

@@ -2,39 +2,29 @@
 
 Not followed, and not counted:
 - `config`: options are part of what is hashed by their values, and components by a closure of their own.
-- `pipeline`, `errors`, `progress` and this module: they decide when a stage runs, not what it computes.
+- `pipeline`, `errors`, `progress`, `mentions` and this module: they decide when a stage runs, not what it computes.
 - `cli`, `report` and edgekd's own `__init__`: no stage uses them.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.util
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
 
+from edgekd.mentions import mentions, remember
+
 EDGEKD = "edgekd"
-APART = frozenset({"cli", "closure", "config", "errors", "pipeline", "progress", "report"})
+APART = frozenset({"cli", "closure", "config", "errors", "mentions", "pipeline", "progress", "report"})
 SUFFIXES = (".py", ".c", ".cpp", ".h")
 SOURCE_FILE = re.compile(r"[\w./-]{1,200}\.(py|c|cpp|h)")
 DOTTED = re.compile(rf"{EDGEKD}(\.\w+)+")
-PARSING = threading.Lock()
-"""CPython 3.11 fails at random (SystemError) when two threads make syntax trees at once, as the lanes of a run do."""
-
-
-@dataclass(frozen=True)
-class Mentions:
-    """What a module's source names. imports: absolute dotted names, of `from a import b` both `a` and `a.b`."""
-
-    imports: frozenset[str]
-    texts: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -65,6 +55,7 @@ def closure(module: str) -> Mapping[str, str]:
         if source not in found:
             found[source], used = _look(source)
             waiting.extend(used)
+    remember()
     return MappingProxyType(dict(sorted((_label(source), digest) for source, digest in found.items())))
 
 
@@ -72,48 +63,6 @@ def closure_of_names(names: frozenset[str]) -> Mapping[str, str]:
     """The closures of those of the dotted names that are modules of edgekd, as one."""
     modules = {source.module for name in names if name.startswith(f"{EDGEKD}.") for source in _named(name)}
     return {path: digest for module in sorted(modules) for path, digest in closure(module).items()}
-
-
-def mentions(content: bytes, package: str) -> Mentions:
-    """What a source names; `package`: what its relative imports start from.
-
-    Raises:
-        SyntaxError: it is no Python.
-    """
-    imports: set[str] = set()
-    texts: set[str] = set()
-    with PARSING:
-        waiting: list[ast.AST] = [ast.parse(content)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and _for_type_checkers(node.test):
-            waiting.extend(node.orelse)
-        elif isinstance(node, ast.Import):
-            imports.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(node, package)
-            imports.update(f"{base}.{alias.name}".lstrip(".") for alias in node.names)
-            imports.add(base)
-        elif isinstance(node, ast.Constant):
-            if isinstance(node.value, str):
-                texts.add(node.value)
-        else:
-            waiting.extend(ast.iter_child_nodes(node))
-    return Mentions(frozenset(imports - {""}), frozenset(texts))
-
-
-def _for_type_checkers(test: ast.expr) -> bool:
-    name = test.attr if isinstance(test, ast.Attribute) else test.id if isinstance(test, ast.Name) else ""
-    return name == "TYPE_CHECKING"
-
-
-def _base(node: ast.ImportFrom, package: str) -> str:
-    """The absolute name of what an import takes names from."""
-    if node.level == 0:
-        return node.module or ""
-    parts = package.split(".")
-    above = parts[: len(parts) - (node.level - 1)]
-    return ".".join([*above, *([node.module] if node.module else [])]).lstrip(".")
 
 
 @functools.cache

@@ -172,23 +172,6 @@ def test_closures_cost_no_library_and_little_time() -> None:
     assert float(done.stdout) < 10, "all of edgekd, on a busy machine; 0.3 s on a free one"
 
 
-def test_lanes_may_look_for_their_code_at_the_same_time() -> None:
-    program = (
-        "import gc, sys, threading, time; from pathlib import Path; from edgekd.closure import mentions\n"
-        "sys.setswitchinterval(1e-6); gc.set_threshold(50); gc.callbacks.append(lambda *_: time.sleep(0))\n"
-        "sources = [path.read_bytes() for path in sorted(Path('edgekd').rglob('*.py'))[:30]]\n"
-        "ended = []\n"
-        "def look(): ended.append([mentions(source, 'edgekd') for source in sources])\n"
-        "threads = [threading.Thread(target=look) for _ in range(4)]\n"
-        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
-        "assert len(ended) == 4\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_everything_that_a_stage_loads_is_in_its_fingerprint(tmp_path: Path) -> None:
     program = (
         "import json, sys; from pathlib import Path\n"

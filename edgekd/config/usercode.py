@@ -19,8 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from edgekd.closure import Mentions, closure_of_names, mentions
+from edgekd.closure import closure_of_names
 from edgekd.errors import ConfigError
+from edgekd.mentions import Mentions, mentions
 from edgekd.records.base import file_digest
 
 NAMESPACE = "edgekd_user_"

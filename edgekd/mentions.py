@@ -1,0 +1,134 @@
+"""What a source names: the modules that it imports, and its strings. Nothing of it is run.
+
+To parse edgekd whole takes half a second, more than all else that a cached run does; so what was found is remembered
+by the source's content, in one file of the user's cache, of which nothing is lost when it goes.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+MOST_REMEMBERED = 4000
+"""Sources; beyond it, the file is begun anew."""
+LONGEST_TEXT = 200
+"""Characters of a string that may be a name."""
+PARSING = threading.Lock()
+"""CPython 3.11 fails at random (SystemError) when two threads make syntax trees at once, as the lanes of a run do."""
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """imports: absolute dotted names, of `from a import b` both `a` and `a.b`; texts: strings that could be a name,
+    for they have no blank and are short."""
+
+    imports: frozenset[str]
+    texts: frozenset[str]
+
+
+def mentions(content: bytes, package: str) -> Mentions:
+    """What a source names; `package`: what its relative imports start from.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    key = hashlib.sha256(package.encode() + b"\0" + content).hexdigest()[:32]
+    with PARSING:
+        found = _remembered().get(key)
+        if found is None:
+            found = _remembered()[key] = _parsed(content, package)
+            _new.append(key)
+    return found
+
+
+def remember() -> None:
+    """Keeps what was parsed since the last time for later processes, where the cache folder lets it."""
+    with PARSING:
+        if not _new:
+            return
+        _new.clear()
+        known = {key: [sorted(each.imports), sorted(each.texts)] for key, each in _remembered().items()}
+        with contextlib.suppress(OSError):
+            path = _file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                    json.dump({"reader": _reader(), "known": known}, stream)
+                Path(temporary).replace(path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+
+
+_new: list[str] = []
+
+
+@functools.cache
+def _remembered() -> dict[str, Mentions]:
+    """What earlier processes kept; empty where they kept nothing that can be read, or it was read in another way."""
+    try:
+        kept = json.loads(_file().read_bytes())
+        if kept["reader"] != _reader() or len(kept["known"]) > MOST_REMEMBERED:
+            return {}
+        return {
+            key: Mentions(frozenset(map(str, imports)), frozenset(map(str, texts)))
+            for key, (imports, texts) in kept["known"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _file() -> Path:
+    return Path(platformdirs.user_cache_dir("edgekd")) / "mentions.json"
+
+
+@functools.cache
+def _reader() -> str:
+    """The version of this file, so that what another one found does not count."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+
+
+def _parsed(content: bytes, package: str) -> Mentions:
+    imports: set[str] = set()
+    texts: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(content)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and _for_type_checkers(node.test):
+            waiting.extend(node.orelse)
+        elif isinstance(node, ast.Import):
+            imports.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(node, package)
+            imports.update(f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+            imports.add(base)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and len(node.value) <= LONGEST_TEXT and len(node.value.split()) == 1:
+                texts.add(node.value)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+    return Mentions(frozenset(imports - {""}), frozenset(texts))
+
+
+def _for_type_checkers(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else test.id if isinstance(test, ast.Name) else ""
+    return name == "TYPE_CHECKING"
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """The absolute name of what an import takes names from."""
+    if node.level == 0:
+        return node.module or ""
+    parts = package.split(".")
+    above = parts[: len(parts) - (node.level - 1)]
+    return ".".join([*above, *([node.module] if node.module else [])]).lstrip(".")

@@ -181,7 +181,7 @@ def test_everything_that_a_stage_loads_is_in_its_fingerprint(tmp_path: Path) -> 
         "from edgekd.progress import Silent\n"
         "from edgekd.stages.data import DataStage\n"
         "stage = DataStage(Digits(use='digits'))\n"
-        "stage.run(Context(Path(sys.argv[1]), stage.outputs, 0, Silent()), {})\n"
+        "stage.run(Context(Path(sys.argv[1]), Path(sys.argv[1]), stage.outputs, 0, Silent()), {})\n"
         "loaded = [module.__file__ for name, module in sys.modules.items() if name.startswith('edgekd.')]\n"
         "print(json.dumps([preimage(stage, {}, 0), loaded]))\n"
     )

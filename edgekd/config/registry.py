@@ -83,6 +83,17 @@ TEMPERATURES = Group(
     number=("fixed", "value"),
 )
 
+OPTIMIZERS = Group(
+    "optimizers",
+    "optimizer",
+    custom="",
+    members={
+        "adamw": "edgekd.training.optimizers.adamw:AdamW",
+        "muon": "edgekd.training.optimizers.muon:Muon",
+        "sgd": "edgekd.training.optimizers.sgd:Sgd",
+    },
+)
+
 TEACHERS = Group(
     "teachers",
     "given teacher",
@@ -116,5 +127,5 @@ DEVICES = Group(
 )
 
 GROUPS: dict[str, Group] = {
-    group.name: group for group in (DATASETS, MODELS, LOSSES, TEMPERATURES, TEACHERS, SCHEMES, DEVICES)
+    group.name: group for group in (DATASETS, MODELS, LOSSES, TEMPERATURES, OPTIMIZERS, TEACHERS, SCHEMES, DEVICES)
 }

@@ -45,7 +45,7 @@ class Dataset(Component):
 
     @abstractmethod
     def load(self, progress: Progress) -> LabelledData:
-        """The samples, in an order that does not depend on the machine."""
+        """The samples, in an order that does not depend on the machine; those that are large wait to be read."""
 
 
 def data_folders() -> tuple[Path, ...]:

@@ -25,7 +25,8 @@ class UserDataset(UserComponent, Dataset):
 
     `train_images`, `test_images`: uint8 (N, H, W) or (N, H, W, C) with C 1 or 3; with `modality: vector` instead
     `train_features`, `test_features`: numbers (N, F), none missing. `train_labels`, `test_labels`: whole numbers
-    (N,), from 0; `classes`: the name of each.
+    (N,), from 0; `classes`: the name of each. Arrays that are larger than memory may be mapped files (`numpy.memmap`),
+    features then as float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_valida
 
 from edgekd.data.base import Amount, Dataset, find_data
 from edgekd.data.content import content_digest
-from edgekd.data.decode import Color, decode
+from edgekd.data.decode import Color, DecodedImages, form_of
 from edgekd.data.image_files import FolderFiles, open_files
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
@@ -78,25 +78,19 @@ class ImageFolder(Dataset):
         files = open_files(self._found)
         layout = _layout(files.names, self._found)
         entries = (*layout.train, *layout.test)
-        with progress.task(f"decoding {self._found.name}", len(entries)) as advance:
-            pixels = decode(
-                files,
-                [entry.name for entry in entries],
-                size=None if self.size is None else _pair(self.size),
-                color=self.color,
-                advance=advance,
+        names = [entry.name for entry in entries]
+        with progress.task(f"looking for colour in {self._found.name}", len(names)) as advance:
+            form = form_of(
+                files, names, size=None if self.size is None else _pair(self.size), color=self.color, advance=advance
             )
-        labels = np.array([layout.classes.index(entry.label) for entry in entries], dtype=np.int64)
-        everything = Split(pixels, labels)
+        numbers = {name: number for number, name in enumerate(layout.classes)}
+        labels = np.array([numbers[entry.label] for entry in entries], dtype=np.int64)
         if layout.test:
-            first_test = len(layout.train)
-            return LabelledData(
-                train=Split(pixels[:first_test], labels[:first_test]),
-                test=Split(pixels[first_test:], labels[first_test:]),
-                classes=layout.classes,
-            )
-        train, test = stratified_split(labels, self.test, TEST_SEED)
-        return LabelledData(train=everything.take(train), test=everything.take(test), classes=layout.classes)
+            parts = np.split(np.arange(len(names)), [len(layout.train)])
+        else:
+            parts = [*stratified_split(labels, self.test, TEST_SEED)]
+        train, test = (Split(DecodedImages(files, [names[row] for row in rows], form), labels[rows]) for rows in parts)
+        return LabelledData(train, test, layout.classes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,49 @@
-"""Labelled samples as arrays, whatever kind they are of."""
+"""Labelled samples, whatever kind they are of and wherever they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Rows(Protocol):
+    """Samples, one a row: an array, or what gives arrays of those rows that are asked for.
+
+    They may be more than memory holds, so whoever reads them takes a few at a time. Several threads may do so at once.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[Any]:
+        """The rows in the order asked for."""
+        ...
+
+    def __array__(self) -> NDArray[Any]:
+        """All of them, in memory."""
+        ...
 
 
 @dataclass(frozen=True)
 class Split:
     """samples: one a row, as the modality's `accepted` gives them; labels: int64 (N,), indices into the class names."""
 
-    samples: NDArray[Any]
+    samples: Rows
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Split:
-        """A copy of the rows, in their order."""
+        """A copy of the rows, in their order and in memory."""
         return Split(self.samples[rows], self.labels[rows])
 
 

@@ -47,7 +47,8 @@ def collect(store: Store, *, older_than_days: float, dry_run: bool) -> Collected
         blobs = [path for path in store.blobs.glob("*/*") if path.stem not in kept]
         notes = [path for path in store.last_folder.glob("*/*") if path.stat().st_mtime < horizon]
         work = [path for path in store.work_folder.iterdir() if path.stat().st_mtime < horizon]
-        files = [*stale, *blobs]
+        cached = [path for path in store.cache.rglob("*") if path.is_file() and path.stat().st_mtime < horizon]
+        files = [*stale, *blobs, *cached]
         freed = sum(path.stat().st_size for path in files) + sum(_folder_bytes(path) for path in work)
         if not dry_run:
             for path in (*files, *notes):
@@ -57,7 +58,7 @@ def collect(store: Store, *, older_than_days: float, dry_run: bool) -> Collected
             for path in store.locks.glob("*.lock"):
                 if path.name != "gc.lock":
                     path.unlink(missing_ok=True)
-        return Collected(len(stale), len(blobs), len(work), freed)
+        return Collected(len(stale), len(blobs) + len(cached), len(work), freed)
 
 
 @contextlib.contextmanager

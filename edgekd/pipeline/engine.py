@@ -164,7 +164,7 @@ class Engine:
                 if source in records and output in records[source].outputs
             }
             work = self.store.work(key, fresh=fresh)
-            context = Context(work, node.stage.outputs, seed, progress)
+            context = Context(work, self.store.cache, node.stage.outputs, seed, progress)
             started = time.monotonic()
             headline = self._run(node, context, inputs)
             seconds = time.monotonic() - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -23,7 +23,7 @@ def preimage(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, Js
         "inputs": dict(inputs),
         "code": dict(closure(type(stage).__module__)),
         "records": {port: schema_digest(kind) for port, kind in stage.records.items()},
-        "libraries": {name: _version(name) for name in stage.libraries},
+        "libraries": versions(stage.libraries),
         "environment": stage.environment(),
     }
 
@@ -86,6 +86,11 @@ def _is_digest(value: JsonValue) -> bool:
 def _shown(value: JsonValue) -> str:
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def versions(distributions: Iterable[str]) -> dict[str, JsonValue]:
+    """The installed version of each distribution, by name."""
+    return {name: _version(name) for name in distributions}
 
 
 @functools.cache

@@ -19,11 +19,13 @@ from edgekd.records.base import Record
 class Context:
     """What the engine gives a running stage.
 
-    `work` is the stage's own folder: it survives an interruption, so checkpoints belong there, and it is the
-    only place a stage writes to. `seed` is its only source of randomness.
+    `work` is the stage's own folder: it survives an interruption, so checkpoints belong there, and beside `cache`
+    it is the only place a stage writes to. `cache` is a folder of all stages of all runs, for what costs only time when
+    it is lost; it may not exist yet, and what is in it may vanish. `seed` is its only source of randomness.
     """
 
     work: Path
+    cache: Path
     outputs: Mapping[str, str]
     seed: int
     progress: Progress

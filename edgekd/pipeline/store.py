@@ -2,6 +2,7 @@
 
 blobs/ab/abcd...KIND      read-only, written beside and renamed into place
 records/STAGE/FP.json   written last; if it is there and intact, so are its blobs, else it counts as missing
+cache/                  what only saves time: answers of teachers, for one; made by those who use it
 work/FP/                a running stage's folder: what an interrupted one goes on from
 last/PIPELINE/NODE      the fingerprint of what a pipeline had there the last time; only explanations need it
 locks/                  one a fingerprint, one a run, one for gc; the kernel frees them when a process dies
@@ -45,6 +46,7 @@ class Store:
         self.records_folder = root / "records"
         self.work_folder = root / "work"
         self.last_folder = root / "last"
+        self.cache = root / "cache"
         self.locks = root / "locks"
         with guarded(root):
             for folder in (self.blobs, self.records_folder, self.work_folder, self.last_folder, self.locks):

@@ -22,9 +22,15 @@ class Epoch(Record):
 
 
 class TrainingHistory(Record):
-    """Every epoch; the last one is what is kept, whichever was best."""
+    """Every epoch; the last one is what is kept, whichever was best.
+
+    shards: into how many a batch was cut (batch norm saw one at a time); threads: of each of them, 0 where it was not
+    kept.
+    """
 
     precision: str
+    shards: int = 1
+    threads: int = 0
     epochs: tuple[Epoch, ...]
 
     @property

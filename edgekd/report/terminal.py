@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich import box
@@ -17,12 +17,14 @@ from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
-from edgekd.records.run import RunRecord
+from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.gains import gains
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
+
+TOLD_STAGES = 4
 
 
 def print_run(record: RunRecord, folder: Path, console: Console) -> None:
@@ -42,6 +44,8 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         print_verdict(console, release.verdict)
     if record.error:
         print_line(console, f"\nnot finished: {record.error}", "red")
+    if spent := time_spent(record.stages):
+        print_line(console, f"time:    {spent}")
     print_line(console, f"run:     {folder}  ({_wall_time(record.seconds)}, {record.peak_rss_bytes / 2**30:.2f} GiB)")
     if (folder / "bundle").is_dir():
         print_line(console, f"bundle:  {folder / 'bundle'}")
@@ -54,6 +58,17 @@ def model_facts(record: RunRecord) -> dict[str, ModelFacts]:
     if exported:
         facts[FP32] = exported.facts
     return facts | {name: each.file.facts for name, each in record.all(CandidateRecord).items() if each.file}
+
+
+def time_spent(stages: Sequence[StageOutcome]) -> str:
+    """Which stages took the time of this run, the longest first; empty where none took a second."""
+    ran = sorted((each for each in stages if each.state == "ran"), key=lambda each: -each.seconds)
+    long = [each for each in ran if each.seconds >= 1][:TOLD_STAGES]
+    rest = ran[len(long) :]
+    told = [f"{each.id} {_wall_time(each.seconds)}" for each in long]
+    if long and rest:
+        told.append(f"{len(rest)} other{'s' if len(rest) > 1 else ''} {_wall_time(sum(each.seconds for each in rest))}")
+    return " · ".join(told)
 
 
 def _print_target(record: RunRecord, target: str, console: Console) -> None:

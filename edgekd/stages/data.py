@@ -1,4 +1,4 @@
-"""data: the samples as arrays, split once, and the contract made from them."""
+"""data: the samples in files, split once, and the contract made from them."""
 
 from __future__ import annotations
 
@@ -36,23 +36,27 @@ class DataStage(Stage):
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         del inputs
+        import numpy as np
+
         from edgekd.data.modalities.base import contract_for, modality
         from edgekd.data.split import stratified_split
-        from edgekd.stages.files import save_record, save_split
+        from edgekd.stages.files import load_split, save_record, save_split
 
         data = self.dataset.load(context.progress)
         kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
-        train, validation = data.train.take(kept), data.train.take(held_out)
-        for port, split in (("train", train), ("validation", validation), ("test", data.test)):
-            save_split(context.output(port), split)
-        save_record(context.output("contract"), contract_for(self.dataset.modality, train.samples, data.classes))
         splits = SplitsRecord(
             noun=modality(self.dataset.modality).NOUN,
-            train=len(train),
-            validation=len(validation),
+            train=len(kept),
+            validation=len(held_out),
             test=len(data.test),
             classes=len(data.classes),
         )
+        with context.progress.task(splits.noun, len(data.train) + len(data.test)) as advance:
+            save_split(context.output("train"), data.train, kept, advance)
+            save_split(context.output("validation"), data.train, held_out, advance)
+            save_split(context.output("test"), data.test, np.arange(len(data.test)), advance)
+        written = load_split(context.output("train"))  # decoding again would take longer
+        save_record(context.output("contract"), contract_for(self.dataset.modality, written.samples, data.classes))
         save_record(context.output("splits"), splits)
         return (
             f"{splits.train:,} training, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "

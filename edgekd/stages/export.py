@@ -66,7 +66,7 @@ class ExportStage(Stage):
     def _exported(
         self, context: Context, inputs: Mapping[str, Path], contract: ModelContract, path: Path
     ) -> ExportedRecord:
-        from edgekd.data.modalities.base import feeds_for
+        from edgekd.data.modalities.base import fed_at_once, feeds_for
         from edgekd.graph.export import export_onnx
         from edgekd.graph.inspect import describe
         from edgekd.graph.parity import check_parity
@@ -76,7 +76,8 @@ class ExportStage(Stage):
         from edgekd.training.network import trained_network
 
         assert not isinstance(self.network, GivenNetwork)
-        feeds = feeds_for(contract, load_split(inputs["validation"]).samples[:PARITY_SAMPLES])
+        rows = slice(min(PARITY_SAMPLES, fed_at_once(contract)))
+        feeds = feeds_for(contract, load_split(inputs["validation"]).samples[rows])
         module = trained_network(self.network.model, contract, inputs["weights"])
         with context.progress.task("export", 1) as advance:
             export_onnx(module, contract, path, self.options)

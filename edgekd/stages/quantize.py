@@ -41,13 +41,16 @@ class QuantizeStage(Stage):
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        import numpy as np
+
         from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.quantization.calibrate import spread
         from edgekd.graph.quantization.quantize import make_candidate
         from edgekd.stages.files import load_record, load_split, save_record
 
         contract = load_record(ModelContract, inputs["contract"])
-        samples = spread(load_split(inputs["train"]).samples, self.scheme.samples_wanted)
+        train = load_split(inputs["train"])
+        samples = train.samples[spread(np.arange(len(train)), self.scheme.samples_wanted)]
         path = context.output("model")
         made, refused = None, ""
         with context.progress.task(f"quantize {self.candidate}", 1) as advance:

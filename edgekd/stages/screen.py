@@ -38,13 +38,17 @@ class ScreenStage(TargetStage):
         return {**super().identity(), "measure": identity(self.target.measure, without=frozenset({"seconds"}))}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.data.modalities.base import feeds_for
+        import numpy as np
+
+        from edgekd.data.modalities.base import fed_at_once, feeds_for
         from edgekd.harness.screening import screen
         from edgekd.harness.subject import Subject
         from edgekd.stages.files import load_record, load_split, save_record
         from edgekd.stages.targets import device_of
 
         contract, validation = load_record(ModelContract, inputs["contract"]), load_split(inputs["validation"])
+        # in any order but that of the classes: the time may be up after a few
+        rows = np.random.default_rng(context.seed).permutation(len(validation))[: fed_at_once(contract)]
         records = {name: load_record(CandidateRecord, inputs[f"candidate@{name}"]) for name in self.candidates}
         record = screen(
             device_of(self.target),
@@ -56,13 +60,15 @@ class ScreenStage(TargetStage):
                 for name, each in records.items()
                 if each.file is not None
             },
-            feeds_for(contract, validation.samples),
-            validation.labels,
+            feeds_for(contract, validation.samples[rows]),
+            validation.labels[rows],
             context.seed + 1,  # what is measured afterwards shall not repeat the orders that led to the choice
             context.progress,
         )
         missing = tuple(_not_made(each) for each in records.values() if each.file is None)
-        record = record.model_copy(update={"candidates": (*record.candidates, *missing)})
+        record = record.model_copy(
+            update={"candidates": (*record.candidates, *missing), "validation_samples": len(validation)}
+        )
         save_record(context.output("screening"), record)
         most = max(each.samples for each in record.candidates)
         return f"{len(record.candidates)} candidates on {most:,} of {record.validation_samples:,} validation samples"

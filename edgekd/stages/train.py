@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from edgekd.agent.machine import cpu_facts
+from edgekd.closure import closure
 from edgekd.config.component import identity
 from edgekd.errors import ConfigError, StageError
+from edgekd.pipeline.fingerprint import versions
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.base import file_digest
+from edgekd.records.base import digest, file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.training.execution import execution_here
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgekd.training.recorded import Recordings
     from edgekd.training.teachers import Teaching
 
 
@@ -65,7 +70,7 @@ class TrainStage(Stage):
     def environment(self) -> dict[str, JsonValue]:
         if self.network.options is None:
             return {}
-        return {"precision": precision_here(self.network.options.precision)}
+        return dict(asdict(execution_here(self.network.options, cpu_facts()["isa"])))
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.stages.files import load_record, load_split, save_record
@@ -92,17 +97,24 @@ class TrainStage(Stage):
                 data,
                 network.options,
                 seed=context.seed,
-                precision=precision_here(network.options.precision),
+                execution=execution_here(network.options, cpu_facts()["isa"]),
                 work=context.work,
                 progress=context.progress,
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
+                recordings=self._recordings(context, inputs),
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources))
         save_weights(module, context.output("weights"))
         save_record(context.output("training"), record)
-        return f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
+        headline = f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
+        if result is not None and result.speed is not None:
+            headline += (
+                f" · {result.speed.samples_per_s:,.0f} samples/s, "
+                f"{result.speed.matrix_share:.0%} of the rate of plain matrix products"
+            )
+        return headline
 
     @staticmethod
     def _teacher(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
@@ -112,6 +124,32 @@ class TrainStage(Stage):
         if isinstance(source, GivenNetwork):
             return Given(source.open(contract))
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
+
+    def _recordings(self, context: Context, inputs: Mapping[str, Path]) -> Recordings:
+        from edgekd.training.recorded import Recordings
+
+        samples: dict[str, JsonValue] = {
+            "train": file_digest(inputs["train"]),
+            "contract": file_digest(inputs["contract"]),
+            "modality": training_identity(self.modality),
+            "code": dict(closure("edgekd.training.recorded")),
+            "libraries": versions(self.libraries),
+        }
+        return Recordings(
+            context.cache / "answers",
+            {
+                each.name: digest(
+                    {**samples, "teacher": each.identity()}
+                    if isinstance(each, GivenNetwork)
+                    else {
+                        **samples,
+                        "teacher": each.model.identity(),
+                        "weights": file_digest(inputs[f"weights@{each.name}"]),
+                    }
+                )
+                for each in self.sources
+            },
+        )
 
     def _warn_of_small_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:
         from edgekd.training.network import count_parameters
@@ -137,13 +175,3 @@ class TrainStage(Stage):
                 where=section,
                 hint=f"train it for longer, give it more width or data, or lower {section}.min_accuracy",
             )
-
-
-def precision_here(asked: str) -> Literal["float32", "bfloat16"]:
-    """The arithmetic of a training on this processor: without instructions for it, bfloat16 is slower than float32."""
-    if asked != "auto":
-        return "bfloat16" if asked == "bfloat16" else "float32"
-    from edgekd.agent.identify import identity as machine
-
-    isa = machine()["isa"]
-    return "bfloat16" if "avx512_bf16" in isa or "amx_bf16" in isa else "float32"

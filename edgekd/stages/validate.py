@@ -6,10 +6,10 @@ Golden inputs for the bundle are answered in the same go; they are validation sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekd.config.networks import CONTROL
 from edgekd.pipeline.stage import Context
@@ -19,6 +19,10 @@ from edgekd.records.screening import FP32, ChoiceRecord
 from edgekd.stages.target_stage import REFERENCE, TargetStage
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.samples import Rows
     from edgekd.harness.subject import Subject
 
 GOLDEN_SAMPLES = 16
@@ -43,7 +47,6 @@ class ValidateStage(TargetStage):
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import feeds_for
         from edgekd.harness.answers import predict
         from edgekd.harness.scoring import evaluate
         from edgekd.records.arrays import save_arrays
@@ -55,13 +58,12 @@ class ValidateStage(TargetStage):
         test = load_split(inputs["test"])
         golden = load_split(inputs["validation"]).samples[:GOLDEN_SAMPLES]
         controls = self._controls(inputs, choice)
-        answers = predict(
-            device_of(self.target),
-            self.runtime,
-            {**self.compared(inputs, choice), **controls},
-            feeds_for(contract, np.concatenate([test.samples, golden])),
-            context.progress,
-        )
+        models = {**self.compared(inputs, choice), **controls}
+        parts = [
+            predict(device_of(self.target), self.runtime, models, feeds, context.progress)
+            for feeds in _fed(contract, test.samples, golden)
+        ]
+        answers = {name: np.concatenate([part[name] for part in parts]) for name in models}
         logits = {name: each[: len(test)] for name, each in answers.items()}
         gains = [(name.removeprefix(f"{CONTROL}."), name) for name in controls]
         evaluation = evaluate(
@@ -92,3 +94,16 @@ class ValidateStage(TargetStage):
         if CONTROL in inputs and choice.chosen != FP32:
             found[f"{CONTROL}.{choice.chosen}"] = Subject(inputs[CONTROL], session=choice.session)
         return found
+
+
+def _fed(contract: ModelContract, samples: Rows, golden: NDArray[Any]) -> Iterator[Feeds]:
+    """What the models are fed: the samples, which may be more than memory holds, and after them the golden ones."""
+    import numpy as np
+
+    from edgekd.data.modalities.base import fed_at_once, feeds_for
+
+    few = fed_at_once(contract)
+    for start in range(0, len(samples), few):
+        part = samples[start : start + few]
+        last = start + few >= len(samples)
+        yield feeds_for(contract, np.concatenate([part, golden]) if last else part)

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from edgekd.errors import ConfigError
 from edgekd.records.base import Record, digest, file_digest
 from edgekd.records.training import Epoch
+from edgekd.training.averaging import Average
 from edgekd.training.weights import read_tensors, save_tensors
 
 
@@ -39,22 +40,30 @@ class Sealed(Record):
 
 @dataclass(frozen=True)
 class Trained:
-    """The parts of a training whose tensors an epoch changes."""
+    """The parts of a training whose tensors an epoch changes; average: of the weights, where one is kept."""
 
     model: nn.Module
     objective: nn.Module
     optimizer: Optimizer
+    average: Average | None = None
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network as it would be if the training ended now."""
+        return self.model if self.average is None else self.average.module
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"model.{name}": each for name, each in self.model.state_dict().items()}
         named |= {f"objective.{name}": each for name, each in self.objective.state_dict().items()}
+        if self.average is not None:
+            named |= {f"average.{name}": each for name, each in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             named |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
         return named
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Raises KeyError, ValueError or RuntimeError when the tensors are not this training's."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "objective": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "objective": {}, "optimizer": {}, "average": {}}
         for name, each in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = each
@@ -67,6 +76,8 @@ class Trained:
             kept = torch.empty_like(like).copy_(each) if each.shape == like.shape and each.ndim else each
             states.setdefault(int(index), {})[key] = kept
         self.model.load_state_dict(parts["model"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
         self.objective.load_state_dict(parts["objective"])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,7 +14,8 @@ from edgekd.training.losses.base import Loss
 from edgekd.training.objective import place_of
 from edgekd.training.taps import LayerError, answers, undisturbed
 from edgekd.training.teachers import Teaching
-from edgekd.training.threads import operations_of
+from edgekd.training.workers import ALONE, Workers
+from edgekd.training.workload import Operations, operations_of
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,23 @@ class Classroom:
     student_taps: tuple[str, ...]
     teacher_taps: Mapping[str, tuple[str, ...]]
 
-    def lesson(self, batch: Batch, progress: float) -> Lesson:
-        """What everybody says to a batch.
+    def lesson(self, batch: Batch, said: Answers, progress: float, workers: Workers = ALONE) -> Lesson:
+        """What everybody says to a batch; said: what the student does.
 
         Raises:
-            ConfigError: a network has no layer that a loss reads, or a teacher cannot answer.
+            ConfigError: a teacher has no layer that a loss reads, or cannot answer.
         """
-        teacher: str | None = None
+        teachers = {}
+        for name, teaching in self.teachers.items():
+            with self._named(name):
+                teachers[name] = teaching(batch, self.teacher_taps[name], workers)
+        return Lesson(batch, said, teachers, progress)
+
+    @contextmanager
+    def _named(self, teacher: str | None) -> Iterator[None]:
+        """Gives an error of the student (None) or of a teacher its place in the file."""
         try:
-            student = answers(self.student, tuple(batch.inputs.values()), self.student_taps)
-            teachers: dict[str, Answers] = {}
-            for teacher, teaching in self.teachers.items():
-                teachers[teacher] = teaching(batch, self.teacher_taps[teacher])
+            yield
         except LayerError as error:
             error.what = f"{teacher or 'student'}: {error.what}"
             error.where = self._reader(teacher, error.layer)
@@ -47,7 +54,6 @@ class Classroom:
         except ConfigError as error:
             error.where = error.where or teacher
             raise
-        return Lesson(batch, student, teachers, progress)
 
     def _reader(self, teacher: str | None, layer: str) -> str:
         """The place in the file of the first loss that reads this layer, of a teacher or of the student."""
@@ -58,22 +64,24 @@ class Classroom:
             and (teacher is None or loss.hears(teacher))
         )
 
-    def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> tuple[Shapes, float]:
-        """What the losses are made to fit, and the floating-point operations of everybody's forward pass; it changes
-        nothing in anybody.
+    def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> tuple[Shapes, Operations]:
+        """What the losses are made to fit, and what there is to compute for a batch; it changes nothing in anybody.
 
         Raises:
-            ConfigError: as `lesson`.
+            ConfigError: as `lesson`; or the student has no layer that a loss reads.
         """
-        with undisturbed(self.student), operations_of() as operations:
-            lesson = self.lesson(batch, 0.0)
+        with undisturbed(self.student):
+            with operations_of() as mine, self._named(None):
+                said = answers(self.student, tuple(batch.inputs.values()), self.student_taps)
+            with operations_of() as theirs:
+                lesson = self.lesson(batch, said, 0.0)
         shapes = Shapes(
             classes=classes,
             samples=samples,
             student=_shapes(lesson.student),
             teachers={name: _shapes(each) for name, each in lesson.teachers.items()},
         )
-        return shapes, operations()
+        return shapes, Operations(student=mine(), teachers=theirs())
 
 
 def classroom(student: nn.Module, teachers: Mapping[str, Teaching], losses: Sequence[Loss], section: str) -> Classroom:

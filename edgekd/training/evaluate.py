@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd.data.modalities.base import Feeds, feeds_for
+from edgekd.data.modalities.base import Feeds, fed_at_once, feeds_for
 from edgekd.data.samples import Split
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.taps import undisturbed
+from edgekd.training.workers import ALONE, Workers
 
 BATCH_SIZE = 512
+BATCH_BYTES = 2**25  # that a batch has at most: activations of large images take many times as much
 
 
 def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
     """logits: float32 (N, classes). feeds: in the contract's order, which is how the module takes its inputs."""
-    parts = []
     with undisturbed(module):
-        for rows in _slices(len(next(iter(feeds.values())))):
-            inputs = laid_out(tensors_of({name: each[rows] for name, each in feeds.items()}))
-            parts.append(module(*inputs.values()).numpy())
-    return np.concatenate(parts)
+        count, total_bytes = len(next(iter(feeds.values()))), sum(each.nbytes for each in feeds.values())
+        slices = _slices(count, max(1, BATCH_BYTES * count // total_bytes))
+        return np.concatenate([_logits(module, {name: each[rows] for name, each in feeds.items()}) for rows in slices])
 
 
-def count_right(module: nn.Module, split: Split, contract: ModelContract) -> int:
+def count_right(module: nn.Module, split: Split, contract: ModelContract, workers: Workers = ALONE) -> int:
     """How many of the samples get their label as the largest logit."""
-    right = 0
-    for rows in _slices(len(split)):  # a large data set as float32 may not fit into memory
-        logits = predict_logits(module, feeds_for(contract, split.samples[rows]))
-        right += int((logits.argmax(axis=1) == split.labels[rows]).sum())
-    return right
+    slices = _slices(len(split), fed_at_once(contract, BATCH_BYTES))
+
+    def part(shard: int) -> int:
+        right = 0
+        for rows in slices[shard :: workers.shards]:
+            logits = _logits(module, feeds_for(contract, split.samples[rows]))
+            right += int((logits.argmax(axis=1) == split.labels[rows]).sum())
+        return right
+
+    with undisturbed(module):
+        return sum(workers.each(part))
 
 
-def _slices(count: int) -> list[slice]:
-    return [slice(start, start + BATCH_SIZE) for start in range(0, count, BATCH_SIZE)]
+def _logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
+    with torch.no_grad():  # of this thread
+        logits: NDArray[np.float32] = module(*laid_out(tensors_of(feeds)).values()).numpy()
+    return logits
+
+
+def _slices(count: int, fitting: int) -> list[slice]:
+    size = min(BATCH_SIZE, fitting)
+    return [slice(start, start + size) for start in range(0, count, size)]

@@ -22,17 +22,34 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """Each sample of a batch is mixed with another one by mixup or cutmix.
+
+    labels: int64 (N,), of those others. share: float32 (N,), what share of the target each sample's own label has.
+    """
+
+    labels: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Every network sees the same inputs.
 
     inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,). rows: int64 (N,), which
     training samples these are. view: which augmentation of them, the same number for every network and every run.
+
+    mixed: None without mixup and cutmix. A loss that reads `labels` reads it too: the target of a mixed sample is
+    `share` of its own label and 1 - `share` of the other. A term that is a mean over samples becomes the mean of
+    `share * term(labels) + (1 - share) * term(mixed.labels)`, as `CrossEntropy` has it. A loss that compares networks
+    has nothing to do: teachers were asked about the same mixed inputs.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     rows: NDArray[np.int64]
     view: int
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True, slots=True)

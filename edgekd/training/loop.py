@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import cast
 
+import numpy as np
 import torch
-from torch import nn
-from torch.optim import AdamW
+from torch import Tensor, nn
 
+from edgekd.config.component import identity
 from edgekd.config.training import TrainingOptions
 from edgekd.data.samples import Split
 from edgekd.errors import StageError
@@ -23,18 +23,25 @@ from edgekd.progress import Advance, Progress
 from edgekd.records.base import digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.training import Epoch, TrainingHistory
+from edgekd.training.averaging import Average
 from edgekd.training.checkpoint import DamagedCheckpointError, Trained, load_checkpoint, save_checkpoint
 from edgekd.training.classroom import Classroom, classroom
 from edgekd.training.evaluate import count_right
+from edgekd.training.execution import Execution
 from edgekd.training.layout import lay_out
 from edgekd.training.losses.base import Loss
-from edgekd.training.objective import Objective, objective_from
+from edgekd.training.objective import objective_from
+from edgekd.training.optimizers.base import Optimizer, set_learning_rate
+from edgekd.training.recorded import Recordings, with_recordings
+from edgekd.training.replicas import Replicas
 from edgekd.training.teachers import Teaching
-from edgekd.training.threads import threads_for
 from edgekd.training.views import Views
+from edgekd.training.workers import Workers
+from edgekd.training.workload import Speed, settled, speed
 
-Precision = Literal["float32", "bfloat16"]
 NOBODY: Mapping[str, Teaching] = MappingProxyType({})
+LOOK_EVERY = 32
+"""Steps between looks at the loss: on an accelerator each look waits for all that was asked of it."""
 
 
 @dataclass(frozen=True)
@@ -48,52 +55,62 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """`seconds` counts every epoch, those before an interruption too."""
+    """seconds: of every epoch, those before an interruption too; speed: None where no step was left to do."""
 
     history: TrainingHistory
     seconds: float
+    speed: Speed | None
 
 
 @dataclass(frozen=True)
 class _Course:
     """What stays the same from epoch to epoch. rates: the learning rate of every step of the training."""
 
-    here: Classroom
+    room: Classroom
+    student: Replicas
     trained: Trained
     views: Views
     rates: Sequence[float]
     options: TrainingOptions
-    precision: Precision
+    workers: Workers
     section: str
 
     def epoch(self, number: int, advance: Advance) -> tuple[float, dict[str, float]]:
         """The means over the epoch: of the weighted sum, and of each term without its weight."""
-        model, objective, optimizer = self.trained.model, self.trained.objective, self.trained.optimizer
-        reduced = torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
-        total = 0.0
-        sums: dict[str, float] = defaultdict(float)
-        model.train()
+        objective, optimizer = self.trained.objective, self.trained.optimizer
+        losses: list[Tensor] = []
+        sums: dict[str, Tensor] = {}
+        self.student.train()
         objective.train()
-        for step, batch in enumerate(self.views.epoch(number), start=number * self.views.steps):
-            with reduced:
-                lesson = self.here.lesson(batch, progress=step / max(1, len(self.rates) - 1))
+        for step, batch in enumerate(self.views.epoch(number, self.workers), start=number * self.views.steps):
+            attempt = self.student.attempt(batch.inputs, self.room.student_taps)
+            lesson = self.room.lesson(batch, attempt.answers, step / max(1, len(self.rates) - 1), self.workers)
+            optimizer.zero_grad()
             loss, terms = objective(lesson)
-            value = float(loss.detach())
+            loss.backward()
+            attempt.backward()
+            set_learning_rate(optimizer, self.rates[step])
+            optimizer.step()
+            if self.trained.average is not None:
+                self.trained.average.update_parameters(self.trained.model)
+            losses.append(loss.detach())
+            for name, term in terms.items():
+                sums[name] = sums[name] + term if name in sums else term.clone()
+            if len(losses) % LOOK_EVERY == 0 or len(losses) == self.views.steps:
+                self._check(losses, number * self.views.steps)
+            advance()
+        self.student.average_statistics()
+        steps = self.views.steps
+        return float(torch.stack(losses).mean()), {name: float(each) / steps for name, each in sums.items()}
+
+    def _check(self, losses: Sequence[Tensor], first: int) -> None:
+        recent = torch.stack(list(losses[-LOOK_EVERY:])).tolist()
+        for step, value in enumerate(recent, start=first + len(losses) - len(recent)):
             if not math.isfinite(value):
                 raise StageError(
                     f"{self.section}: the loss became {value} in a step with learning rate {self.rates[step]:.2g}",
                     hint=f"lower {self.section}.learning_rate, which is {self.options.learning_rate:g}",
                 )
-            for group in optimizer.param_groups:
-                group["lr"] = self.rates[step]
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += value
-            for name, term in terms.items():
-                sums[name] += float(term)
-            advance()
-        return total / self.views.steps, {name: value / self.views.steps for name, value in sums.items()}
 
 
 def train(
@@ -103,19 +120,21 @@ def train(
     options: TrainingOptions,
     *,
     seed: int,
-    precision: Precision,
+    execution: Execution,
     work: Path,
     progress: Progress,
     section: str,
     name: str,
     teachers: Mapping[str, Teaching] = NOBODY,
+    recordings: Recordings | None = None,
 ) -> TrainingResult:
     """How the training went; `model` is left with the weights of the last epoch, in eval mode.
 
     After every epoch a checkpoint goes to `work`; called again with the same folder, it goes on after the last
     finished epoch and ends in the same weights, bit for bit on the same machine. `section` is what the file calls the
-    training (`teacher`, `distill`), for errors; `name` is the network's, for what is told on the way.
-    `options.precision` is not looked at: `precision` is what the caller chose.
+    training (`teacher`, `distill`), for errors; `name` is the network's, for what is told on the way. What `options`
+    say of the arithmetic is not looked at: `execution` is what the caller chose. recordings: where teachers'
+    answers to these samples are kept; without it they are asked in every step.
 
     Raises:
         ConfigError: a loss or an augmentation does not fit the networks or the data.
@@ -123,48 +142,64 @@ def train(
     """
     lay_out(model)
     views = Views(data.train, data.contract, options, seed=seed, section=section)
-    here = classroom(model, teachers, losses, section)
-    shapes, operations = here.dry_pass(
-        next(views.epoch(0)), classes=len(data.contract.classes), samples=len(data.train)
-    )
+    room = classroom(model, teachers, losses, section)
+    first = views.batch(np.arange(views.batch_size), 0)
+    shapes, operations = room.dry_pass(first, classes=len(data.contract.classes), samples=len(data.train))
     objective = objective_from(losses, shapes, _derived_seed(seed, "objective"), section)
-    trained = Trained(model, objective, _optimizer(model, objective, options))
+    optimizer = cast("Optimizer", options.optimizer).build(
+        model, objective, options, classes=len(data.contract.classes)
+    )
+    average = Average(model, options.averaging) if options.averaging else None
+    trained = Trained(model, objective, optimizer, average)
+    execution = settled(execution, model, first, operations, shards=options.shards, section=section)
     run = digest(
         {
-            "options": options.model_dump(mode="json"),
+            "options": identity(options),
             "losses": [each.model_dump(mode="json") for each in losses],
             "teachers": list(teachers),
-            "precision": precision,
+            "execution": asdict(execution),
             "seed": seed,
             "samples": len(data.train),
         }
     )
     epochs, seconds = _resume(work, trained, run, progress, name)
     rates = one_cycle(options, views.steps * options.epochs)
-    course = _Course(here, trained, views, rates, options, precision, section)
 
-    with threads_for(operations), progress.task(name, len(rates)) as advance:
+    with Workers(execution) as workers, progress.task(name, len(rates)) as advance:
+        if recordings is not None:
+            shown = digest(
+                {"augment": options.augment.model_dump(mode="json"), "seed": seed, "execution": asdict(execution)}
+            )
+            room = with_recordings(room, shapes, views, recordings, shown, lambda note: advance(0, note=note))
+        student = Replicas(model, workers)
+        course = _Course(room, student, trained, views, rates, options, workers, section)
         advance(views.steps * len(epochs))
+        steps_s, begun = 0.0, len(epochs)
         for number in range(len(epochs), options.epochs):
-            started_s = time.perf_counter()
+            epoch_s = time.perf_counter()
             with torch.random.fork_rng(devices=[]):
                 # a seed for each epoch, for dropout: to go on after one, no generator's state is needed
                 torch.manual_seed(_derived_seed(seed, str(number)))
                 loss, terms = course.epoch(number, advance)
+            steps_s += time.perf_counter() - epoch_s
             done = Epoch(
                 epoch=number + 1,
                 learning_rate=rates[(number + 1) * views.steps - 1],
                 loss=loss,
                 terms=terms,
-                validation_correct=count_right(model, data.validation, data.contract),
+                validation_correct=count_right(trained.kept, data.validation, data.contract, workers),
                 validation_total=len(data.validation),
             )
             epochs = (*epochs, done)
-            seconds += time.perf_counter() - started_s
+            seconds += time.perf_counter() - epoch_s
             save_checkpoint(work, trained, run=run, epochs=epochs, seconds=seconds)
             advance(0, note=f"epoch {number + 1}/{options.epochs}, validation {done.validation_accuracy:.2%}")
+        samples = (options.epochs - begun) * views.steps * views.batch_size
+        reached = speed(workers, operations, samples, views.batch_size, steps_s) if samples else None
+    if average is not None:
+        average.give(model)
     model.eval()
-    return TrainingResult(TrainingHistory(precision=precision, epochs=epochs), seconds)
+    return TrainingResult(TrainingHistory(**asdict(execution), epochs=epochs), seconds, reached)
 
 
 def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
@@ -179,18 +214,6 @@ def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
         share = at / rising if at <= rising else (1 + math.cos(math.pi * (at - rising) / (steps + 1 - rising))) / 2
         rates.append(options.learning_rate * share)
     return rates
-
-
-def _optimizer(model: nn.Module, objective: Objective, options: TrainingOptions) -> AdamW:
-    """AdamW; biases and batch norm, which have one dimension, are not decayed."""
-    parameters = [each for each in (*model.parameters(), *objective.parameters()) if each.requires_grad]
-    return AdamW(
-        [
-            {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
-            {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=options.learning_rate,
-    )
 
 
 def _resume(work: Path, trained: Trained, run: str, progress: Progress, name: str) -> tuple[tuple[Epoch, ...], float]:

@@ -12,11 +12,13 @@ from torch import nn
 from edgekd.teachers.base import Answerer
 from edgekd.training.layout import lay_out
 from edgekd.training.lesson import Answers, Batch
-from edgekd.training.taps import LayerError, answers
+from edgekd.training.replicas import Replicas
+from edgekd.training.taps import LayerError
+from edgekd.training.workers import ALONE, Workers
 
 
 class Teaching(Protocol):
-    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+    def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
         """What the teacher says to a batch, with the outputs of its layers `taps`; nothing in it has a gradient.
 
         Raises:
@@ -33,10 +35,13 @@ class Live:
     def __init__(self, module: nn.Module) -> None:
         lay_out(module)
         self.module = module.eval()
+        self._replicas = Replicas(self.module, ALONE)
 
-    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+    def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
+        if self._replicas.workers is not workers:
+            self._replicas = Replicas(self.module, workers)
         with torch.no_grad():
-            return answers(self.module, tuple(batch.inputs.values()), taps)
+            return self._replicas.answers(batch.inputs, taps)
 
 
 class Given:
@@ -45,7 +50,7 @@ class Given:
     def __init__(self, answerer: Answerer) -> None:
         self.answerer = answerer
 
-    def __call__(self, batch: Batch, taps: Sequence[str]) -> Answers:
+    def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:  # noqa: ARG002
         if taps:
             raise LayerError(
                 taps[0],

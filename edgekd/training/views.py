@@ -7,11 +7,12 @@ sample, and what a teacher said to it can be kept by (view, row).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgekd.config.training import TrainingOptions
 from edgekd.data.modalities.base import modality, specs_of
@@ -19,12 +20,16 @@ from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
-from edgekd.training.lesson import Batch
+from edgekd.training.lesson import Batch, Mixed
+from edgekd.training.mixing import Mixing
+from edgekd.training.workers import ALONE, Workers
 
 
 class Views:
-    """The batches of every epoch of a training on `split`; epoch n shows view n. `section` is what the file calls
-    the training.
+    """The batches of every epoch of a training on `split`. `section` is what the file calls the training.
+
+    Epoch n shows view n, or, where the options allow fewer views, begins again with the first when all were shown;
+    without augmentation there is one.
 
     Raises:
         ConfigError: an option of augmentation that this kind of input has no use for.
@@ -37,22 +42,71 @@ class Views:
         self.batch_size = min(options.batch_size, len(split))
         self.steps = len(split) // self.batch_size
         self.kind, self.specs = modality(contract.modality), specs_of(contract)
+        mixes = options.augment.mixup or options.augment.cutmix
         try:
             self.augment = self.kind.augmentation(options.augment, self.specs)
+            self.mixing = Mixing(options.augment, self.specs, len(split)) if mixes else None
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(what, where=f"{section}.augment", hint=hint or None) from error
+        self.alternating = list(self.kind.alternating(options.augment))
         self.numbers = self.kind.numbers(self.specs)
+        changed = self.augment is not None or self.mixing is not None
+        self.count = min(options.views or options.epochs, options.epochs) if changed else 1
+        self._table: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int, workers: Workers = ALONE) -> Iterator[Batch]:
         """The batches, from 0; a ragged last one is left out, another one in each epoch."""
         order = np.random.default_rng([self.seed, number, 1]).permutation(len(self.split))
-        table = None if self.augment is None else view_table(self.seed, number, len(self.split), self.numbers)
         for rows in np.split(order[: self.steps * self.batch_size], self.steps):
-            inputs = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
-            if self.augment is not None and table is not None:
-                inputs = self.augment(inputs, table[rows])
-            yield Batch(laid_out(inputs), torch.from_numpy(self.split.labels[rows]), rows, number)
+            yield self.batch(rows, number % self.count, workers)
+
+    def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE) -> Batch:
+        """These samples in this view, each shard of them made in its own thread."""
+        slices = workers.slices(len(rows))
+        self._numbers(view)  # before the threads need it
+
+        def part(shard: int) -> tuple[dict[str, Tensor], Mixed | None]:
+            return self._shown(rows[slices[shard]], view)
+
+        parts = workers.each(part)
+        mixed = [each for _, each in parts if each is not None]
+        return Batch(
+            {name: _joined([inputs[name] for inputs, _ in parts]) for name in parts[0][0]},
+            torch.from_numpy(self.split.labels[rows]),
+            rows,
+            view,
+            Mixed(_joined([each.labels for each in mixed]), _joined([each.share for each in mixed])) if mixed else None,
+        )
+
+    def _shown(self, rows: NDArray[np.int64], view: int) -> tuple[dict[str, Tensor], Mixed | None]:
+        augmenting, mixing = self._numbers(view)
+        inputs = self._changed(rows, augmenting)
+        if self.mixing is None:
+            return laid_out(inputs), None
+        partners = self.mixing.partners(mixing[rows])
+        inputs, share = self.mixing.apply(inputs, self._changed(partners, augmenting), mixing[rows])
+        return laid_out(inputs), Mixed(torch.from_numpy(self.split.labels[partners]), share)
+
+    def _changed(self, rows: NDArray[np.int64], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
+        inputs = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
+        return inputs if self.augment is None else self.augment(inputs, numbers[rows])
+
+    def _numbers(self, view: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What augmentation and what mixing take for every sample: float64 (samples, numbers) each."""
+        if self._table is None or self._table[0] != view:
+            rows = len(self.split)
+            numbers = view_table(self.seed, view, rows, self.numbers)
+            if self.alternating:
+                first = view_table(self.seed, 0, rows, self.numbers)[:, self.alternating]
+                numbers[:, self.alternating] = (first + view % 2 / 2) % 1
+            mixing = np.random.default_rng([self.seed, view, 2]).random((rows, Mixing.numbers if self.mixing else 0))
+            self._table = view, numbers, mixing
+        return self._table[1:]
+
+
+def _joined(shards: Sequence[Tensor]) -> Tensor:
+    return shards[0] if len(shards) == 1 else torch.cat(list(shards))
 
 
 def view_table(seed: int, view: int, rows: int, numbers: int) -> NDArray[np.float64]:

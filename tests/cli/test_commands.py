@@ -98,7 +98,9 @@ def test_data_that_is_not_there_says_where_to_put_it(place: Place) -> None:
     assert str(place.folder / "MNIST" / "raw") in hint
 
 
-@pytest.mark.parametrize("group", ["datasets", "models", "losses", "temperatures", "teachers", "schemes", "devices"])
+@pytest.mark.parametrize(
+    "group", ["datasets", "models", "losses", "temperatures", "optimizers", "teachers", "schemes", "devices"]
+)
 def test_list_prints_names_with_their_options(place: Place, group: str) -> None:
     from edgekd.config.registry import GROUPS
 

@@ -25,7 +25,7 @@ def test_the_labels_belong_to_their_rows() -> None:
     bundled = load_breast_cancer()
     known = {bytes(row): target for row, target in zip(bundled.data.astype(np.float32), bundled.target, strict=True)}
     for part in (data.train, data.test):
-        assert [known[bytes(row)] for row in part.samples] == part.labels.tolist()
+        assert [known[bytes(row)] for row in np.asarray(part.samples)] == part.labels.tolist()
 
 
 def test_its_samples_are_what_their_kind_accepts() -> None:

@@ -50,10 +50,10 @@ def test_features_labels_and_classes_come_as_they_stand(table: Path) -> None:
     assert data.train.samples.dtype == np.float32
     assert data.train.samples.shape == (16, 2)
     for part in (data.train, data.test):
-        counts = part.samples[:, 0]
-        np.testing.assert_array_equal(part.samples[:, 1], counts / 4)
+        counts = np.asarray(part.samples)[:, 0]
+        np.testing.assert_array_equal(np.asarray(part.samples)[:, 1], counts / 4)
         np.testing.assert_array_equal(part.labels, counts % 2)
-    assert sorted([*data.train.samples[:, 0], *data.test.samples[:, 0]]) == list(range(20))
+    assert sorted([*np.asarray(data.train.samples)[:, 0], *np.asarray(data.test.samples)[:, 0]]) == list(range(20))
 
 
 def test_a_stratified_share_or_number_becomes_the_test_split_always_the_same(table: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_file_of_its_own_may_be_the_test_split_with_its_columns_in_another_ord
     other = write(tmp_path / "test.csv", "kind,note,quarter,count\nodd,x,25.25,101\neven,y,25.5,102\n")
     data = load(table, test_path=str(other))
     assert len(data.train) == 20
-    assert data.test.samples.tolist() == [[101, 25.25], [102, 25.5]]
+    assert np.asarray(data.test.samples).tolist() == [[101, 25.25], [102, 25.5]]
     assert data.test.labels.tolist() == [1, 0]
 
 
@@ -97,7 +97,7 @@ def test_classes_are_sorted_as_numbers_where_all_of_them_are(
     path = write(tmp_path / "a.csv", "x,kind\n" + "".join(f"{n},{labels[n % 3]}\n" for n in range(12)))
     data = load(path, test=3)
     assert data.classes == classes
-    for sample, label in zip(data.train.samples[:, 0], data.train.labels, strict=True):
+    for sample, label in zip(np.asarray(data.train.samples)[:, 0], data.train.labels, strict=True):
         assert classes[label] == labels[int(sample) % 3]
 
 

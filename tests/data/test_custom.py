@@ -96,7 +96,7 @@ def test_a_function_of_the_users_may_give_vectors(tmp_path: Path, kind: str) -> 
     assert component.modality == "vector"
     data = component.load(Silent())
     assert data.train.samples.dtype == np.float32
-    assert data.train.samples.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert np.asarray(data.train.samples).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
 
 
 def test_a_missing_value_is_told_by_row_and_column(tmp_path: Path) -> None:

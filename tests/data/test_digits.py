@@ -25,5 +25,5 @@ def test_the_labels_belong_to_their_images() -> None:
         for pixels, target in zip(load_digits().data, load_digits().target, strict=True)
     }
     for part in (data.train, data.test):
-        flat = part.samples.reshape(len(part), 64)
+        flat = np.asarray(part.samples).reshape(len(part), 64)
         assert [known[bytes(row)] for row in flat] == part.labels.tolist()

@@ -14,10 +14,11 @@ from PIL import Image
 
 from edgekd.config.check import check
 from edgekd.config.source import Source
+from edgekd.data import decode
 from edgekd.data.image_folder import ImageFolder
-from edgekd.data.samples import LabelledData
+from edgekd.data.samples import LabelledData, Split
 from edgekd.errors import ConfigError
-from edgekd.progress import Advance, Silent
+from edgekd.progress import Advance, Progress, Silent
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,16 @@ def split(tmp_path: Path) -> Path:
     return root
 
 
+def unread(root: Path, progress: Progress | None = None, /, **options: object) -> LabelledData:
+    dataset = ImageFolder.model_validate({"use": "image_folder", "path": str(root), **options})
+    return dataset.load(progress or Silent())
+
+
 def load(root: Path, **options: object) -> LabelledData:
-    return ImageFolder.model_validate({"use": "image_folder", "path": str(root), **options}).load(Silent())
+    """With every image decoded."""
+    data = unread(root, **options)
+    train, test = (Split(np.asarray(each.samples), each.labels) for each in (data.train, data.test))
+    return LabelledData(train, test, data.classes)
 
 
 def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:
@@ -58,8 +67,8 @@ def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:
     assert data.classes == ("cat", "dog")
     assert data.train.labels.tolist() == [0, 0, 1, 1]
     assert data.test.labels.tolist() == [0, 1]
-    assert data.train.samples[:, 1, 1, 0].tolist() == [20, 30, 0, 10]
-    np.testing.assert_array_equal(data.test.samples[0], picture(40))
+    assert np.asarray(data.train.samples)[:, 1, 1, 0].tolist() == [20, 30, 0, 10]
+    np.testing.assert_array_equal(np.asarray(data.test.samples)[0], picture(40))
 
 
 @pytest.mark.parametrize("inside", ["", "pets/", "./", "./a/pets/"])
@@ -78,7 +87,7 @@ def test_without_a_test_folder_a_stratified_share_becomes_the_test_split(tmp_pat
         write(tmp_path / "all" / ("even" if number % 2 == 0 else "odd") / f"{number:02}.png", picture(number))
     data = load(tmp_path / "all", test=0.2)
     assert np.bincount(data.test.labels).tolist() == [2, 2]
-    values = [*data.train.samples[:, 1, 1, 0], *data.test.samples[:, 1, 1, 0]]
+    values = [*np.asarray(data.train.samples)[:, 1, 1, 0], *np.asarray(data.test.samples)[:, 1, 1, 0]]
     assert sorted(values) == list(range(20))
     again = load(tmp_path / "all", test=0.2)
     np.testing.assert_array_equal(data.test.samples, again.test.samples)
@@ -104,7 +113,7 @@ def test_sixteen_bit_greys_are_scaled_and_not_clipped(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((4, 4), value, dtype=np.uint16)).save(path)
     data = load(tmp_path / "deep", test=2)
-    values = {*data.train.samples.ravel().tolist(), *data.test.samples.ravel().tolist()}
+    values = {*np.asarray(data.train.samples).ravel().tolist(), *np.asarray(data.test.samples).ravel().tolist()}
     assert values == {0x40, 0xFF}
 
 
@@ -113,7 +122,7 @@ def test_a_photo_comes_as_it_was_held(split: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
     sideways.save(split / "train" / "cat" / "a.png", exif=exif)
-    pixels = load(split).train.samples[0]
+    pixels = np.asarray(load(split).train.samples)[0]
     assert pixels[0, :, 0].tolist() == [200, 160, 120, 80, 40, 0]
 
 
@@ -220,21 +229,48 @@ def test_identity_follows_the_images_and_not_the_place(split: Path, tmp_path: Pa
     assert identity(moved) != before
 
 
-def test_sixty_thousand_real_images_are_read_with_progress(edgekd_data: Path) -> None:
-    steps: list[int] = []
+def test_images_are_decoded_when_they_are_read_in_the_order_asked_for(split: Path) -> None:
+    data = unread(split, color="rgb", size=6)
+    (split / "train" / "cat" / "b.png").unlink()
+    samples = data.train.samples
+    assert samples.shape == (4, 6, 6, 3)
+    assert samples[np.array([3, 0, 3])][:, 1, 1, 0].tolist() == [10, 20, 10]
+    assert samples[2:][:, 1, 1, 0].tolist() == [0, 10]
+    with pytest.raises(ConfigError, match=r"train/cat/b\.png cannot be read"):
+        samples[:2]
 
-    class Counting(Silent):
-        @contextmanager
-        def task(self, label: str, total: int) -> Iterator[Advance]:
-            assert total == 60000
-            yield lambda amount=1, *, note=None: steps.append(amount)
 
-    dataset = ImageFolder.model_validate({"use": "image_folder", "path": str(edgekd_data / "cifar10-png.tar")})
-    data = dataset.load(Counting())
+class Counting(Silent):
+    """Keeps what tasks tell: of each its label, its total and its steps."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int, list[int]]] = []
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Advance]:
+        steps: list[int] = []
+        self.tasks.append((label, total, steps))
+        yield lambda amount=1, *, note=None: steps.append(amount)
+
+
+def test_colour_is_looked_for_until_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "CHUNK", 2)
+    for number in range(8):
+        write(tmp_path / "g" / "ab"[number % 2] / f"{number}.png", picture(9, channels=1))
+    grey = Counting()
+    assert unread(tmp_path / "g", grey, test=2).train.samples.shape == (6, 6, 6, 1)
+    ((_, total, steps),) = grey.tasks
+    assert (total, steps) == (8, [2, 2, 2, 2])
+    write(tmp_path / "g" / "a" / "4.png", picture(50))
+    coloured = Counting()
+    assert unread(tmp_path / "g", coloured, test=2).train.samples.shape == (6, 6, 6, 3)
+    assert coloured.tasks[0][2] == [2]
+
+
+def test_sixty_thousand_real_images_are_read(edgekd_data: Path) -> None:
+    data = load(edgekd_data / "cifar10-png.tar")
     assert data.train.samples.shape == (50000, 32, 32, 3)
     assert np.bincount(data.test.labels).tolist() == [1000] * 10
     # as published for CIFAR-10
-    means = data.train.samples.mean(axis=(0, 1, 2)) / 255
+    means = np.asarray(data.train.samples).mean(axis=(0, 1, 2)) / 255
     assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
-    assert sum(steps) == 60000
-    assert len(steps) > 100

@@ -151,6 +151,19 @@ def test_gc_removes_what_no_recent_run_used_and_nothing_else(tmp_path: Path) -> 
     assert not [each for each in again if each.why]
 
 
+def test_gc_removes_what_no_run_took_out_of_the_cache_for_long(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name, age_days in (("old", 40), ("new", 20)):
+        path = store.cache / "answers" / name / "0-0.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (time.time() - age_days * 86400,) * 2)
+    assert collect(store, older_than_days=30, dry_run=True).freed_bytes == 100
+    assert collect(store, older_than_days=30, dry_run=False).freed_bytes == 100
+    assert [path.name for path in (store.cache / "answers").glob("*/*.safetensors")] == ["0-0.safetensors"]
+    assert (store.cache / "answers" / "new" / "0-0.safetensors").exists()
+
+
 def test_gc_forgets_the_last_run_of_a_pipeline_that_is_not_run_any_more(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for name in ("old", "new"):

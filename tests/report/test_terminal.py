@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgekd.records.run import StageOutcome
+from edgekd.report.terminal import time_spent
 from edgekd.report.text import duration
 
 
@@ -20,3 +22,37 @@ from edgekd.report.text import duration
 )
 def test_a_time_keeps_three_digits_in_the_unit_that_shows_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def outcome(name: str, seconds: float, state: str = "ran") -> StageOutcome:
+    return StageOutcome.model_validate(
+        {
+            "id": name,
+            "stage": name,
+            "state": state,
+            "why": "",
+            "fingerprint": "",
+            "headline": "",
+            "warnings": (),
+            "seconds": seconds,
+            "outputs": {},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ([], ""),
+        ([outcome("data", 0.4), outcome("release", 0.1)], ""),
+        ([outcome("train@teacher", 700, "cached"), outcome("data", 0.4)], ""),
+        ([outcome("data", 2.0)], "data 2.0 s"),
+        (
+            [outcome(name, seconds) for name, seconds in zip("abcdefg", (0.5, 61, 3, 2, 100, 1.5, 0.25), strict=True)],
+            "e 1 min 40 s · b 1 min 1 s · c 3.0 s · d 2.0 s · 3 others 2.2 s",
+        ),
+        ([outcome("a", 5), outcome("b", 0.5)], "a 5.0 s · 1 other 0.5 s"),
+    ],
+)
+def test_it_is_told_where_the_time_of_this_run_went(stages: list[StageOutcome], told: str) -> None:
+    assert time_spent(stages) == told

@@ -23,7 +23,7 @@ def release(tmp_path: Path, inputs: dict[str, Path]) -> ReleaseRecord:
         networks=(),
         modality="image",
     )
-    context = Context(tmp_path, stage.outputs, 0, Silent())
+    context = Context(tmp_path, tmp_path, stage.outputs, 0, Silent())
     stage.run(context, inputs)
     assert not context.output("bundle").exists()
     return ReleaseRecord.model_validate_json(context.output("release").read_bytes())

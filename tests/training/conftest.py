@@ -15,11 +15,13 @@ from edgekd.data.digits import Digits
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
 from edgekd.progress import Advance, Silent
+from edgekd.training.execution import Execution
 from edgekd.training.lesson import Shapes
 from edgekd.training.loop import TrainingData, TrainingResult, train
 from edgekd.training.losses.base import Loss, Term
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.kd import SoftTargets
+from edgekd.training.recorded import Recordings
 from edgekd.training.teachers import Teaching
 from edgekd.training.temperatures.fixed import Fixed
 
@@ -34,6 +36,7 @@ HINTON: list[Loss] = [
     CrossEntropy(use="cross_entropy", weight=0.1),
     SoftTargets(use="kd", weight=0.9, temperature=Fixed(use="fixed", value=4.0)),
 ]
+IN_ONE = Execution()
 NOBODY: Mapping[str, Teaching] = {}
 
 
@@ -55,7 +58,8 @@ def run(
     options: TrainingOptions = OPTIONS,
     teachers: Mapping[str, Teaching] = NOBODY,
     progress: Silent | None = None,
-    precision: str = "float32",
+    execution: Execution = IN_ONE,
+    recordings: Recordings | None = None,
     seed: int = 0,
 ) -> TrainingResult:
     """A training with what a test does not care about filled in."""
@@ -65,12 +69,13 @@ def run(
         data,
         options,
         seed=seed,
-        precision="bfloat16" if precision == "bfloat16" else "float32",
+        execution=execution,
         work=work,
         progress=progress or Silent(),
         section="teacher",
         name="network",
         teachers=teachers,
+        recordings=recordings,
     )
 
 

@@ -171,6 +171,7 @@ from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
 from edgekd.models.conv import ConvStack
 from edgekd.progress import Silent
+from edgekd.training.execution import Execution
 from edgekd.training.loop import TrainingData, train
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.network import build_network
@@ -183,10 +184,10 @@ kept, held = stratified_split(images.train.labels, 200, seed=0)
 split = images.train.take(kept)
 contract = contract_for("image", split.samples, images.classes)
 model = build_network(ConvStack(use="conv", stages=2), contract, 0)
-options = TrainingOptions(epochs=20, batch_size=64, augment=AugmentOptions(shift=1))
+options = TrainingOptions(epochs=20, batch_size=64, shards=2, augment=AugmentOptions(shift=1))
 train(
     model, [CrossEntropy(use="cross_entropy")], TrainingData(split, images.train.take(held), contract), options,
-    seed=3, precision="float32", work=folder, progress=Silent(), section="teacher", name="network",
+    seed=3, execution=Execution(shards=2), work=folder, progress=Silent(), section="teacher", name="network",
 )
 save_weights(model, folder / "final.safetensors")
 """

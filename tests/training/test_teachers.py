@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
 from edgekd.training.classroom import classroom
-from edgekd.training.lesson import Batch
+from edgekd.training.lesson import Answers, Batch
 from edgekd.training.loop import TrainingData
 from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.taps import answers
 from edgekd.training.teachers import Given, Live, Teaching
+from edgekd.training.workload import Operations
 
 from .conftest import HINTON, network, run, same, weights
 
@@ -89,7 +90,7 @@ def test_a_layer_of_a_given_teacher_is_named_with_the_loss_that_reads_it() -> No
         FitNet(use="fitnet", student="2", teacher="5", network="given"),
     ]
     with pytest.raises(ConfigError, match=r"^distill\.losses\.1: given: it is given, not trained here"):
-        classroom(network(), teachers, losses, "distill").lesson(batch(), progress=0.0)
+        classroom(network(), teachers, losses, "distill").dry_pass(batch(), classes=10, samples=6)
 
 
 def test_what_a_teacher_says_of_itself_keeps_its_own_place() -> None:
@@ -97,7 +98,9 @@ def test_what_a_teacher_says_of_itself_keeps_its_own_place() -> None:
         raise ConfigError("it cannot", where="mine.py:3")
 
     with pytest.raises(ConfigError, match=r"^mine\.py:3: it cannot$"):
-        classroom(network(), {"given": Given(fails)}, [SoftTargets(use="kd")], "distill").lesson(batch(), progress=0.0)
+        classroom(network(), {"given": Given(fails)}, [SoftTargets(use="kd")], "distill").dry_pass(
+            batch(), classes=10, samples=6
+        )
 
 
 class TwoLayers(nn.Module):
@@ -121,8 +124,8 @@ def test_only_layers_that_some_loss_reads_are_taken_of_each_network() -> None:
     ]
     teachers = {name: Live(TwoLayers()) for name in ("one", "two", "three")}
     here = classroom(TwoLayers(), teachers, losses, "distill")
-    lesson = here.lesson(batch(), progress=0.25)
-    assert list(lesson.student.taps) == ["a"]
+    lesson = here.lesson(batch(), Answers(torch.zeros(6, 10)), progress=0.25)
+    assert here.student_taps == ("a",)
     assert {name: set(said.taps) for name, said in lesson.teachers.items()} == {
         "one": {"a", "b"},
         "two": {"a"},
@@ -141,7 +144,7 @@ def test_a_dry_pass_finds_shapes_and_work_and_changes_nothing() -> None:
     assert shapes.student == {"2": (8, 4, 4)}
     assert shapes.teachers == {"t": {"5": (12, 2, 2)}}
     one = 2 * 6 * (8 * 9 * 16 + 12 * 8 * 9 * 4 + 48 * 10)
-    assert operations == 2 * one
+    assert operations == Operations(student=one, teachers=one)
     assert [same(weights(each), kept) for each, kept in zip((student, teacher), before, strict=True)] == [True, True]
     assert student.training
     assert torch.equal(torch.random.get_rng_state(), state)

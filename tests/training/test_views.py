@@ -15,8 +15,10 @@ from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
+from edgekd.training.execution import Execution
 from edgekd.training.lesson import Batch
 from edgekd.training.views import Views, view_table
+from edgekd.training.workers import Workers
 
 EVERYTHING = AugmentOptions(shift=2, rotate=20, scale=0.2, shear=10, flip=True, erase=3)
 DRAWN = np.random.default_rng(0)
@@ -30,10 +32,12 @@ def views(
     augment: AugmentOptions = EVERYTHING,
     batch_size: int = 16,
     seed: int = 5,
+    epochs: int = 9,
+    views: int | None = None,
 ) -> Views:
-    kind = "image" if split.samples.ndim == 4 else "vector"
+    kind = "image" if len(split.samples.shape) == 4 else "vector"
     contract = contract_for(kind, split.samples, ("a", "b", "c", "d"))
-    options = TrainingOptions(epochs=1, batch_size=batch_size, augment=augment)
+    options = TrainingOptions(epochs=epochs, batch_size=batch_size, augment=augment, views=views)
     return Views(split, contract, options, seed=seed, section="teacher")
 
 
@@ -83,7 +87,7 @@ def test_the_order_is_the_same_for_every_network_and_data_and_another_in_each_ep
 
 def test_labels_and_rows_belong_to_the_samples() -> None:
     plain = views(augment=AugmentOptions())
-    inputs = plain.kind.feed(IMAGES.samples, plain.specs)["image"]
+    inputs = plain.kind.feed(np.asarray(IMAGES.samples), plain.specs)["image"]
     for batch in plain.epoch(0):
         assert np.array_equal(batch.inputs["image"].numpy(), inputs[batch.rows])
         assert np.array_equal(batch.labels.numpy(), IMAGES.labels[batch.rows])
@@ -130,14 +134,25 @@ def test_a_view_is_pinned_so_that_recorded_answers_stay_valid() -> None:
     assert view_table(7, 2, 2, 2).ravel().tolist() == pinned
 
 
-@pytest.mark.parametrize(
-    ("split", "augment"),
-    [(IMAGES, AugmentOptions(noise=0.1)), (ROWS, AugmentOptions(flip=True))],
-    ids=["images", "rows"],
-)
-def test_an_option_that_this_kind_of_input_has_no_use_for_is_refused_by_its_place(
-    split: Split, augment: AugmentOptions
-) -> None:
-    with pytest.raises(ConfigError, match=r"^teacher\.augment: ") as error:
-        views(split, augment=augment)
-    assert ("noise" if augment.noise else "flip") in error.value.what
+def test_an_option_that_this_kind_of_input_has_no_use_for_is_refused_by_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.augment: .*flip"):
+        views(ROWS, augment=AugmentOptions(flip=True))
+
+
+def test_fewer_views_than_epochs_are_shown_again_in_another_order() -> None:
+    these = views(epochs=5, views=2)
+    first, again = list(these.epoch(1)), list(these.epoch(3))
+    assert [batch.view for batch in (*first, *again)] == [1] * 8
+    assert not np.array_equal(first[0].rows, again[0].rows)
+    shown = by_row(first)
+    assert all(torch.equal(each, shown[row]) for row, each in by_row(again).items() if row in shown)
+
+
+def test_shards_change_no_sample() -> None:
+    rows = np.arange(50)
+    with Workers(Execution(shards=3)) as workers:
+        cut = views().batch(rows, 2, workers)
+    whole = views().batch(rows, 2)
+    assert torch.equal(cut.inputs["image"], whole.inputs["image"])
+    assert cut.inputs["image"].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(cut.labels, whole.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekd.config.registry import MODALITIES
 from edgekd.config.section import nearest
+from edgekd.data.samples import Rows
 from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
 
@@ -25,6 +27,7 @@ Samples = NDArray[Any]
 """Raw samples, one a row: what a data set gives and a device reads, for example uint8 images (N, H, W, C)."""
 Feeds = dict[str, NDArray[np.float32]]
 """What a model is fed: an array (N, ...) for each of its inputs, by name."""
+FED_BYTES = 2**28  # of feeds that are made in one go: as float32 they are four times as large as pixels
 Spec = Mapping[str, Any]
 """One input of a contract as plain data, as it stands in a manifest: `name`, `dtype`, `shape`, `preprocessing`."""
 Augment = Callable[["dict[str, Tensor]", NDArray[np.float64]], "dict[str, Tensor]"]
@@ -52,8 +55,8 @@ class Modality(Protocol):
         """
         ...
 
-    def specify(self, samples: Samples) -> list[dict[str, Any]]:
-        """The specs of the inputs, made from the training samples; see `InputSpec`.
+    def specify(self, samples: Rows) -> list[dict[str, Any]]:
+        """The specs of the inputs, made from the training samples, of which it reads a few at a time; see `InputSpec`.
 
         Raises:
             ValueError: as `accepted`.
@@ -82,6 +85,10 @@ class Modality(Protocol):
 
     def numbers(self, specs: Sequence[Spec]) -> int:
         """How many uniform numbers one augmented view of a sample takes: the same whatever the options ask for."""
+        ...
+
+    def alternating(self, options: AugmentOptions) -> Sequence[int]:
+        """Which of the numbers are drawn once for each sample and move on by a half, modulo 1, from view to view."""
         ...
 
     def facts(self, specs: Sequence[Spec]) -> list[tuple[str, str]]:
@@ -117,7 +124,7 @@ def cpp_header(name: str) -> Path | None:
     return header if header.is_file() else None
 
 
-def contract_for(name: str, samples: Samples, classes: tuple[str, ...]) -> ModelContract:
+def contract_for(name: str, samples: Rows, classes: tuple[str, ...]) -> ModelContract:
     """The contract of models for these training samples.
 
     Raises:
@@ -136,18 +143,24 @@ def specs_of(contract: ModelContract) -> list[dict[str, Any]]:
     return [each.model_dump(mode="json") for each in contract.inputs]
 
 
-def feeds_for(contract: ModelContract, samples: Samples) -> Feeds:
-    """What models of the contract are fed for these raw samples."""
-    return modality(contract.modality).feed(samples, specs_of(contract))
+def feeds_for(contract: ModelContract, samples: Rows) -> Feeds:
+    """What models of the contract are fed for these raw samples, in memory."""
+    return modality(contract.modality).feed(np.asarray(samples), specs_of(contract))
+
+
+def fed_at_once(contract: ModelContract, limit_bytes: int = FED_BYTES) -> int:
+    """How many samples' feeds fit into so much memory; one at least."""
+    each_bytes = sum(np.dtype(each.dtype).itemsize * math.prod(each.shape) for each in contract.inputs)
+    return max(1, limit_bytes // each_bytes)
 
 
 def asked_for(options: AugmentOptions, used: Collection[str], noun: str) -> bool:
-    """Whether the options ask for anything.
+    """Whether the options ask for anything beside mixing, which is for every kind of input (`training/mixing.py`).
 
     Raises:
         ValueError: for something that is not among those that such samples have a use for.
     """
-    asked = {name for name, value in options.model_dump().items() if value}
+    asked = {name for name, value in options.model_dump(exclude={"mixup", "cutmix"}).items() if value}
     for name in sorted(asked.difference(used)):
         raise ValueError(f"{noun} have no use for {name!r}\none of {', '.join(sorted(used))}")
     return bool(asked)

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 KEY = "images"
 NOUN = "images"
+COUNTED_BYTES = 1 << 20  # of pixels whose values are counted in one go
 LIMITS = (
     "The accuracy holds for images like the test images; nothing in the model notices an image of another kind, and "
     "each is given one of the classes.",
     "Images must come in the height and width of the input, resized as the training images were.",
 )
 
-DRAWN = ("shift_x", "shift_y", "angle", "scale", "shear", "flip", "erase_x", "erase_y")
+DRAWN = (
+    *("shift_x", "shift_y", "angle", "scale", "shear", "flip", "erase_x", "erase_y"),
+    *("crop_x", "crop_y", "noise", "resize_area", "resize_aspect", "resize_x", "resize_y"),
+)
 """What the uniform numbers of a view decide, in their order."""
 
 
@@ -48,7 +52,7 @@ def accepted(samples: Any) -> NDArray[np.uint8]:
             f"{found.dtype} {found.shape} is not an array of images\n"
             "expected uint8 (N, H, W) or (N, H, W, C) with C 1 or 3"
         )
-    return np.ascontiguousarray(images)
+    return images
 
 
 def specify(samples: Any) -> list[dict[str, Any]]:
@@ -57,10 +61,13 @@ def specify(samples: Any) -> list[dict[str, Any]]:
     Raises:
         ValueError: no images, or a channel that has the same value everywhere.
     """
-    images = accepted(samples)
-    _, height, width, channels = images.shape
-    # from histograms: exact, and no float copy of the images is ever made
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(channels)])
+    _, height, width, channels = accepted(samples[:1]).shape
+    # from histograms, of a few images at a time: exact, and all of them may be more than memory holds
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    few = max(1, COUNTED_BYTES // (height * width * channels))
+    for start in range(0, len(samples), few):
+        images = accepted(samples[start : start + few])
+        counts += np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(channels)])
     values = np.arange(256) / 255.0
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ values
@@ -134,15 +141,22 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
     """Shifts, rotations and so on of normalised images, as `image_augment` makes them.
 
     Raises:
-        ValueError: an option that images have no use for.
+        ValueError: an option that images have no use for, or a crop that is too large for them.
     """
     from edgekd.data.modalities.base import asked_for
 
-    if not asked_for(options, {"shift", "rotate", "scale", "shear", "flip", "erase"}, NOUN):
+    used = {"shift", "rotate", "scale", "shear", "resize", "crop", "flip", "noise", "erase"}
+    if not asked_for(options, used, NOUN):
         return None
+    (spec,) = specs
+    _, height, width = spec["shape"]
+    if options.crop >= min(height, width):
+        raise ValueError(
+            f"crop: an image of {width}x{height} cannot be mirrored {options.crop} pixels beyond its edges\n"
+            f"at most {min(height, width) - 1}"
+        )
     from edgekd.data.modalities.image_augment import ImageAugment
 
-    (spec,) = specs
     black = feed(np.zeros((1, 1, 1, spec["shape"][0]), np.uint8), specs)[spec["name"]]
     return ImageAugment(spec["name"], options, black)
 
@@ -150,6 +164,11 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
 def numbers(specs: Sequence[Spec]) -> int:  # noqa: ARG001 - the same for images of every size
     """One for each of DRAWN."""
     return len(DRAWN)
+
+
+def alternating(options: AugmentOptions) -> Sequence[int]:
+    """That of the flip, if it is to alternate."""
+    return (DRAWN.index("flip"),) if options.flip == "alternating" else ()
 
 
 def facts(specs: Sequence[Spec]) -> list[tuple[str, str]]:

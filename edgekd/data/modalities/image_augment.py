@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities.image import DRAWN
+from edgekd.data.modalities.spans import spans
+
+PLACES = 2**20
+"""In how many places the noise of an image can begin."""
 
 
 class ImageAugment:
@@ -31,19 +38,49 @@ class ImageAugment:
         options, images = self.options, inputs[self.name]
         black = self.black.to(images.device)
         drawn = {each: numbers[:, column] for column, each in enumerate(DRAWN)}
+        height, width = images.shape[2:]
+        if options.crop or options.flip:
+            images = _moved(images, drawn, options)
         if options.shift or options.rotate or options.scale or options.shear:
-            images = _sampled(images - black, _theta(drawn, options, *images.shape[2:])) + black
-        if options.flip:
-            mirrored = torch.from_numpy(drawn["flip"] < 0.5).to(images.device)
-            images = torch.where(mirrored.reshape(-1, 1, 1, 1), images.flip(3), images)
+            images = _sampled(images - black, _theta(drawn, options, height, width), "zeros").add_(black)
+        elif options.resize:
+            images = _sampled(images, _theta(drawn, options, height, width), "border")
+        if options.noise:
+            images = _noise(drawn["noise"], images).mul_(options.noise).add_(images)
         if options.erase:
-            squares = torch.from_numpy(_squares(drawn, options.erase, *images.shape[2:])).to(images.device)
-            images = torch.where(squares, black, images)
+            erased = torch.from_numpy(_squares(drawn, options.erase, height, width)).to(images.device)
+            images = (images * (1 - erased)).addcmul_(black, erased)  # exact; torch.where takes three times as long
         return {**inputs, self.name: images}
 
 
+def _moved(images: Tensor, drawn: dict[str, NDArray[np.float64]], options: AugmentOptions) -> Tensor:
+    """Each image shifted by whole pixels, mirrored beyond its edges, and flipped.
+
+    A black edge would be something that no test image has and that a network learns to see; where the edges of the
+    images are black anyway, both are the same. Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, mirrors
+    too.
+    """
+    count, channels, height, width = images.shape
+    rows, columns = (
+        _shifted(drawn[name], options.crop, length) for name, length in (("crop_y", height), ("crop_x", width))
+    )
+    if options.flip:
+        columns = np.where(drawn["flip"][:, None] < 0.5, columns[:, ::-1], columns)
+    places = torch.from_numpy(rows[:, :, None] * width + columns[:, None, :]).to(images.device)
+    places = places.reshape(count, 1, -1).expand(-1, channels, -1)
+    return images.reshape(count, channels, -1).gather(2, places).reshape(images.shape)
+
+
+def _shifted(numbers: NDArray[np.float64], most: int, length: int) -> NDArray[np.int64]:
+    """Which of `length` pixels each pixel comes from when they move by up to `most`: int64 (N, length)."""
+    by = np.floor(numbers * (2 * most + 1)).astype(np.int64) - most
+    last = length - 1
+    places: NDArray[np.int64] = last - np.abs(last - np.abs(by[:, None] + np.arange(length)))
+    return places
+
+
 def _theta(drawn: dict[str, NDArray[np.float64]], options: AugmentOptions, height: int, width: int) -> Tensor:
-    """How each image is shifted, rotated, scaled and sheared: float32 (N, 2, 3).
+    """How each image is shifted, rotated, scaled and sheared, and which part of it is shown: float32 (N, 2, 3).
 
     They lead from coordinates of the output to coordinates of the input, which run from -1 to 1 along each axis.
     """
@@ -58,11 +95,30 @@ def _theta(drawn: dict[str, NDArray[np.float64]], options: AugmentOptions, heigh
     theta[:, 1, 1] = sine * shear + cosine
     theta[:, 0, 2] = _between(drawn["shift_x"], 2 * options.shift / width)
     theta[:, 1, 2] = _between(drawn["shift_y"], 2 * options.shift / height)
+    if options.resize is not None:
+        part = _parts(drawn, options.resize, height, width)
+        theta *= part[:, :, None]
+        theta[:, 0, 2] += _between(drawn["resize_x"], 1 - part[:, 0])
+        theta[:, 1, 2] += _between(drawn["resize_y"], 1 - part[:, 1])
     return torch.from_numpy(theta.astype(np.float32))
 
 
-def _sampled(images: Tensor, theta: Tensor) -> Tensor:
-    """Each image as its theta says, bilinear; zero comes in from outside."""
+def _parts(
+    drawn: dict[str, NDArray[np.float64]], areas: tuple[float, float], height: int, width: int
+) -> NDArray[np.float64]:
+    """Which share of width and height a random crop has: float64 (N, 2).
+
+    The area is always what was drawn: an aspect ratio with which it would not fit gives way to the nearest that does.
+    Source: Szegedy et al. 2015, Going Deeper with Convolutions, section 6.
+    """
+    area = areas[0] + drawn["resize_area"] * (areas[1] - areas[0])
+    aspect = np.exp(_between(drawn["resize_aspect"], np.log(4 / 3)))
+    aspect = np.clip(aspect * (height / width), area, 1 / area)  # now of the shares
+    return np.stack([np.sqrt(area * aspect), np.sqrt(area / aspect)], axis=1)
+
+
+def _sampled(images: Tensor, theta: Tensor, outside: str) -> Tensor:
+    """Each image as its theta says, bilinear; outside: `zeros`, or `border` to go on with the outermost pixels."""
     # torch's affine_grid multiplies matrices of the whole batch, which may round otherwise in another batch
     height, width = images.shape[2:]
     theta = theta.to(images.device).reshape(-1, 2, 3, 1, 1)
@@ -70,30 +126,44 @@ def _sampled(images: Tensor, theta: Tensor) -> Tensor:
         (torch.arange(length, device=images.device) * 2 + 1) / length - 1  # the middle of each pixel
         for length in (width, height)
     )
-    grid = theta[:, :, 0] * x + theta[:, :, 1] * y[:, None] + theta[:, :, 2]
+    grid = theta[:, :, 0] * x + (theta[:, :, 1] * y[:, None] + theta[:, :, 2])
     return functional.grid_sample(
-        images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False
+        images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=outside, align_corners=False
     )
 
 
-def _squares(drawn: dict[str, NDArray[np.float64]], side: int, height: int, width: int) -> NDArray[np.bool]:
-    """Where a square of `side` pixels lies in each image: bool (N, 1, H, W).
+def _noise(numbers: NDArray[np.float64], images: Tensor) -> Tensor:
+    """A standard normal number for each pixel: float32, in the images' shape.
+
+    An image takes a stretch of one long pool of noise, from a place of its own. Two stretches may overlap, but the
+    same pixel of two images gets the same noise in one case of PLACES only.
+    Source: Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning, section
+    2.1, shares a table of noise so.
+    """
+    pool = _pool(images[0].numel())
+    noise = sliding_window_view(pool, images[0].numel())[np.floor(numbers * PLACES).astype(np.int64)]
+    return torch.from_numpy(noise).reshape(images.shape).to(images.device)
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(pixels: int) -> NDArray[np.float32]:
+    """Standard normal numbers, float32 (PLACES + pixels,)."""
+    return np.random.default_rng(0).standard_normal(PLACES + pixels, np.float32)
+
+
+def _squares(drawn: dict[str, NDArray[np.float64]], side: int, height: int, width: int) -> NDArray[np.float32]:
+    """1 where a square of `side` pixels lies in each image, 0 elsewhere: float32 (N, 1, H, W).
 
     The centre may be anywhere in the image, so that part of the square can lie outside it.
     Source: DeVries and Taylor 2017, Improved Regularization of CNNs with Cutout, section 3.2.
     """
-    rows, columns = (_spans(drawn[name], length, side) for name, length in (("erase_y", height), ("erase_x", width)))
-    return rows[:, None, :, None] & columns[:, None, None, :]
+    rows, columns = (
+        spans(drawn[name], length, side).astype(np.float32)
+        for name, length in (("erase_y", height), ("erase_x", width))
+    )
+    return rows[:, None, :, None] * columns[:, None, None, :]
 
 
-def _spans(numbers: NDArray[np.float64], length: int, side: int) -> NDArray[np.bool]:
-    """Which of `length` places lie in each span of `side`: bool (N, length)."""
-    first = np.floor(numbers * length).astype(np.int64)[:, None] - side // 2
-    at = np.arange(length)
-    inside: NDArray[np.bool] = (at >= first) & (at < first + side)
-    return inside
-
-
-def _between(numbers: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+def _between(numbers: NDArray[np.float64], limit: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """The numbers in [0, 1) spread from -limit to limit."""
     return (numbers * 2 - 1) * limit

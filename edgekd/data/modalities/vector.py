@@ -29,6 +29,8 @@ LIMITS = (
     "Columns are known by their place alone: they must come in the order and units of training, none missing.",
 )
 
+FEW = 4096  # rows that are looked at in one go: all of them may be more than memory holds
+
 SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 
 
@@ -44,12 +46,13 @@ def accepted(samples: Any) -> NDArray[np.float32]:
             f"{given.dtype} {given.shape} is not an array of features\nexpected numbers (N, F): a row for each sample"
         )
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        features = np.ascontiguousarray(given, dtype=np.float32)
-    for row, column in np.argwhere(~np.isfinite(features))[:1]:
-        raise ValueError(
-            f"row {row}, column {column} is {given[row, column]} (both counted from 0)\n"
-            "every feature must be a finite number of float32: fill in what is missing, or leave the row out"
-        )
+        features = np.asarray(given, dtype=np.float32)
+    for start in range(0, len(features), FEW):
+        for row, column in np.argwhere(~np.isfinite(features[start : start + FEW]))[:1]:
+            raise ValueError(
+                f"row {start + row}, column {column} is {given[start + row, column]} (both counted from 0)\n"
+                "every feature must be a finite number of float32: fill in what is missing, or leave the row out"
+            )
     return features
 
 
@@ -62,10 +65,13 @@ def specify(samples: Any) -> list[dict[str, Any]]:
     Raises:
         ValueError: as `accepted`.
     """
-    features = accepted(samples)
-    mean = features.mean(axis=0, dtype=np.float64)
-    std = features.std(axis=0, dtype=np.float64)
-    std[features.max(axis=0) == features.min(axis=0)] = 1.0  # by comparison: the mean of equal numbers is rounded
+    first = accepted(samples[:1])[0]
+    parts = [slice(start, start + FEW) for start in range(0, len(samples), FEW)]
+    mean = sum(accepted(samples[each]).sum(axis=0, dtype=np.float64) for each in parts) / len(samples)
+    squares = sum(((accepted(samples[each]) - mean) ** 2).sum(axis=0) for each in parts)
+    std = np.sqrt(squares / len(samples))
+    # by comparison: the mean of equal numbers is rounded
+    std[np.all([(accepted(samples[each]) == first).all(axis=0) for each in parts], axis=0)] = 1.0
     # nine digits: as many as tell float32 numbers apart
     preprocessing = {"mean": [float(f"{each:.9g}") for each in mean], "std": [float(f"{each:.9g}") for each in std]}
     return [{"name": "features", "dtype": "float32", "shape": [len(mean)], "preprocessing": preprocessing}]
@@ -131,6 +137,11 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
 def numbers(specs: Sequence[Spec]) -> int:
     """One for each feature."""
     return int(specs[0]["shape"][0])
+
+
+def alternating(options: AugmentOptions) -> Sequence[int]:  # noqa: ARG001 - the signature of every kind of input
+    """None of them."""
+    return ()
 
 
 def facts(specs: Sequence[Spec]) -> list[tuple[str, str]]:

@@ -57,6 +57,9 @@ def augmentation(options, specs):
 def numbers(specs):
     return 0
 
+def alternating(options):
+    return ()
+
 def facts(specs):
     return [("input", "a tone")]
 
@@ -138,9 +141,8 @@ def test_a_file_that_is_not_there_is_told_with_its_path(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", MODALITIES.members)
 def test_nonsense_is_refused_with_a_reason_and_a_way_out(name: str) -> None:
     for nonsense in (None, "text", np.zeros((2, 2, 2, 2, 2)), np.zeros((0, 4))):
-        with pytest.raises(ConfigError) as error:
-            contract_for(name, nonsense, ("a", "b"))  # type: ignore[arg-type]  # as a user's function may give it
-        assert error.value.hint
+        with pytest.raises(ValueError, match=r"is not an array of .*\n."):
+            modality(name).accepted(nonsense)
 
 
 @pytest.mark.parametrize("name", MODALITIES.members)
@@ -165,16 +167,32 @@ def test_an_augmented_view_keeps_names_shapes_and_the_inputs_themselves(name: st
 @pytest.mark.parametrize("name", MODALITIES.members)
 def test_an_option_without_use_is_refused_by_name(name: str) -> None:
     specs = specs_of(contract_for(name, SAMPLES[name], ("a", "b")))
-    every = {"shift": 1, "rotate": 1, "scale": 0.1, "shear": 1, "flip": True, "erase": 1, "noise": 0.1}
-    assert set(every) == set(AugmentOptions.model_fields)
+    every: dict[str, object] = {"shift": 1, "rotate": 1, "scale": 0.1, "shear": 1, "resize": (0.5, 1), "crop": 1}
+    every |= {"flip": True, "noise": 0.1, "erase": 1}
+    assert {*every, "mixup", "cutmix"} == set(AugmentOptions.model_fields)
     refused = {
         option: reason
         for option, value in every.items()
         if (reason := _refusal(name, AugmentOptions.model_validate({option: value}), specs)) is not None
     }
-    assert set() < set(refused) < set(every)
+    assert set(refused) < set(every)
+    assert (refused == {}) == (name == "image")
     for option, reason in refused.items():
         assert f"have no use for {option!r}" in reason
+
+
+@pytest.mark.parametrize("name", MODALITIES.members)
+def test_mixing_is_for_every_kind_of_input_and_not_done_to_one_sample(name: str) -> None:
+    specs = specs_of(contract_for(name, SAMPLES[name], ("a", "b")))
+    assert modality(name).augmentation(AugmentOptions(mixup=0.2, cutmix=1), specs) is None
+
+
+@pytest.mark.parametrize("name", MODALITIES.members)
+def test_what_alternates_is_among_the_numbers(name: str) -> None:
+    kind = modality(name)
+    specs = specs_of(contract_for(name, SAMPLES[name], ("a", "b")))
+    assert list(kind.alternating(AugmentOptions())) == []
+    assert set(kind.alternating(AugmentOptions(flip="alternating"))) <= set(range(kind.numbers(specs)))
 
 
 def _refusal(name: str, options: AugmentOptions, specs: list[dict[str, Any]]) -> str | None:

@@ -1,0 +1,149 @@
+"""What a teacher said to every sample of a view, kept on disk: each student after the first need not ask again.
+
+A sample of a view looks the same in every training with the same seed and augmentation (`views.py`), so what a teacher
+says to it is kept by (teacher, view, row). All rows of a view are asked at once, in the order of the data: what is kept
+does not depend on the batches of whoever asked first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgekd.errors import ConfigError
+from edgekd.records.base import digest, file_digest
+from edgekd.training.classroom import Classroom
+from edgekd.training.lesson import Answers, Batch, Shapes
+from edgekd.training.teachers import Teaching
+from edgekd.training.views import Views
+from edgekd.training.weights import read_tensors, save_tensors
+from edgekd.training.workers import ALONE, Workers
+
+CHUNK = 512
+"""Samples asked at once."""
+MOST_BYTES = 2 << 30
+"""Of all recordings on disk; the longest unused go first. A training that would fill half of it asks every time."""
+LOGITS = "logits"
+
+
+class Recorded:
+    """A teacher that is asked once for each view.
+
+    Answers are rounded to float16, those of the first training too, so that all learn from the same; where one is too
+    large for it they stay float32. folder: of this teacher's recordings, created here; it may vanish at any time, and
+    what is damaged in it is asked for again.
+
+    told: called after every chunk that the teacher answers, with what is going on in words.
+    """
+
+    def __init__(
+        self, teacher: Teaching, views: Views, taps: Sequence[str], folder: Path, told: Callable[[str], None]
+    ) -> None:
+        self.teacher, self.views, self.taps, self.folder, self.told = teacher, views, tuple(taps), folder, told
+        self.ports = (LOGITS, *map(_port, self.taps))
+        self._view: int | None = None
+        self._kept: dict[str, Tensor] = {}
+
+    def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
+        if batch.view != self._view:
+            self._kept = self._read(batch.view) or self._ask(batch.view, workers)
+            self._view = batch.view
+        rows = torch.from_numpy(batch.rows)
+        said = {port: self._kept[port][rows].float() for port in self.ports}
+        return Answers(said[LOGITS], {name: said[_port(name)] for name in taps})
+
+    def _read(self, view: int) -> dict[str, Tensor] | None:
+        for path in self.folder.glob(f"{view}-*.safetensors"):
+            with contextlib.suppress(OSError, ConfigError):
+                if file_digest(path)[:16] == path.stem.partition("-")[2]:
+                    kept = read_tensors(path)
+                    if all(len(kept.get(port, ())) == len(self.views.split) for port in self.ports):
+                        os.utime(path)
+                        return kept
+        return None
+
+    def _ask(self, view: int, workers: Workers) -> dict[str, Tensor]:
+        samples = len(self.views.split)
+        parts: dict[str, list[Tensor]] = {port: [] for port in self.ports}
+        for start in range(0, samples, CHUNK):
+            rows = np.arange(start, min(start + CHUNK, samples))
+            said = self.teacher(self.views.batch(rows, view, workers), self.taps, workers)
+            for port, each in zip(self.ports, (said.logits, *(said.taps[tap] for tap in self.taps)), strict=True):
+                parts[port].append(_short(each))
+            self.told(f"view {view + 1}/{self.views.count}")
+        kept = {name: torch.cat(each) for name, each in parts.items()}
+        with contextlib.suppress(OSError):  # what cannot be kept costs time only
+            self._write(view, kept)
+        return kept
+
+    def _write(self, view: int, kept: dict[str, Tensor]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            path = Path(name) / "view.safetensors"
+            save_tensors(kept, path)
+            path.replace(self.folder / f"{view}-{file_digest(path)[:16]}.safetensors")
+        make_room(self.folder.parent)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """folder: of all recordings of this machine; teachers: by name, what decides a teacher's answer to a sample that it
+    is shown, as a digest; one that is not among them is asked in every step."""
+
+    folder: Path
+    teachers: Mapping[str, str]
+
+
+def with_recordings(
+    room: Classroom, shapes: Shapes, views: Views, recordings: Recordings, shown: str, told: Callable[[str], None]
+) -> Classroom:
+    """The classroom with those of its teachers recorded whose answers to all views are small enough.
+
+    shown: what decides how a sample looks in a view, and in which arithmetic it is answered; told: as for `Recorded`.
+    """
+    teachers = dict(room.teachers)
+    for name, teacher in recordings.teachers.items():
+        taps = room.teacher_taps[name]
+        numbers = shapes.classes + sum(map(math.prod, shapes.teachers[name].values()))
+        if numbers * torch.half.itemsize * len(views.split) * views.count <= MOST_BYTES // 2:
+            folder = recordings.folder / digest([teacher, shown, *taps])[:32]
+            teachers[name] = Recorded(teachers[name], views, taps, folder, functools.partial(_told, told, name))
+    return replace(room, teachers=teachers)
+
+
+def make_room(folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Removes the recordings below the folder that were unused for the longest time, until the rest is small enough."""
+    found = []
+    for path in folder.rglob("*.safetensors"):
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found.append((facts.st_mtime, facts.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= most_bytes:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def _told(told: Callable[[str], None], teacher: str, what: str) -> None:
+    told(f"{teacher} answers {what}")
+
+
+def _port(tap: str) -> str:
+    return f"tap.{tap}"
+
+
+def _short(answers: Tensor) -> Tensor:
+    short = answers.half()
+    return short if bool(short.isfinite().all()) else answers.float()

@@ -1,0 +1,75 @@
+"""The threads of a training: a batch is cut into shards, and each shard is computed in a thread of its own.
+
+Two threads inside every operator wait for each other hundreds of times a step, for milliseconds when another program
+has a core; threads that each take a shard through the whole network meet a few times. What is computed depends on the
+number of shards, never on which thread is quicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import pairwise
+from types import TracebackType
+from typing import TypeVar
+
+import torch
+
+from edgekd.training.execution import Execution
+
+Part = TypeVar("Part")
+
+
+class Workers:
+    """A thread for each shard, of which the one that asks is the first.
+
+    A context: inside it torch's number of threads is the execution's.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self.shards, self.threads = execution.shards, execution.threads
+        self._reduced = execution.precision == "bfloat16"
+        self._pool: ThreadPoolExecutor | None = None
+        self._threads_before = self.threads
+
+    def arithmetic(self) -> torch.autocast:
+        """The context in which networks are computed; each thread needs its own."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._reduced)
+
+    def __enter__(self) -> Workers:
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        if self.shards > 1:
+            self._pool = ThreadPoolExecutor(
+                self.shards - 1,
+                thread_name_prefix="shard",
+                initializer=torch.set_num_threads,  # OpenMP keeps the number by thread
+                initargs=(self.threads,),
+            )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        torch.set_num_threads(self._threads_before)
+
+    def each(self, part: Callable[[int], Part]) -> list[Part]:
+        """What `part` gives for every shard from 0, in their order; the first error, when all have ended."""
+        if self._pool is None:
+            return [part(shard) for shard in range(self.shards)]
+        others: list[Future[Part]] = [self._pool.submit(part, shard) for shard in range(1, self.shards)]
+        try:
+            first = part(0)
+        finally:
+            wait(others)
+        return [first, *(each.result() for each in others)]
+
+    def slices(self, count: int) -> list[slice]:
+        """`count` rows cut into one run a shard, of equal lengths but for one row."""
+        ends = [count * shard // self.shards for shard in range(self.shards + 1)]
+        return [slice(start, end) for start, end in pairwise(ends)]
+
+
+ALONE = Workers(Execution())
+"""For what is computed outside a training: in one piece, in float32, with the threads that torch has."""

@@ -1,0 +1,92 @@
+"""How much there is to compute in a step, and how that is best done and how fast it went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgekd.errors import ConfigError
+from edgekd.training.execution import Execution
+from edgekd.training.lesson import Batch
+from edgekd.training.replicas import draws_random_numbers
+from edgekd.training.workers import Workers
+
+SMALL_STEP = 5e7
+"""Operations of all networks' forward passes, below which a second thread gains nothing."""
+BACKWARD = 2
+"""Operations of a backward pass relative to its forward pass: gradients of inputs and of weights cost one each."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Floating-point operations of products and convolutions in the forward passes of a batch."""
+
+    student: float
+    teachers: float
+
+
+def settled(
+    execution: Execution, network: nn.Module, batch: Batch, operations: Operations, *, shards: int | str, section: str
+) -> Execution:
+    """The execution for this network and what there is to compute in a step; shards: what the options ask for.
+
+    One thread does a small step. A network that draws random numbers (dropout) is not cut into shards: they would take
+    them in the order in which they happen to run. The choice follows from the networks alone, never from a clock.
+
+    Raises:
+        ConfigError: shards are asked for, and the network draws random numbers.
+    """
+    if execution.shards > 1 and draws_random_numbers(network, tuple(batch.inputs.values())):
+        if shards != "auto":
+            raise ConfigError(
+                f"{section}.shards: the network draws random numbers (dropout), which shards would take in any order",
+                where=f"{section}.shards",
+                hint="leave `shards` out, or set it to 1",
+            )
+        execution = replace(execution, shards=1, threads=execution.shards * execution.threads)
+    if shards == "auto" and operations.student + operations.teachers < SMALL_STEP:
+        return replace(execution, shards=1, threads=1)
+    return execution
+
+
+@contextmanager
+def operations_of() -> Iterator[Callable[[], float]]:
+    """The context yields what tells the floating-point operations of the products and convolutions done in it."""
+    with FlopCounterMode(display=False) as counter:
+        yield lambda: float(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Speed:
+    """samples_per_s: in training steps; matrix_share: of the rate of plain matrix products on the same threads."""
+
+    samples_per_s: float
+    matrix_share: float
+
+
+def speed(workers: Workers, operations: Operations, samples: int, batch: int, seconds: float) -> Speed:
+    """samples, seconds: of the training steps; batch: samples in each; what teachers compute counts as time only."""
+    done = samples / batch * operations.student * (1 + BACKWARD)
+    return Speed(samples / seconds, done / seconds / matrix_rate(workers))
+
+
+def matrix_rate(workers: Workers, *, size: int = 768, seconds: float = 0.15) -> float:
+    """The operations a second that matrix products reach on all workers at once: what a step could reach at best."""
+
+    def part(_shard: int) -> float:
+        left, right = torch.ones(size, size), torch.ones(size, size)
+        with torch.no_grad(), workers.arithmetic():
+            left @ right  # the first one finds its way through the library
+            started_s, count = time.perf_counter(), 0
+            while (took_s := time.perf_counter() - started_s) < seconds:
+                left @ right
+                count += 1
+        return count * 2 * size**3 / took_s
+
+    return sum(workers.each(part))

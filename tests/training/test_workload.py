@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgekd.errors import ConfigError
+from edgekd.training import workload
+from edgekd.training.execution import Execution
+from edgekd.training.workers import ALONE, Workers
+from edgekd.training.workload import SMALL_STEP, Operations, matrix_rate, operations_of, settled, speed
+
+from .conftest import network
+from .test_teachers import batch
+
+FOUR = Execution(shards=4, threads=2)
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+@pytest.mark.parametrize(
+    ("module", "operations", "shards", "expected"),
+    [
+        (plain(), SMALL_STEP * 2, "auto", FOUR),
+        (plain(), SMALL_STEP / 2, "auto", Execution(shards=1, threads=1)),
+        (plain(), SMALL_STEP / 2, 4, FOUR),
+        (network(), SMALL_STEP * 2, "auto", Execution(shards=1, threads=8)),
+        (network(), SMALL_STEP / 2, "auto", Execution(shards=1, threads=1)),
+    ],
+    ids=["large", "small", "small, but asked for", "large with dropout", "small with dropout"],
+)
+def test_the_execution_follows_from_the_network(
+    module: nn.Module, operations: float, shards: int | str, expected: Execution
+) -> None:
+    assert (
+        settled(FOUR, module, batch(), Operations(operations / 2, operations / 2), shards=shards, section="teacher")
+        == expected
+    )
+
+
+def test_shards_of_a_network_with_dropout_are_refused_by_their_place() -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.shards: .*draws random numbers") as error:
+        settled(FOUR, network(), batch(), Operations(SMALL_STEP * 2, 0), shards=4, section="teacher")
+    assert "leave `shards` out" in str(error.value.hint)
+
+
+def test_precision_is_kept() -> None:
+    reduced = Execution(precision="bfloat16", shards=2)
+    assert (
+        settled(reduced, plain(), batch(), Operations(0, 0), shards="auto", section="teacher").precision == "bfloat16"
+    )
+
+
+def test_operations_of_convolutions_and_products_are_counted_by_hand() -> None:
+    convolution = nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    product = nn.Sequential(nn.Flatten(), nn.Linear(2 * 4 * 4, 5, bias=False))
+    with torch.no_grad(), operations_of() as operations:
+        convolution(torch.zeros(7, 2, 4, 4))
+        product(torch.zeros(7, 2, 4, 4))
+    assert operations() == 2 * 7 * (3 * 2 * 9 * 4 * 4 + 2 * 4 * 4 * 5)
+
+
+def test_the_matrix_rate_is_a_rate_of_operations() -> None:
+    with Workers(Execution()) as workers:
+        rate = matrix_rate(workers, size=256, seconds=0.05)
+    assert 1e8 < rate < 1e13
+
+
+def test_speed_is_that_of_the_steps_and_its_share_of_plain_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "matrix_rate", lambda _workers: 3e6)
+    found = speed(ALONE, Operations(student=1e4, teachers=7e9), samples=1000, batch=10, seconds=4.0)
+    assert found.samples_per_s == 250
+    assert found.matrix_share == pytest.approx(100 * 1e4 * 3 / 4 / 3e6)

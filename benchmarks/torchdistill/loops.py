@@ -37,10 +37,12 @@ from edgekd.training.losses.base import Loss
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.network import build_network
 from edgekd.training.recorded import Recordings
+from edgekd.training.replicas import Replicas
 from edgekd.training.teachers import Live
 from edgekd.training.temperatures.base import Temperature, with_temperature
 from edgekd.training.temperatures.fixed import Fixed
 from edgekd.training.weights import load_weights, save_weights
+from edgekd.training.workers import ALONE
 
 PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "mnist.yaml"
 ADAMW = {"learning_rate": 0.01, "weight_decay": 0.01}
@@ -193,7 +195,8 @@ class Distillation:
     def reached(self, student: nn.Module, seconds: float, how: str) -> dict[str, Any]:
         return {
             "seconds": seconds,
-            "accuracy": count_right(student, self.data.validation, self.contract) / len(self.data.validation),
+            "accuracy": count_right(Replicas(student, ALONE), self.data.validation, self.contract)
+            / len(self.data.validation),
             "how": f"{how}, torch {torch.__version__}, torchvision {torchvision.__version__}",
         }
 

@@ -45,7 +45,7 @@ class TrainStage(Stage):
     @property
     def libraries(self) -> tuple[str, ...]:
         given = any(isinstance(each, GivenNetwork) for each in self.sources)
-        return ("torch", "torchvision", "numpy", *(("onnxruntime",) if given else ()))
+        return ("torch", "torchvision", "numpy", "scipy", *(("onnxruntime",) if given else ()))
 
     @property
     def inputs(self) -> tuple[str, ...]:

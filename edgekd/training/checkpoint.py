@@ -47,11 +47,6 @@ class Trained:
     optimizer: Optimizer
     average: Average | None = None
 
-    @property
-    def kept(self) -> nn.Module:
-        """The network as it would be if the training ended now."""
-        return self.model if self.average is None else self.average.module
-
     def tensors(self) -> dict[str, Tensor]:
         named = {f"model.{name}": each for name, each in self.model.state_dict().items()}
         named |= {f"objective.{name}": each for name, each in self.objective.state_dict().items()}

@@ -15,7 +15,7 @@ from edgekd.training.objective import place_of
 from edgekd.training.taps import LayerError, answers, undisturbed
 from edgekd.training.teachers import Teaching
 from edgekd.training.workers import ALONE, Workers
-from edgekd.training.workload import Operations, operations_of
+from edgekd.training.workload import DryPass, Operations, operations_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Classroom:
             and (teacher is None or loss.hears(teacher))
         )
 
-    def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> tuple[Shapes, Operations]:
+    def dry_pass(self, batch: Batch, *, classes: int, samples: int) -> DryPass:
         """What the losses are made to fit, and what there is to compute for a batch; it changes nothing in anybody.
 
         Raises:
@@ -81,7 +81,13 @@ class Classroom:
             student=_shapes(lesson.student),
             teachers={name: _shapes(each) for name, each in lesson.teachers.items()},
         )
-        return shapes, Operations(student=mine(), teachers=theirs())
+        everybody = {"": lesson.student, **lesson.teachers}
+        crossing = frozenset(
+            name
+            for name, each in everybody.items()
+            if any(tap.shape[:1] != (len(batch.rows),) for tap in each.taps.values())
+        )
+        return DryPass(shapes, Operations(student=mine(), teachers=theirs()), crossing)
 
 
 def classroom(student: nn.Module, teachers: Mapping[str, Teaching], losses: Sequence[Loss], section: str) -> Classroom:

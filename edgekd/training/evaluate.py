@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,8 +13,8 @@ from edgekd.data.modalities.base import Feeds, fed_at_once, feeds_for
 from edgekd.data.samples import Split
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
+from edgekd.training.replicas import Replicas
 from edgekd.training.taps import undisturbed
-from edgekd.training.workers import ALONE, Workers
 
 BATCH_SIZE = 512
 BATCH_BYTES = 2**25  # that a batch has at most: activations of large images take many times as much
@@ -26,19 +28,21 @@ def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
         return np.concatenate([_logits(module, {name: each[rows] for name, each in feeds.items()}) for rows in slices])
 
 
-def count_right(module: nn.Module, split: Split, contract: ModelContract, workers: Workers = ALONE) -> int:
-    """How many of the samples get their label as the largest logit."""
+def count_right(replicas: Replicas, split: Split, contract: ModelContract) -> int:
+    """How many of the samples get their label as the largest logit; the copies share the batches among them."""
     slices = _slices(len(split), fed_at_once(contract, BATCH_BYTES))
 
     def part(shard: int) -> int:
         right = 0
-        for rows in slices[shard :: workers.shards]:
-            logits = _logits(module, feeds_for(contract, split.samples[rows]))
+        for rows in slices[shard :: len(replicas.modules)]:
+            logits = _logits(replicas.modules[shard], feeds_for(contract, split.samples[rows]))
             right += int((logits.argmax(axis=1) == split.labels[rows]).sum())
         return right
 
-    with undisturbed(module):
-        return sum(workers.each(part))
+    with ExitStack() as stack:
+        for module in replicas.modules:
+            stack.enter_context(undisturbed(module))
+        return sum(replicas.workers.each(part))
 
 
 def _logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgekd.config.component import identity
 from edgekd.config.training import TrainingOptions
 from edgekd.data.samples import Split
-from edgekd.errors import StageError
+from edgekd.errors import ConfigError, StageError
 from edgekd.progress import Advance, Progress
 from edgekd.records.base import digest
 from edgekd.records.contract import ModelContract
@@ -99,7 +99,7 @@ class _Course:
             if len(losses) % LOOK_EVERY == 0 or len(losses) == self.views.steps:
                 self._check(losses, number * self.views.steps)
             advance()
-        self.student.average_statistics()
+        self.student.agree()
         steps = self.views.steps
         return float(torch.stack(losses).mean()), {name: float(each) / steps for name, each in sums.items()}
 
@@ -144,14 +144,14 @@ def train(
     views = Views(data.train, data.contract, options, seed=seed, section=section)
     room = classroom(model, teachers, losses, section)
     first = views.batch(np.arange(views.batch_size), 0)
-    shapes, operations = room.dry_pass(first, classes=len(data.contract.classes), samples=len(data.train))
-    objective = objective_from(losses, shapes, _derived_seed(seed, "objective"), section)
+    found = room.dry_pass(first, classes=len(data.contract.classes), samples=len(data.train))
+    objective = objective_from(losses, found.shapes, _derived_seed(seed, "objective"), section)
     optimizer = cast("Optimizer", options.optimizer).build(
         model, objective, options, classes=len(data.contract.classes)
     )
-    average = Average(model, options.averaging) if options.averaging else None
+    average = _average(model, options, section)
     trained = Trained(model, objective, optimizer, average)
-    execution = settled(execution, model, first, operations, shards=options.shards, section=section)
+    execution = settled(execution, model, first, found, shards=options.shards, section=section)
     run = digest(
         {
             "options": identity(options),
@@ -170,8 +170,9 @@ def train(
             shown = digest(
                 {"augment": options.augment.model_dump(mode="json"), "seed": seed, "execution": asdict(execution)}
             )
-            room = with_recordings(room, shapes, views, recordings, shown, lambda note: advance(0, note=note))
+            room = with_recordings(room, found, views, recordings, shown, lambda note: advance(0, note=note))
         student = Replicas(model, workers)
+        kept = student if average is None else Replicas(average.module, workers)
         course = _Course(room, student, trained, views, rates, options, workers, section)
         advance(views.steps * len(epochs))
         steps_s, begun = 0.0, len(epochs)
@@ -187,7 +188,7 @@ def train(
                 learning_rate=rates[(number + 1) * views.steps - 1],
                 loss=loss,
                 terms=terms,
-                validation_correct=count_right(trained.kept, data.validation, data.contract, workers),
+                validation_correct=count_right(kept, data.validation, data.contract),
                 validation_total=len(data.validation),
             )
             epochs = (*epochs, done)
@@ -195,7 +196,7 @@ def train(
             save_checkpoint(work, trained, run=run, epochs=epochs, seconds=seconds)
             advance(0, note=f"epoch {number + 1}/{options.epochs}, validation {done.validation_accuracy:.2%}")
         samples = (options.epochs - begun) * views.steps * views.batch_size
-        reached = speed(workers, operations, samples, views.batch_size, steps_s) if samples else None
+        reached = speed(workers, found.operations, samples, views.batch_size, steps_s) if samples else None
     if average is not None:
         average.give(model)
     model.eval()
@@ -214,6 +215,16 @@ def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
         share = at / rising if at <= rising else (1 + math.cos(math.pi * (at - rising) / (steps + 1 - rising))) / 2
         rates.append(options.learning_rate * share)
     return rates
+
+
+def _average(model: nn.Module, options: TrainingOptions, section: str) -> Average | None:
+    if not options.averaging:
+        return None
+    try:
+        return Average(model, options.averaging)
+    except Exception as error:
+        what = f"the network cannot be copied: {error}"
+        raise ConfigError(what, where=f"{section}.averaging", hint="leave `averaging` out") from error
 
 
 def _resume(work: Path, trained: Trained, run: str, progress: Progress, name: str) -> tuple[tuple[Epoch, ...], float]:

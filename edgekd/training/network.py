@@ -13,7 +13,9 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord
 from edgekd.training.evaluate import count_right
 from edgekd.training.loop import TrainingData, TrainingResult
+from edgekd.training.replicas import Replicas
 from edgekd.training.weights import load_weights
+from edgekd.training.workers import ALONE
 
 
 def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module:
@@ -63,7 +65,7 @@ def describe_network(
     """The record of a network that was trained on `data`, or only loaded."""
     return NetworkRecord(
         parameters=count_parameters(network),
-        validation_correct=count_right(network, data.validation, data.contract),
+        validation_correct=count_right(Replicas(network, ALONE), data.validation, data.contract),
         validation_total=len(data.validation),
         learned_from=learned_from,
         history=result.history if result else None,

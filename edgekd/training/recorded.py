@@ -20,17 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgekd.data.modalities.base import fed_at_once
 from edgekd.errors import ConfigError
 from edgekd.records.base import digest, file_digest
 from edgekd.training.classroom import Classroom
-from edgekd.training.lesson import Answers, Batch, Shapes
+from edgekd.training.lesson import Answers, Batch
 from edgekd.training.teachers import Teaching
 from edgekd.training.views import Views
 from edgekd.training.weights import read_tensors, save_tensors
 from edgekd.training.workers import ALONE, Workers
+from edgekd.training.workload import DryPass
 
 CHUNK = 512
-"""Samples asked at once."""
+"""Samples asked at once, at most."""
+CHUNK_BYTES = 2**25
+"""Of their inputs, at most: activations of large images take many times as much."""
 MOST_BYTES = 2 << 30
 """Of all recordings on disk; the longest unused go first. A training that would fill half of it asks every time."""
 LOGITS = "logits"
@@ -68,16 +72,20 @@ class Recorded:
                 if file_digest(path)[:16] == path.stem.partition("-")[2]:
                     kept = read_tensors(path)
                     if all(len(kept.get(port, ())) == len(self.views.split) for port in self.ports):
-                        os.utime(path)
+                        with contextlib.suppress(OSError):
+                            os.utime(path)
                         return kept
         return None
 
     def _ask(self, view: int, workers: Workers) -> dict[str, Tensor]:
         samples = len(self.views.split)
         parts: dict[str, list[Tensor]] = {port: [] for port in self.ports}
-        for start in range(0, samples, CHUNK):
-            rows = np.arange(start, min(start + CHUNK, samples))
-            said = self.teacher(self.views.batch(rows, view, workers), self.taps, workers)
+        chunk = min(CHUNK, fed_at_once(self.views.contract, CHUNK_BYTES))
+        for start in range(0, samples, chunk):
+            batch = self.views.batch(np.arange(start, min(start + chunk, samples)), view, workers)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(start)  # a teacher that draws random numbers takes none of the student's
+                said = self.teacher(batch, self.taps, workers)
             for port, each in zip(self.ports, (said.logits, *(said.taps[tap] for tap in self.taps)), strict=True):
                 parts[port].append(_short(each))
             self.told(f"view {view + 1}/{self.views.count}")
@@ -105,17 +113,20 @@ class Recordings:
 
 
 def with_recordings(
-    room: Classroom, shapes: Shapes, views: Views, recordings: Recordings, shown: str, told: Callable[[str], None]
+    room: Classroom, found: DryPass, views: Views, recordings: Recordings, shown: str, told: Callable[[str], None]
 ) -> Classroom:
     """The classroom with those of its teachers recorded whose answers to all views are small enough.
 
     shown: what decides how a sample looks in a view, and in which arithmetic it is answered; told: as for `Recorded`.
     """
     teachers = dict(room.teachers)
+    left = MOST_BYTES // 2  # of all of them together, so that none drives out another
     for name, teacher in recordings.teachers.items():
         taps = room.teacher_taps[name]
-        numbers = shapes.classes + sum(map(math.prod, shapes.teachers[name].values()))
-        if numbers * torch.half.itemsize * len(views.split) * views.count <= MOST_BYTES // 2:
+        numbers = found.shapes.classes + sum(map(math.prod, found.shapes.teachers[name].values()))
+        needed = numbers * torch.half.itemsize * len(views.split) * views.count
+        if needed <= left and name not in found.crossing:
+            left -= needed
             folder = recordings.folder / digest([teacher, shown, *taps])[:32]
             teachers[name] = Recorded(teachers[name], views, taps, folder, functools.partial(_told, told, name))
     return replace(room, teachers=teachers)
@@ -124,9 +135,11 @@ def with_recordings(
 def make_room(folder: Path, most_bytes: int = MOST_BYTES) -> None:
     """Removes the recordings below the folder that were unused for the longest time, until the rest is small enough."""
     found = []
-    for path in folder.rglob("*.safetensors"):
+    for path in folder.rglob("*"):  # what a killed training left half-written too
         with contextlib.suppress(OSError):
             facts = path.stat()
+            if not path.is_file():
+                continue
             found.append((facts.st_mtime, facts.st_size, path))
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgekd.errors import ConfigError
+from edgekd.errors import StageError
 from edgekd.training.lesson import Answers
-from edgekd.training.taps import answers
+from edgekd.training.taps import answers, undisturbed
 from edgekd.training.workers import Workers
+
+WAY_OUT = "set `shards: 1` for this training"
 
 
 class Replicas:
     """The network `module` and a copy of it for each further shard.
 
-    Copies of a network that learns have the same weights in the same memory, and gradients and batch-norm statistics
-    of their own: batch norm sees a shard, not the batch. Nothing else of the training does: losses see the whole batch.
-
-    Raises:
-        ConfigError: the network cannot be copied.
+    Copies have the same weights in the same memory, and gradients and batch-norm statistics of their own: batch norm
+    sees a shard, not the batch. Nothing else of the training does: losses see the whole batch. `obstacle` says whether
+    a network can be copied so.
     """
 
     def __init__(self, module: nn.Module, workers: Workers) -> None:
@@ -33,20 +34,43 @@ class Replicas:
         return _joined(self._shards(inputs, taps))
 
     def attempt(self, inputs: Mapping[str, Tensor], taps: Sequence[str] = ()) -> Attempt:
-        """As `answers`, to be followed by `Attempt.backward`."""
-        return Attempt(self, self._shards(inputs, taps))
+        """As `answers`, to be followed by `Attempt.backward`.
 
-    def average_statistics(self) -> None:
-        """Gives every copy the mean of what batch norm has counted in all of them.
+        Raises:
+            StageError: the network took random numbers, which shards take in the order in which they happen to run.
+        """
+        if len(self.modules) == 1:
+            return Attempt(self, self._shards(inputs, taps))
+        before = torch.random.get_rng_state()
+        shards = self._shards(inputs, taps)
+        if not torch.equal(before, torch.random.get_rng_state()):
+            raise StageError("the network draws random numbers, but did not in its first pass", hint=WAY_OUT)
+        return Attempt(self, shards)
+
+    def agree(self) -> None:
+        """Makes the copies alike again after an epoch: each gets the mean of their batch-norm statistics, and whatever
+        else the first has counted.
 
         Running statistics are a linear function of those of the batches, so averaging once an epoch is averaging in
         every step.
+
+        Raises:
+            StageError: the network has put other weights in the place of the shared ones.
         """
-        for group in zip(*(module.buffers() for module in self.modules), strict=True):
-            if len(group) > 1 and group[0].is_floating_point():
-                mean = torch.stack(group).mean(dim=0)
-                for buffer in group:
-                    buffer.copy_(mean)
+        first, others = self.modules[0], self.modules[1:]
+        if not all(_share_weights(first, other) for other in others):
+            raise StageError("the network replaces its weights while it runs, so shards have others", hint=WAY_OUT)
+        if others:
+            for group in zip(*(batch_norm_statistics(module) for module in self.modules), strict=True):
+                group[0].copy_(torch.stack(group).mean(dim=0))
+        self.copy_buffers()
+
+    def copy_buffers(self) -> None:
+        """Gives every copy the buffers of the first."""
+        for other in self.modules[1:]:
+            for mine, theirs in zip(self.modules[0].buffers(), other.buffers(), strict=True):
+                if not torch.equal(mine, theirs):
+                    theirs.copy_(mine)
 
     def train(self) -> None:
         for module in self.modules:
@@ -57,8 +81,10 @@ class Replicas:
         learns = torch.is_grad_enabled()  # of the thread that asks; others begin with true
 
         def part(shard: int) -> Answers:
+            # .data: slices share a count of changes in place, and one shard's change would invalidate all
+            mine = [each[slices[shard]].data for each in inputs.values()]
             with torch.set_grad_enabled(learns), self.workers.arithmetic():
-                return answers(self.modules[shard], [each[slices[shard]] for each in inputs.values()], taps)
+                return answers(self.modules[shard], mine, taps)
 
         return self.workers.each(part)
 
@@ -69,25 +95,25 @@ class Attempt:
     def __init__(self, replicas: Replicas, shards: list[Answers]) -> None:
         self._replicas, self._shards = replicas, shards
         joined = _joined(shards)
-        self.answers = Answers(
-            joined.logits.detach().requires_grad_(),
-            {name: each.detach().requires_grad_() for name, each in joined.taps.items()},
-        )
+        self._ends = [each.detach().requires_grad_() for each in (joined.logits, *joined.taps.values())]
+        # copies, for a leaf must not be changed in place, as a loss may want to
+        logits, *taps = (each.clone() for each in self._ends)
+        self.answers = Answers(logits, dict(zip(joined.taps, taps, strict=True)))
 
     def backward(self) -> None:
         """Leaves the gradients of `answers` in the first replica's parameters, summed over shards in a fixed order."""
-        ends = [self.answers.logits, *self.answers.taps.values()]
-        slices = self._replicas.workers.slices(len(ends[0]))
+        slices = self._replicas.workers.slices(len(self._ends[0]))
         modules = self._replicas.modules
 
         def part(shard: int) -> None:
             for parameter in modules[shard].parameters():
                 parameter.grad = None
             said = self._shards[shard]
+            whole = slices[shard] if len(modules) > 1 else slice(None)
             pairs = [
-                (output, whole.grad[slices[shard]])
-                for output, whole in zip([said.logits, *said.taps.values()], ends, strict=True)
-                if whole.grad is not None and output.requires_grad
+                (output, end.grad[whole])
+                for output, end in zip([said.logits, *said.taps.values()], self._ends, strict=True)
+                if end.grad is not None and output.requires_grad
             ]
             torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])
 
@@ -100,15 +126,51 @@ class Attempt:
                     parameter.grad.add_(twin.grad)
 
 
-def draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
-    """Whether a forward pass in training takes random numbers, as dropout does; the network is left as it was.
+def obstacle(module: nn.Module, inputs: Sequence[Tensor]) -> str | None:
+    """Why the network cannot be computed in shards, in words; None where it can. inputs: of a batch; the network stays
+    as it is.
 
-    Threads would take them from the one generator in the order in which they happen to come.
+    A copy that still leads to the original's layers, through a function that remembers them or a compiled module, would
+    compute with its weights and gradients from two threads at once.
     """
+    try:
+        twin = _twin(module)
+    except Exception as error:  # noqa: BLE001 - whatever a user's network raises when it is copied
+        return f"the network cannot be copied ({error})"
+    if any(each._backward_hooks or each._post_accumulate_grad_hooks for each in module.parameters()):
+        return "the network has hooks on its gradients"
+    if not _share_weights(module, twin):
+        return "a copy of the network does not share its weights"
+    own = [each for each in module.parameters() if each.requires_grad]
+    with undisturbed(twin), torch.enable_grad():
+        logits = twin(*(each[:2].clone() for each in inputs)).sum()
+        if own and logits.requires_grad:
+            reached = torch.autograd.grad(logits, own, allow_unused=True)
+            if any(each is not None for each in reached):
+                return "a copy of the network leads back to the original's layers"
+    if _draws_random_numbers(module, inputs):
+        return "the network draws random numbers (dropout), which shards would take in any order"
+    return None
+
+
+def batch_norm_statistics(module: nn.Module) -> list[Tensor]:
+    """The running means and variances of its batch norm, in their order."""
+    return list(_statistics(module))
+
+
+def _statistics(module: nn.Module) -> Iterator[Tensor]:
+    for each in module.modules():
+        if isinstance(each, _BatchNorm) and each.running_mean is not None and each.running_var is not None:
+            yield each.running_mean
+            yield each.running_var
+
+
+def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
+    """Whether a forward pass in training takes random numbers."""
     trial = copy.deepcopy(module).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
-        trial(*inputs)
+        trial(*(each.clone() for each in inputs))
         return not torch.equal(before, torch.random.get_rng_state())
 
 
@@ -126,9 +188,11 @@ def _twin(module: nn.Module) -> nn.Module:
     shared: dict[int, object] = {
         id(each): nn.Parameter(each.data, requires_grad=each.requires_grad) for each in module.parameters()
     }
-    try:
-        return copy.deepcopy(module, shared)
-    except Exception as error:
-        raise ConfigError(
-            f"the network cannot be copied for a second shard: {error}", hint="set `shards: 1` for this training"
-        ) from error
+    return copy.deepcopy(module, shared)
+
+
+def _share_weights(module: nn.Module, twin: nn.Module) -> bool:
+    return all(
+        mine.data_ptr() == theirs.data_ptr()
+        for mine, theirs in zip(module.parameters(), twin.parameters(), strict=True)
+    )

@@ -12,7 +12,7 @@ from torch import nn
 from edgekd.teachers.base import Answerer
 from edgekd.training.layout import lay_out
 from edgekd.training.lesson import Answers, Batch
-from edgekd.training.replicas import Replicas
+from edgekd.training.replicas import Replicas, obstacle
 from edgekd.training.taps import LayerError
 from edgekd.training.workers import ALONE, Workers
 
@@ -35,11 +35,14 @@ class Live:
     def __init__(self, module: nn.Module) -> None:
         lay_out(module)
         self.module = module.eval()
+        self._made_for = ALONE
         self._replicas = Replicas(self.module, ALONE)
 
     def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
-        if self._replicas.workers is not workers:
-            self._replicas = Replicas(self.module, workers)
+        if self._made_for is not workers:
+            whole = workers.shards == 1 or obstacle(self.module, tuple(batch.inputs.values())) is not None
+            self._replicas = Replicas(self.module, workers.in_one() if whole else workers)
+            self._made_for = workers
         with torch.no_grad():
             return self._replicas.answers(batch.inputs, taps)
 

@@ -38,7 +38,7 @@ class Views:
     def __init__(
         self, split: Split, contract: ModelContract, options: TrainingOptions, *, seed: int, section: str
     ) -> None:
-        self.split, self.seed = split, seed
+        self.split, self.contract, self.seed = split, contract, seed
         self.batch_size = min(options.batch_size, len(split))
         self.steps = len(split) // self.batch_size
         self.kind, self.specs = modality(contract.modality), specs_of(contract)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import ConfigError
 
+SYSTEM_ERROR = re.compile(r"os error (\d+)")
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts keep it
 
 
@@ -27,7 +30,13 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes the tensors atomically; tied ones, which share memory, are written one by one."""
     own = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     temporary = path.with_name(f"{path.name}.partial")
-    save_file(own, temporary)
+    try:
+        save_file(own, temporary)
+    except SafetensorError as error:  # it has the system's error in its text only
+        code = SYSTEM_ERROR.search(str(error))
+        number = int(code[1]) if code else errno.EIO
+        temporary.unlink(missing_ok=True)
+        raise OSError(number, os.strerror(number), str(temporary)) from error
     with temporary.open("rb") as stream:
         os.fsync(stream.fileno())
     temporary.replace(path)

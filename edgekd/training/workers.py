@@ -34,7 +34,8 @@ class Workers:
 
     def arithmetic(self) -> torch.autocast:
         """The context in which networks are computed; each thread needs its own."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._reduced)
+        # autocast's cache of cast weights is one for all threads, and the first that is done empties it for the others
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._reduced, cache_enabled=False)
 
     def __enter__(self) -> Workers:
         self._threads_before = torch.get_num_threads()
@@ -53,6 +54,10 @@ class Workers:
             self._pool.shutdown()
             self._pool = None
         torch.set_num_threads(self._threads_before)
+
+    def in_one(self) -> Workers:
+        """The same arithmetic for what cannot be cut, in the thread that asks."""
+        return Workers(Execution("bfloat16" if self._reduced else "float32"))
 
     def each(self, part: Callable[[int], Part]) -> list[Part]:
         """What `part` gives for every shard from 0, in their order; the first error, when all have ended."""

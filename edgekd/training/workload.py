@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgekd.errors import ConfigError
-from edgekd.training.execution import Execution
-from edgekd.training.lesson import Batch
-from edgekd.training.replicas import draws_random_numbers
+from edgekd.training.execution import SMALLEST_SHARD, Execution
+from edgekd.training.lesson import Batch, Shapes
+from edgekd.training.replicas import obstacle
 from edgekd.training.workers import Workers
 
 SMALL_STEP = 5e7
@@ -31,28 +31,59 @@ class Operations:
     teachers: float
 
 
+@dataclass(frozen=True)
+class DryPass:
+    """What a first pass of a batch found. crossing: the networks, the student's own name being empty, with a tapped
+    layer whose output does not have an entry for each sample, so that it cannot be cut or kept by sample."""
+
+    shapes: Shapes
+    operations: Operations
+    crossing: frozenset[str] = frozenset()
+
+
 def settled(
-    execution: Execution, network: nn.Module, batch: Batch, operations: Operations, *, shards: int | str, section: str
+    execution: Execution,
+    network: nn.Module,
+    batch: Batch,
+    found: DryPass,
+    *,
+    shards: int | str,
+    section: str,
 ) -> Execution:
     """The execution for this network and what there is to compute in a step; shards: what the options ask for.
 
-    One thread does a small step. A network that draws random numbers (dropout) is not cut into shards: they would take
-    them in the order in which they happen to run. The choice follows from the networks alone, never from a clock.
+    A small step is done by one thread, and a network that cannot be computed in parts (`obstacle`) in one. The choice
+    follows from networks and data alone, never from a clock.
 
     Raises:
-        ConfigError: shards are asked for, and the network draws random numbers.
+        ConfigError: shards are asked for that are more than the samples of a batch, or of such a network.
     """
-    if execution.shards > 1 and draws_random_numbers(network, tuple(batch.inputs.values())):
-        if shards != "auto":
-            raise ConfigError(
-                f"{section}.shards: the network draws random numbers (dropout), which shards would take in any order",
-                where=f"{section}.shards",
-                hint="leave `shards` out, or set it to 1",
-            )
-        execution = replace(execution, shards=1, threads=execution.shards * execution.threads)
-    if shards == "auto" and operations.student + operations.teachers < SMALL_STEP:
-        return replace(execution, shards=1, threads=1)
-    return execution
+    samples, operations = len(batch.rows), found.operations
+    asked = isinstance(shards, int)
+    if not asked:
+        cores = execution.shards * execution.threads
+        cut = max(1, min(execution.shards, samples // SMALLEST_SHARD))
+        execution = replace(execution, shards=cut, threads=max(1, cores // cut))
+        if operations.student + operations.teachers < SMALL_STEP:
+            return replace(execution, shards=1, threads=1)
+    elif execution.shards > samples:
+        raise ConfigError(
+            f"{execution.shards} are more than the {samples} samples of a batch",
+            where=f"{section}.shards",
+            hint=f"leave `shards` out, or set it to {max(1, samples // SMALLEST_SHARD)} or less",
+        )
+    if execution.shards == 1:
+        return execution
+    reason = (
+        "a layer that a loss reads gives something else than an output a sample"
+        if found.crossing
+        else obstacle(network, tuple(batch.inputs.values()))
+    )
+    if reason is None:
+        return execution
+    if asked:
+        raise ConfigError(reason, where=f"{section}.shards", hint="leave `shards` out, or set it to 1")
+    return replace(execution, shards=1, threads=execution.shards * execution.threads)
 
 
 @contextmanager

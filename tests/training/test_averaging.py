@@ -100,3 +100,14 @@ def test_a_weight_in_two_places_stays_one() -> None:
     for _ in range(2):
         average.update_parameters(tied)
     assert average.module.get_parameter("0.weight") is average.module.get_submodule("1").weight
+
+
+def test_a_mask_of_infinities_stays_one() -> None:
+    layer = nn.Linear(2, 2)
+    module = nn.Sequential(layer, nn.BatchNorm1d(2))
+    module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    average = Average(module, 0.9)
+    for step in range(3):
+        nn.init.constant_(layer.weight, step)
+        average.update_parameters(module)
+    assert average.module.get_buffer("mask").tolist() == [0.0, -torch.inf]

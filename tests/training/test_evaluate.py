@@ -9,7 +9,10 @@ from edgekd.data.modalities.base import feeds_for
 from edgekd.data.samples import Split
 from edgekd.training import evaluate
 from edgekd.training.evaluate import count_right, predict_logits
+from edgekd.training.execution import Execution
 from edgekd.training.loop import TrainingData
+from edgekd.training.replicas import Replicas
+from edgekd.training.workers import ALONE, Workers
 
 from .conftest import network, same, weights
 
@@ -43,7 +46,30 @@ def test_what_is_right_is_counted_over_all_batches(data: TrainingData, monkeypat
     labels = answers.copy()
     labels[:37] = (labels[:37] + 1) % 10
     monkeypatch.setattr(evaluate, "BATCH_SIZE", 30)
-    assert count_right(module, Split(data.validation.samples, labels), data.contract) == len(labels) - 37
+    changed = Split(data.validation.samples, labels)
+    assert count_right(Replicas(module, ALONE), changed, data.contract) == len(labels) - 37
+
+
+class Remembering(nn.Module):
+    """Keeps an activation in an attribute on its way, as U-nets do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.skip = x.flatten(1)
+        sorted_pixels = torch.tanh(x.flatten(1) * 1.5).sort(dim=1).values  # which takes a while
+        logits: Tensor = self.head(sorted_pixels) + self.skip[:, :10]
+        return logits
+
+
+def test_shards_count_with_networks_of_their_own(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 7)
+    module = Remembering()
+    alone = count_right(Replicas(module, ALONE), data.validation, data.contract)
+    with Workers(Execution(shards=3)) as workers:
+        assert {count_right(Replicas(module, workers), data.validation, data.contract) for _ in range(20)} == {alone}
 
 
 def test_several_inputs_go_to_the_module_in_their_order() -> None:

@@ -21,8 +21,10 @@ from edgekd.training.losses.base import Loss, Term
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
+from edgekd.training.replicas import Replicas
 from edgekd.training.teachers import Live
 from edgekd.training.temperatures.fixed import Fixed
+from edgekd.training.workers import ALONE
 
 from .conftest import HINTON, OPTIONS, StopAfter, network, own, run, same, weights
 
@@ -37,7 +39,7 @@ def test_a_network_learns_the_digits(data: TrainingData, work: Path) -> None:
     logits = predict_logits(model, feeds_for(data.contract, data.validation.samples))
     right = logits.argmax(axis=1) == data.validation.labels
     assert last.validation_correct == right.sum()  # of the weights that are left, not of a better epoch before
-    assert count_right(model, data.validation, data.contract) == right.sum()
+    assert count_right(Replicas(model, ALONE), data.validation, data.contract) == right.sum()
 
 
 def test_a_network_learns_rows_of_numbers(work: Path) -> None:

@@ -253,3 +253,60 @@ def test_answers_that_would_fill_the_disk_are_asked_in_every_step(
     _, asked = student(data, tmp_path / "a", tmp_path / "kept")
     assert asked == 3 * (len(data.train) // 100) * 100
     assert not (tmp_path / "kept").exists()
+
+
+def test_an_intact_recording_of_somebody_else_is_used(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    these = views(data)
+    batch = next(these.epoch(0))
+    Recorded(Teacher(), these, (), tmp_path / "answers", shown)(batch, ())
+
+    def refused(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refused)
+    teacher = Teacher()
+    Recorded(teacher, these, (), tmp_path / "answers", shown)(batch, ())
+    assert teacher.asked == []
+
+
+def test_what_a_killed_training_left_makes_room_too(tmp_path: Path) -> None:
+    path = tmp_path / "answers" / "tmp123" / "view.safetensors.partial"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(100))
+    make_room(tmp_path, most_bytes=50)
+    assert not path.exists()
+
+
+def test_teachers_together_stay_below_the_bound(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = 10 * 2 * len(data.train) * 3
+    monkeypatch.setattr(recorded, "MOST_BYTES", 2 * (one + 1))
+    (tmp_path / "a").mkdir()
+    run(
+        network(),
+        data,
+        tmp_path / "a",
+        losses=HINTON,
+        options=CUT.model_copy(update={"shards": 1}),
+        teachers={name: Live(network(seed=seed)) for seed, name in enumerate(("first", "second"))},
+        recordings=Recordings(tmp_path / "kept", {"first": "1", "second": "2"}),
+    )
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_teacher_that_draws_random_numbers_takes_none_of_the_students(data: TrainingData, tmp_path: Path) -> None:
+    class Noisy(Teacher):
+        def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
+            said = super().__call__(batch, taps, workers)
+            return Answers(said.logits + torch.randn(said.logits.shape))
+
+    these = views(data)
+    batch = next(these.epoch(0))
+    state = torch.random.get_rng_state()
+    said = Recorded(Noisy(), these, (), tmp_path / "answers", shown)(batch, ())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    again = Recorded(Noisy(), these, (), tmp_path / "other", shown)(batch, ())
+    assert torch.equal(said.logits, again.logits)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgekd.errors import ConfigError
+from edgekd.errors import StageError
 from edgekd.training.execution import Execution
-from edgekd.training.replicas import Replicas, draws_random_numbers
+from edgekd.training.replicas import Replicas, obstacle
 from edgekd.training.workers import Workers
 
 from .conftest import network, same, weights
@@ -108,7 +110,7 @@ def test_batch_norm_counts_each_shard_and_all_copies_get_their_mean(workers: Wor
         replicas.attempt({"image": batch})
         for reference, shard in zip(references, batch.chunk(3), strict=True):
             reference(shard)
-    replicas.average_statistics()
+    replicas.agree()
     for name in ("0.running_mean", "0.running_var"):
         expected = torch.stack([each.state_dict()[name] for each in references]).mean(dim=0)
         for each in replicas.modules:
@@ -152,30 +154,154 @@ def test_a_part_that_does_not_learn_stays_out(workers: Workers) -> None:
     assert module.head.weight.grad is not None
 
 
-def test_a_network_that_cannot_be_copied_is_refused_with_the_way_out(workers: Workers) -> None:
-    module = Plain()
-    module.lock = __import__("threading").Lock()
-    with pytest.raises(ConfigError, match="cannot be copied for a second shard") as error:
-        Replicas(module, workers)
-    assert "shards: 1" in str(error.value.hint)
+class Around(nn.Module):
+    """A network that is wrapped around a layer in one of the ways in which users do."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.scale = nn.Parameter(torch.ones(10))
+        if how == "function":
+            self.body: Callable[[Tensor], Tensor] = lambda x: self.layer(x)  # noqa: PLW0108 - it remembers `self`
+        elif how == "hook":
+            self.layer.register_forward_hook(lambda _layer, _inputs, output: output * self.scale)
+        elif how == "gradient hook":
+            self.layer.weight.register_hook(lambda gradient: gradient * 0)  # type: ignore[no-untyped-call]
+        elif how == "lock":
+            self.lock = threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = getattr(self, "body", self.layer)(x.flatten(1)) * self.scale
+        return logits
 
 
 @pytest.mark.parametrize(
-    ("make", "draws"),
+    ("make", "reason"),
     [
-        (network, True),
-        (Plain, False),
-        (lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten()), False),
-        (lambda: nn.Sequential(nn.Flatten(), nn.RReLU()), True),
+        (lambda: Around("nothing"), None),
+        (lambda: Around("function"), "leads back to the original's layers"),
+        (lambda: Around("hook"), "leads back to the original's layers"),
+        (lambda: Around("gradient hook"), "has hooks on its gradients"),
+        (lambda: Around("lock"), r"cannot be copied \(cannot pickle"),
+        (lambda: torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), "does not share its weights"),
+        (network, "draws random numbers"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.RReLU()), "draws random numbers"),
+        (lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten()), None),
+        (lambda: nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 10))), None),
     ],
 )
-def test_it_is_seen_whether_a_network_draws_random_numbers(make: Callable[[], nn.Module], draws: bool) -> None:
-    module = make().float().eval()
+def test_it_is_seen_what_cannot_be_computed_in_shards(make: Callable[[], nn.Module], reason: str | None) -> None:
+    module = make().eval()
     before, state = weights(module), torch.random.get_rng_state()
-    assert draws_random_numbers(module, [images(4, torch.float32) - 0.5]) is draws
+    found = obstacle(module, [images(4, torch.float32) - 0.5])
+    assert found is None if reason is None else re.search(reason, found or "")
     assert same(weights(module), before)
     assert not module.training
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Later(nn.Module):
+    """Becomes what cannot be cut after a few passes."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layer, self.how, self.passes = nn.Linear(64, 10), how, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        if self.how == "weights":
+            self.layer.weight.data = self.layer.weight.data * 0.5
+        logits: Tensor = self.layer(functional.dropout(x.flatten(1), 0.1, self.how == "dropout" and self.passes > 2))
+        return logits
+
+
+def test_random_numbers_that_come_later_are_not_taken_in_any_order(workers: Workers) -> None:
+    replicas = Replicas(Later("dropout"), workers)
+    replicas.attempt({"image": images(6, torch.float32)})
+    replicas.attempt({"image": images(6, torch.float32)})
+    with pytest.raises(StageError, match="draws random numbers") as error:
+        replicas.attempt({"image": images(6, torch.float32)})
+    assert "shards: 1" in str(error.value.hint)
+
+
+def test_a_network_that_puts_other_weights_in_place_is_stopped(workers: Workers) -> None:
+    replicas = Replicas(Later("weights"), workers)
+    replicas.attempt({"image": images(6, torch.float32)})
+    with pytest.raises(StageError, match="replaces its weights"):
+        replicas.agree()
+
+
+class Counting(nn.Module):
+    """Has constants, and counts what it sees in whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("constants", torch.rand(1000, generator=torch.Generator().manual_seed(0)))
+        self.register_buffer("expanded", torch.ones(1).expand(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.get_buffer("seen").add_(int((x > 0.5).sum()))
+        logits: Tensor = self.layer(x.flatten(1))
+        return logits
+
+
+def test_after_an_epoch_every_copy_goes_on_from_what_a_checkpoint_keeps(workers: Workers) -> None:
+    module = Counting()
+    replicas = Replicas(module, workers)
+    before = module.get_buffer("constants").clone()
+    replicas.attempt({"image": images(12, torch.float32)})
+    seen = module.get_buffer("seen").clone()
+    assert not torch.equal(replicas.modules[1].get_buffer("seen"), seen)
+    replicas.agree()
+    for each in replicas.modules:
+        assert torch.equal(each.get_buffer("seen"), seen)
+        assert torch.equal(each.get_buffer("constants"), before)
+
+
+def test_a_network_may_change_its_input_and_a_loss_the_logits_in_place(workers: Workers) -> None:
+    class InPlace(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(0.5).mul_(2))
+
+    module, whole = InPlace(), Plain()
+    attempt = Replicas(module, workers).attempt({"image": images()})
+    logits = attempt.answers.logits
+    logits /= 2
+    torch.autograd.backward(logits.square().mean())
+    attempt.backward()
+    torch.autograd.backward((whole((images() - 0.5) * 2) / 2).square().mean())
+    assert module.head.weight.grad is not None
+    assert whole.head.weight.grad is not None
+    assert torch.allclose(module.head.weight.grad, whole.head.weight.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_reduced_precision_gives_the_same_gradients_each_time_though_a_weight_is_used_often() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            for _ in range(12):
+                x = torch.tanh(self.body(x))
+            logits: Tensor = self.head(x)
+            return logits
+
+    found = set()
+    with Workers(Execution(precision="bfloat16", shards=3)) as entered:
+        module = Shared()
+        replicas = Replicas(module, entered)
+        for _ in range(40):
+            attempt = replicas.attempt({"image": images(30, torch.float32)})
+            torch.autograd.backward(attempt.answers.logits.square().mean())
+            attempt.backward()
+            assert module.body.weight.grad is not None
+            found.add(module.body.weight.grad.numpy().tobytes())
+    assert len(found) == 1
 
 
 def test_threads_change_no_bit(workers: Workers) -> None:
@@ -189,7 +315,7 @@ def test_threads_change_no_bit(workers: Workers) -> None:
             torch.autograd.backward(functional.cross_entropy(attempt.answers.logits, torch.arange(30) % 10))
             attempt.backward()
             optimizer.step()
-        replicas.average_statistics()
+        replicas.agree()
         return weights(module)
 
     once = trained()

@@ -139,7 +139,9 @@ def test_a_dry_pass_finds_shapes_and_work_and_changes_nothing() -> None:
     before = [weights(student), weights(teacher)]
     state = torch.random.get_rng_state()
     here = classroom(student, {"t": Live(teacher)}, [FitNet(use="fitnet", student="2", teacher="5")], "distill")
-    shapes, operations = here.dry_pass(batch(), classes=10, samples=99)
+    found = here.dry_pass(batch(), classes=10, samples=99)
+    shapes, operations = found.shapes, found.operations
+    assert not found.crossing
     assert (shapes.classes, shapes.samples) == (10, 99)
     assert shapes.student == {"2": (8, 4, 4)}
     assert shapes.teachers == {"t": {"5": (12, 2, 2)}}

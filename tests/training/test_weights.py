@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -113,3 +115,20 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor_and_shape(
         load_weights(model, tmp_path / "weights.safetensors")
     assert "weights.safetensors does not fit the model" in error.value.what
     assert same(weights(model), before)
+
+
+def test_a_full_disk_is_the_systems_error_and_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import errno, resource, signal, sys, torch; from pathlib import Path\n"
+        "from edgekd.training.weights import save_tensors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "path = Path(sys.argv[1]) / 'weights.safetensors'\n"
+        "try: save_tensors({'x': torch.zeros(10000)}, path)\n"
+        "except OSError as error: assert error.errno == errno.EFBIG, error\n"
+        "else: raise SystemExit('it was written')\n"
+        "assert not list(path.parent.iterdir())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

@@ -7,13 +7,19 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.training import workload
 from edgekd.training.execution import Execution
+from edgekd.training.lesson import Shapes
 from edgekd.training.workers import ALONE, Workers
-from edgekd.training.workload import SMALL_STEP, Operations, matrix_rate, operations_of, settled, speed
+from edgekd.training.workload import SMALL_STEP, DryPass, Operations, matrix_rate, operations_of, settled, speed
 
 from .conftest import network
 from .test_teachers import batch
 
 FOUR = Execution(shards=4, threads=2)
+
+
+def dry(operations: float, crossing: frozenset[str] = frozenset()) -> DryPass:
+    shapes = Shapes(classes=10, samples=6, student={}, teachers={})
+    return DryPass(shapes, Operations(operations / 2, operations / 2), crossing)
 
 
 def plain() -> nn.Module:
@@ -34,23 +40,42 @@ def plain() -> nn.Module:
 def test_the_execution_follows_from_the_network(
     module: nn.Module, operations: float, shards: int | str, expected: Execution
 ) -> None:
-    assert (
-        settled(FOUR, module, batch(), Operations(operations / 2, operations / 2), shards=shards, section="teacher")
-        == expected
-    )
+    assert settled(FOUR, module, batch(128), dry(operations), shards=shards, section="teacher") == expected
 
 
 def test_shards_of_a_network_with_dropout_are_refused_by_their_place() -> None:
     with pytest.raises(ConfigError, match=r"^teacher\.shards: .*draws random numbers") as error:
-        settled(FOUR, network(), batch(), Operations(SMALL_STEP * 2, 0), shards=4, section="teacher")
+        settled(FOUR, network(), batch(), dry(SMALL_STEP * 2), shards=4, section="teacher")
     assert "leave `shards` out" in str(error.value.hint)
 
 
 def test_precision_is_kept() -> None:
     reduced = Execution(precision="bfloat16", shards=2)
-    assert (
-        settled(reduced, plain(), batch(), Operations(0, 0), shards="auto", section="teacher").precision == "bfloat16"
-    )
+    assert settled(reduced, plain(), batch(), dry(0), shards="auto", section="teacher").precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [(128, FOUR), (96, Execution("float32", 3, 2)), (20, Execution("float32", 1, 8))],
+)
+def test_a_batch_of_all_samples_there_are_is_cut_into_parts_that_are_large_enough(
+    samples: int, expected: Execution
+) -> None:
+    found = settled(FOUR, plain(), batch(samples), dry(SMALL_STEP * 2), shards="auto", section="teacher")
+    assert found == expected
+
+
+def test_more_shards_than_samples_are_refused_by_their_place() -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.shards: 4 are more than the 3 samples of a batch"):
+        settled(FOUR, plain(), batch(3), dry(SMALL_STEP * 2), shards=4, section="teacher")
+
+
+def test_a_layer_without_an_output_a_sample_keeps_a_batch_whole() -> None:
+    crossed = dry(SMALL_STEP * 2, crossing=frozenset({"teacher"}))
+    found = settled(FOUR, plain(), batch(128), crossed, shards="auto", section="distill")
+    assert found == Execution("float32", 1, 8)
+    with pytest.raises(ConfigError, match=r"^distill\.shards: a layer that a loss reads"):
+        settled(FOUR, plain(), batch(128), crossed, shards=4, section="distill")
 
 
 def test_operations_of_convolutions_and_products_are_counted_by_hand() -> None:

@@ -183,6 +183,7 @@ def train(
                 torch.manual_seed(_derived_seed(seed, str(number)))
                 loss, terms = course.epoch(number, advance)
             steps_s += time.perf_counter() - epoch_s
+            kept.copy_buffers()
             done = Epoch(
                 epoch=number + 1,
                 learning_rate=rates[(number + 1) * views.steps - 1],

@@ -13,6 +13,7 @@ from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.data.modalities.base import contract_for, feeds_for
 from edgekd.data.samples import Split
 from edgekd.errors import ConfigError, StageError
+from edgekd.training import evaluate
 from edgekd.training.evaluate import count_right, predict_logits
 from edgekd.training.execution import Execution
 from edgekd.training.lesson import Lesson, Shapes
@@ -322,3 +323,15 @@ def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None
     assert rates[59] == pytest.approx(1.0, rel=0.03)  # half way down
     assert 0 < rates[-1] < 0.002
     assert one_cycle(TrainingOptions(epochs=1, learning_rate=2.0, warmup=0.0), 3)[0] == pytest.approx(2.0, rel=0.2)
+
+
+def test_what_is_validated_in_shards_is_the_mean_that_is_kept(
+    data: TrainingData, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 30)  # so that every shard has some
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))
+    options = OPTIONS.model_copy(update={"averaging": 0.9, "shards": 2})
+    result = run(model, data, work, options=options, execution=Execution(shards=2))
+    assert result.history.shards == 2
+    right = count_right(Replicas(model, ALONE), data.validation, data.contract)
+    assert result.history.last.validation_correct == right

@@ -1,8 +1,9 @@
-"""What the main job must reach, measured: python benchmarks/main_job.py [--runs 3] [--first-seed 0] [PIPELINE ...]
+"""What the main job must reach, measured: python benchmarks/main_job.py [--runs 3] [--busy] [PIPELINE ...]
 
 For each pipeline, from nothing to the verdict, each time with a fresh store: wall time, peak memory, accuracy of
 each file on the test samples, size and time of the file that ships, verdict. Then a cached rerun of the same and
-`edgekd --help`. Prints the median and the range of each figure, and the goal beside it.
+`edgekd --help`. Prints the median and the range of each figure, and the goal beside it. `--busy`: beside another process
+that loads one core, which may take 2.5 times as long.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from busy import busy_core
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 GOALS = {
     "mnist": {
-        "minutes to the verdict": "under 15",
+        "minutes to the verdict": "under 3 where the processor is made for bfloat16",
         "teacher accuracy %": "at least 99.5",
         "shipped accuracy %": "at least 99.2",
         "shipped below fp32, points": "at most 0.3",
@@ -112,13 +115,15 @@ def main() -> None:
     parser.add_argument("pipelines", nargs="*", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--busy", action="store_true", help="load one core with another process meanwhile")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         times = [edgekd(Path(folder), "--help")[1] for _ in range(10)]
     print(f"edgekd --help: median {statistics.median(times):.3f} s of {len(times)}   goal: under 0.4")
     shipped = [REPOSITORY / "pipelines" / f"{name}.yaml" for name in ("digits", "mnist")]
-    for pipeline in arguments.pipelines or shipped:
-        measure(pipeline.resolve(), range(arguments.first_seed, arguments.first_seed + arguments.runs))
+    with busy_core(arguments.busy):
+        for pipeline in arguments.pipelines or shipped:
+            measure(pipeline.resolve(), range(arguments.first_seed, arguments.first_seed + arguments.runs))
 
 
 if __name__ == "__main__":

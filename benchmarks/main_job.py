@@ -2,8 +2,8 @@
 
 For each pipeline, from nothing to the verdict, each time with a fresh store: wall time, peak memory, accuracy of
 each file on the test samples, size and time of the file that ships, verdict. Then a cached rerun of the same and
-`edgekd --help`. Prints the median and the range of each figure, and the goal beside it. `--busy`: beside another process
-that loads one core, which may take 2.5 times as long.
+`edgekd --help`. Prints the median and the range of each figure, and the goal beside it. `--busy`: beside another
+process that loads one core, which may take 2.5 times as long.
 """
 
 from __future__ import annotations

@@ -7,18 +7,15 @@ by the source's content, in one file of the user's cache, of which nothing is lo
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import hashlib
-import json
-import os
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
+from edgekd.memory import keep, recall
 
+FILE = "mentions.json"
 MOST_REMEMBERED = 4000
 """Sources; beyond it, the file is begun anew."""
 LONGEST_TEXT = 200
@@ -58,16 +55,7 @@ def remember() -> None:
             return
         _new.clear()
         known = {key: [sorted(each.imports), sorted(each.texts)] for key, each in _remembered().items()}
-        with contextlib.suppress(OSError):
-            path = _file()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    json.dump({"reader": _reader(), "known": known}, stream)
-                Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+        keep(FILE, {"reader": _reader(), "known": known})
 
 
 _new: list[str] = []
@@ -77,19 +65,15 @@ _new: list[str] = []
 def _remembered() -> dict[str, Mentions]:
     """What earlier processes kept; empty where they kept nothing that can be read, or it was read in another way."""
     try:
-        kept = json.loads(_file().read_bytes())
+        kept = recall(FILE)
         if kept["reader"] != _reader() or len(kept["known"]) > MOST_REMEMBERED:
             return {}
         return {
             key: Mentions(frozenset(map(str, imports)), frozenset(map(str, texts)))
             for key, (imports, texts) in kept["known"].items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
-
-
-def _file() -> Path:
-    return Path(platformdirs.user_cache_dir("edgekd")) / "mentions.json"
 
 
 @functools.cache

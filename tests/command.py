@@ -23,6 +23,21 @@ QUICK = (
 """Changes that make the digits pipeline take seconds; what it reaches then does not matter."""
 
 
+def python(program: str, *arguments: str | Path, **environment: str) -> str:
+    """What a program prints in a Python of its own, in the repository; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @dataclass(frozen=True)
 class Place:
     """A folder to run in, with a store of its own."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.command import REPOSITORY
+from tests.command import python
 
 PARSES = (
     "import ast, sys; from edgekd.closure import closure; from edgekd.mentions import mentions\n"
@@ -22,17 +19,7 @@ PARSES = (
 
 
 def run(program: str, cache: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=REPOSITORY,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(program, XDG_CACHE_HOME=str(cache))
 
 
 def test_a_second_process_parses_nothing_and_finds_the_same(tmp_path: Path) -> None:
@@ -75,7 +62,4 @@ def test_lanes_may_parse_at_the_same_time() -> None:
         "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
         "assert len(ended) == 4\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    python(program)

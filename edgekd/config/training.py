@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import Component, Use
 from edgekd.config.section import Section
@@ -12,6 +13,15 @@ from edgekd.config.section import Section
 DEFAULT_OPTIMIZER: Any = "adamw"  # validated, as what a file says is
 
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+MOST_SHARDS = 256
+
+
+def _number_of_shards(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SHARDS):
+        return value
+    raise PydanticCustomError("shards", f"expected auto, or a whole number from 1 to {MOST_SHARDS}")
 
 
 class AugmentOptions(Section):
@@ -96,7 +106,9 @@ class TrainingOptions(Section):
         description="how many differently changed copies of a sample there are; later epochs show them again, and a "
         "teacher answers each once; by default another one in each epoch",
     )
-    shards: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+    shards: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SHARDS)], BeforeValidator(_number_of_shards)
+    ] = Field(
         "auto",
         description="parts that a batch is cut into, each computed in a thread of its own; auto: one a core, of 32 "
         "samples or more; batch norm sees one part",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgekd.data.base import cache_folder
+from edgekd.memory import keep, recall
 
+MEMORY = "digests.json"
 SETTLED_NS = 2_000_000_000  # a file touched more recently could change again without a new time stamp
 
 
@@ -28,13 +27,14 @@ def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
     # plain strings: a Path for each of 60,000 files would take longer than asking the system about them
     files = {"": str(root)} if root.is_file() else {name: f"{root}/{name}" for name in names or all_files(root)}
     stamp, newest_ns = _stamp(files)
-    memory = _Memory(cache_folder() / "digests.json")
-    remembered = memory.recall(root, stamp)
-    if remembered is not None:
-        return remembered
+    remembered = recall(MEMORY)
+    match remembered.get(str(root)):
+        case [known, str(digest)] if known == stamp:
+            return digest
     found = _hash_file(str(root)) if root.is_file() else _hash_files(files)
     if newest_ns < time.time_ns() - SETTLED_NS and _stamp(files)[0] == stamp:
-        memory.store(root, stamp, found)
+        there = {name: entry for name, entry in remembered.items() if Path(name).exists()}
+        keep(MEMORY, {**there, str(root): [stamp, found]})
     return found
 
 
@@ -53,33 +53,6 @@ def all_files(root: Path) -> list[str]:
         prefix = "" if below == "." else f"{below}/"
         found += [f"{prefix}{name}" for name in files if not name.startswith(".")]
     return sorted(found)
-
-
-class _Memory:
-    """A small JSON file; losing it costs time, never correctness."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(content, dict):
-                self.entries = content
-
-    def recall(self, root: Path, stamp: str) -> str | None:
-        match self.entries.get(str(root)):
-            case [known, str(found)] if known == stamp:
-                return found
-        return None
-
-    def store(self, root: Path, stamp: str, found: str) -> None:
-        kept = {name: entry for name, entry in self.entries.items() if Path(name).exists()}
-        kept[str(root)] = [stamp, found]
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            temporary.replace(self.path)
 
 
 def _stamp(files: dict[str, str]) -> tuple[str, int]:

@@ -125,9 +125,11 @@ class TrainStage(Stage):
             return Given(source.open(contract))
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
 
-    def _recordings(self, context: Context, inputs: Mapping[str, Path]) -> Recordings:
+    def _recordings(self, context: Context, inputs: Mapping[str, Path]) -> Recordings | None:
         from edgekd.training.recorded import Recordings
 
+        if not self.sources:
+            return None
         samples: dict[str, JsonValue] = {
             "train": file_digest(inputs["train"]),
             "contract": file_digest(inputs["contract"]),

@@ -20,6 +20,11 @@ BATCH_SIZE = 512
 BATCH_BYTES = 2**25  # that a batch has at most: activations of large images take many times as much
 
 
+def answered_at_once(contract: ModelContract) -> int:
+    """How many samples a network is asked about in one go."""
+    return min(BATCH_SIZE, fed_at_once(contract, BATCH_BYTES))
+
+
 def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
     """logits: float32 (N, classes). feeds: in the contract's order, which is how the module takes its inputs."""
     with undisturbed(module):
@@ -30,7 +35,7 @@ def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
 
 def count_right(replicas: Replicas, split: Split, contract: ModelContract) -> int:
     """How many of the samples get their label as the largest logit; the copies share the batches among them."""
-    slices = _slices(len(split), fed_at_once(contract, BATCH_BYTES))
+    slices = _slices(len(split), answered_at_once(contract))
 
     def part(shard: int) -> int:
         right = 0

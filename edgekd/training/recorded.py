@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgekd.data.modalities.base import fed_at_once
 from edgekd.errors import ConfigError
 from edgekd.records.base import digest, file_digest
 from edgekd.training.classroom import Classroom
+from edgekd.training.evaluate import answered_at_once
 from edgekd.training.lesson import Answers, Batch
 from edgekd.training.teachers import Teaching
 from edgekd.training.views import Views
@@ -31,10 +31,6 @@ from edgekd.training.weights import read_tensors, save_tensors
 from edgekd.training.workers import ALONE, Workers
 from edgekd.training.workload import DryPass
 
-CHUNK = 512
-"""Samples asked at once, at most."""
-CHUNK_BYTES = 2**25
-"""Of their inputs, at most: activations of large images take many times as much."""
 MOST_BYTES = 2 << 30
 """Of all recordings on disk; the longest unused go first. A training that would fill half of it asks every time."""
 LOGITS = "logits"
@@ -80,7 +76,7 @@ class Recorded:
     def _ask(self, view: int, workers: Workers) -> dict[str, Tensor]:
         samples = len(self.views.split)
         parts: dict[str, list[Tensor]] = {port: [] for port in self.ports}
-        chunk = min(CHUNK, fed_at_once(self.views.contract, CHUNK_BYTES))
+        chunk = answered_at_once(self.views.contract)
         for start in range(0, samples, chunk):
             batch = self.views.batch(np.arange(start, min(start + chunk, samples)), view, workers)
             with torch.random.fork_rng(devices=[]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgekd.errors import StageError
 from edgekd.training.lesson import Answers
 from edgekd.training.taps import answers, undisturbed
-from edgekd.training.workers import Workers
+from edgekd.training.workers import Workers, joined
 
 WAY_OUT = "set `shards: 1` for this training"
 
@@ -94,11 +94,11 @@ class Attempt:
 
     def __init__(self, replicas: Replicas, shards: list[Answers]) -> None:
         self._replicas, self._shards = replicas, shards
-        joined = _joined(shards)
-        self._ends = [each.detach().requires_grad_() for each in (joined.logits, *joined.taps.values())]
+        whole = _joined(shards)
+        self._ends = [each.detach().requires_grad_() for each in (whole.logits, *whole.taps.values())]
         # copies, for a leaf must not be changed in place, as a loss may want to
         logits, *taps = (each.clone() for each in self._ends)
-        self.answers = Answers(logits, dict(zip(joined.taps, taps, strict=True)))
+        self.answers = Answers(logits, dict(zip(whole.taps, taps, strict=True)))
 
     def backward(self) -> None:
         """Leaves the gradients of `answers` in the first replica's parameters, summed over shards in a fixed order."""
@@ -155,14 +155,8 @@ def obstacle(module: nn.Module, inputs: Sequence[Tensor]) -> str | None:
 
 def batch_norm_statistics(module: nn.Module) -> list[Tensor]:
     """The running means and variances of its batch norm, in their order."""
-    return list(_statistics(module))
-
-
-def _statistics(module: nn.Module) -> Iterator[Tensor]:
-    for each in module.modules():
-        if isinstance(each, _BatchNorm) and each.running_mean is not None and each.running_var is not None:
-            yield each.running_mean
-            yield each.running_var
+    layers = [each for each in module.modules() if isinstance(each, _BatchNorm)]
+    return [kept for each in layers for kept in (each.running_mean, each.running_var) if kept is not None]
 
 
 def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
@@ -175,11 +169,9 @@ def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
 
 
 def _joined(shards: Sequence[Answers]) -> Answers:
-    if len(shards) == 1:
-        return shards[0]
     return Answers(
-        torch.cat([each.logits for each in shards]),
-        {name: torch.cat([each.taps[name] for each in shards]) for name in shards[0].taps},
+        joined([each.logits for each in shards]),
+        {name: joined([each.taps[name] for each in shards]) for name in shards[0].taps},
     )
 
 

@@ -7,7 +7,7 @@ sample, and what a teacher said to it can be kept by (view, row).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.lesson import Batch, Mixed
 from edgekd.training.mixing import Mixing
-from edgekd.training.workers import ALONE, Workers
+from edgekd.training.workers import ALONE, Workers, joined
 
 
 class Views:
@@ -50,7 +50,7 @@ class Views:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(what, where=f"{section}.augment", hint=hint or None) from error
         self.alternating = list(self.kind.alternating(options.augment))
-        self.numbers = self.kind.numbers(self.specs)
+        self.numbers = 0 if self.augment is None else self.kind.numbers(self.specs)
         changed = self.augment is not None or self.mixing is not None
         self.count = min(options.views or options.epochs, options.epochs) if changed else 1
         self._table: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
@@ -72,11 +72,11 @@ class Views:
         parts = workers.each(part)
         mixed = [each for _, each in parts if each is not None]
         return Batch(
-            {name: _joined([inputs[name] for inputs, _ in parts]) for name in parts[0][0]},
+            {name: joined([inputs[name] for inputs, _ in parts]) for name in parts[0][0]},
             torch.from_numpy(self.split.labels[rows]),
             rows,
             view,
-            Mixed(_joined([each.labels for each in mixed]), _joined([each.share for each in mixed])) if mixed else None,
+            Mixed(joined([each.labels for each in mixed]), joined([each.share for each in mixed])) if mixed else None,
         )
 
     def _shown(self, rows: NDArray[np.int64], view: int) -> tuple[dict[str, Tensor], Mixed | None]:
@@ -103,10 +103,6 @@ class Views:
             mixing = np.random.default_rng([self.seed, view, 2]).random((rows, Mixing.numbers if self.mixing else 0))
             self._table = view, numbers, mixing
         return self._table[1:]
-
-
-def _joined(shards: Sequence[Tensor]) -> Tensor:
-    return shards[0] if len(shards) == 1 else torch.cat(list(shards))
 
 
 def view_table(seed: int, view: int, rows: int, numbers: int) -> NDArray[np.float64]:

@@ -7,13 +7,14 @@ number of shards, never on which thread is quicker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 from types import TracebackType
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from edgekd.training.execution import Execution
 
@@ -74,6 +75,11 @@ class Workers:
         """`count` rows cut into one run a shard, of equal lengths but for one row."""
         ends = [count * shard // self.shards for shard in range(self.shards + 1)]
         return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def joined(shards: Sequence[Tensor]) -> Tensor:
+    """What the shards gave, as of the whole batch."""
+    return shards[0] if len(shards) == 1 else torch.cat(list(shards))
 
 
 ALONE = Workers(Execution())

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from edgekd.config.training import TrainingOptions
 from edgekd.training import execution
 from edgekd.training.execution import Execution, execution_here, usable_cores
+from tests.command import python
 
 
 @pytest.fixture(autouse=True)
@@ -50,5 +49,4 @@ def test_asking_needs_no_library() -> None:
         "from edgekd.training.execution import execution_here; execution_here(TrainingOptions(epochs=1), []); "
         "assert not {'torch', 'numpy', 'onnxruntime'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    python(program)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.training import recorded
+from edgekd.training.evaluate import BATCH_SIZE
 from edgekd.training.execution import Execution
 from edgekd.training.lesson import Answers, Batch
 from edgekd.training.loop import TrainingData
 from edgekd.training.losses.base import Loss
 from edgekd.training.losses.fitnet import FitNet
-from edgekd.training.recorded import CHUNK, Recorded, Recordings, make_room
+from edgekd.training.recorded import Recorded, Recordings, make_room
 from edgekd.training.teachers import Live
 from edgekd.training.views import Views
 from edgekd.training.workers import ALONE, Workers
@@ -79,7 +80,7 @@ def test_all_samples_of_a_view_are_asked_once_whoever_listens(data: TrainingData
             for batch in these.epoch(epoch):
                 assert torch.equal(kept(batch, ()).logits, expected(batch).logits)
     assert np.concatenate(first.asked).tolist() == 2 * list(range(len(data.train)))
-    assert max(map(len, first.asked)) == CHUNK
+    assert max(map(len, first.asked)) == BATCH_SIZE
     assert second.asked == []
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from torch import nn
 
 from edgekd.errors import ConfigError
 from edgekd.training.weights import load_weights, save_weights
+from tests.command import python
 
 from .conftest import network, same, weights
 
@@ -128,7 +127,4 @@ def test_a_full_disk_is_the_systems_error_and_leaves_nothing(tmp_path: Path) -> 
         "else: raise SystemExit('it was written')\n"
         "assert not list(path.parent.iterdir())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    python(program, tmp_path)

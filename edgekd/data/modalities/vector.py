@@ -67,11 +67,14 @@ def specify(samples: Any) -> list[dict[str, Any]]:
     """
     first = accepted(samples[:1])[0]
     parts = [slice(start, start + FEW) for start in range(0, len(samples), FEW)]
-    mean = sum(accepted(samples[each]).sum(axis=0, dtype=np.float64) for each in parts) / len(samples)
-    squares = sum(((accepted(samples[each]) - mean) ** 2).sum(axis=0) for each in parts)
-    std = np.sqrt(squares / len(samples))
-    # by comparison: the mean of equal numbers is rounded
-    std[np.all([(accepted(samples[each]) == first).all(axis=0) for each in parts], axis=0)] = 1.0
+    total, same = np.zeros(len(first)), np.ones(len(first), dtype=bool)
+    for each in parts:
+        features = accepted(samples[each])
+        total += features.sum(axis=0, dtype=np.float64)
+        same &= (features == first).all(axis=0)
+    mean = total / len(samples)
+    std = np.sqrt(sum(((accepted(samples[each]) - mean) ** 2).sum(axis=0) for each in parts) / len(samples))
+    std[same] = 1.0  # by comparison: the mean of equal numbers is rounded
     # nine digits: as many as tell float32 numbers apart
     preprocessing = {"mean": [float(f"{each:.9g}") for each in mean], "std": [float(f"{each:.9g}") for each in std]}
     return [{"name": "features", "dtype": "float32", "shape": [len(mean)], "preprocessing": preprocessing}]

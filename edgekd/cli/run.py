@@ -34,6 +34,9 @@ def run(
     Finished stages are kept in the store and not run again unless something that decides their result changes; an
     interrupted run goes on where it stopped.
 
+    Under torchrun (`torchrun --nproc-per-node 2 -m edgekd run FILE`) all processes train together, and the first one
+    does the rest.
+
     Exits with 0 (pass), 1 (fail) or 3 (undecided).
     """
     from rich.console import Console
@@ -42,9 +45,13 @@ def run(
     from edgekd.pipeline.engine import Selection
     from edgekd.report.progress import progress_for
     from edgekd.report.terminal import print_run
-    from edgekd.stages.session import run_pipeline
+    from edgekd.stages.session import follow_pipeline, run_pipeline
+    from edgekd.training.execution import place_here
 
     loaded = load_pipeline(pipeline, assignments=assignments, seed=seed)
+    if place_here().rank > 0:
+        follow_pipeline(loaded)
+        return
     console = Console(stderr=True)
     try:
         folder, record = run_pipeline(

@@ -114,5 +114,8 @@ class TrainingOptions(Section):
         "samples or more; batch norm sees one part",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the arithmetic; auto takes bfloat16 where the processor is made for it (twice as fast)"
+        "auto", description="of the arithmetic; auto takes bfloat16 where the device is made for it (twice as fast)"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="what computes; auto takes a GPU that torch can use, else the processor"
     )

@@ -24,13 +24,15 @@ class Epoch(Record):
 class TrainingHistory(Record):
     """Every epoch; the last one is what is kept, whichever was best.
 
-    shards: into how many a batch was cut (batch norm saw one at a time); threads: of each of them, 0 where it was not
-    kept.
+    shards: into how many each process cut its part of a batch (batch norm saw one at a time); threads: of each of them,
+    0 where it was not kept; processes: that trained together.
     """
 
     precision: str
     shards: int = 1
     threads: int = 0
+    device: str = "cpu"
+    processes: int = 1
     epochs: tuple[Epoch, ...]
 
     @property

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +15,19 @@ from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
-from edgekd.errors import ConfigError, EdgekdError
+from edgekd.errors import ConfigError, EdgekdError, StoreError
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Plan
+from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
-from edgekd.progress import Progress
+from edgekd.progress import Progress, Silent
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
+from edgekd.stages.together import await_call, check_same, dismiss_others
+from edgekd.stages.train import TrainStage
+from edgekd.training.execution import place_here
 
 
 def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
@@ -41,18 +46,46 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
     try:
         engine.run(plan, selection)
         _unpack_bundle(engine, folder)
+        if place_here().size > 1:
+            dismiss_others()
     except KeyboardInterrupt:
         error = "interrupted"
         raise
     except EdgekdError as failure:
         locate(failure, pipeline)
         error = str(failure)
+        if place_here().size > 1 and not isinstance(failure, StoreError):  # which the others do not have
+            dismiss_others()
         raise
     finally:
         record = _record(pipeline, engine, created, time.monotonic() - started, error)
         with guarded(folder):
             write_atomically(folder / "run.json", record.model_dump_json(indent=1, by_alias=True).encode())
     return folder, record
+
+
+def follow_pipeline(pipeline: Pipeline) -> None:
+    """What every process but the first does: it takes part in the trainings that the first one calls it to.
+
+    An error that ends a training ends it in all processes, and the first one tells it.
+
+    Raises:
+        ConfigError: this process has another pipeline, another edgekd or other libraries.
+    """
+    _share_processor()
+    stages = {
+        node.stage.network.name: node.stage for node in assemble(pipeline).nodes if isinstance(node.stage, TrainStage)
+    }
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        folder = Path(name)
+        while (called := await_call(folder)) is not None:
+            group, call, inputs = called
+            stage = stages.get(call.network)
+            check_same(call, {} if stage is None else stage.made_of(call.seed))
+            assert stage is not None
+            context = Context(folder, folder / "cache", stage.outputs, call.seed, Silent())
+            with contextlib.suppress(EdgekdError):
+                stage.take_part(context, inputs, group)
 
 
 def _share_processor() -> None:

@@ -13,18 +13,21 @@ from edgekd.agent.machine import cpu_facts
 from edgekd.closure import closure
 from edgekd.config.component import identity
 from edgekd.errors import ConfigError, StageError
-from edgekd.pipeline.fingerprint import versions
+from edgekd.pipeline.fingerprint import preimage, versions
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import digest, file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
-from edgekd.training.execution import execution_here
+from edgekd.stages.together import call_others
+from edgekd.training.execution import Execution, execution_here, place_here
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgekd.config.training import TrainingOptions
+    from edgekd.training.group import Group
     from edgekd.training.recorded import Recordings
     from edgekd.training.teachers import Teaching
 
@@ -70,9 +73,31 @@ class TrainStage(Stage):
     def environment(self) -> dict[str, JsonValue]:
         if self.network.options is None:
             return {}
-        return dict(asdict(execution_here(self.network.options, cpu_facts()["isa"])))
+        return dict(asdict(self._execution(self.network.options)))
+
+    def _execution(self, options: TrainingOptions) -> Execution:
+        try:
+            return execution_here(options, cpu_facts()["isa"])
+        except ConfigError as error:
+            error.where = f"{self.network.section}.device"
+            raise
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.training.group import SINGLE
+
+        if self.network.options is None or place_here().size == 1:
+            return self.take_part(context, inputs, SINGLE)
+        group = call_others(self.network.name, self.made_of(context.seed), context.seed, inputs)
+        return self.take_part(context, inputs, group)
+
+    def made_of(self, seed: int) -> dict[str, JsonValue]:
+        """What decides the result beside inputs and machine."""
+        image = preimage(self, {}, seed)
+        del image["environment"]
+        return image
+
+    def take_part(self, context: Context, inputs: Mapping[str, Path], group: Group) -> str:
+        """`run`, as each process of the group does it."""
         from edgekd.stages.files import load_record, load_split, save_record
         from edgekd.training.loop import TrainingData, train
         from edgekd.training.network import build_network, describe_network
@@ -97,13 +122,14 @@ class TrainStage(Stage):
                 data,
                 network.options,
                 seed=context.seed,
-                execution=execution_here(network.options, cpu_facts()["isa"]),
+                execution=self._execution(network.options),
                 work=context.work,
                 progress=context.progress,
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
                 recordings=self._recordings(context, inputs),
+                group=group,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources))
         save_weights(module, context.output("weights"))

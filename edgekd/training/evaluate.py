@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekd.data.modalities.base import Feeds, fed_at_once, feeds_for
 from edgekd.data.samples import Split
+from edgekd.data.tensors import moved
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.replicas import Replicas
@@ -34,12 +35,14 @@ def predict_logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
 
 
 def count_right(replicas: Replicas, split: Split, contract: ModelContract) -> int:
-    """How many of the samples get their label as the largest logit; the copies share the batches among them."""
+    """How many of the samples get their label as the largest logit; the copies of all processes share the batches among
+    them."""
+    group, copies = replicas.workers.group, len(replicas.modules)
     slices = _slices(len(split), answered_at_once(contract))
 
     def part(shard: int) -> int:
         right = 0
-        for rows in slices[shard :: len(replicas.modules)]:
+        for rows in slices[group.rank * copies + shard :: group.size * copies]:
             logits = _logits(replicas.modules[shard], feeds_for(contract, split.samples[rows]))
             right += int((logits.argmax(axis=1) == split.labels[rows]).sum())
         return right
@@ -47,12 +50,16 @@ def count_right(replicas: Replicas, split: Split, contract: ModelContract) -> in
     with ExitStack() as stack:
         for module in replicas.modules:
             stack.enter_context(undisturbed(module))
-        return sum(replicas.workers.each(part))
+        right = torch.tensor(sum(replicas.workers.each(part)), device=replicas.workers.device)
+        group.add_up([right])
+        return int(right)
 
 
 def _logits(module: nn.Module, feeds: Feeds) -> NDArray[np.float32]:
     with torch.no_grad():  # of this thread
-        logits: NDArray[np.float32] = module(*laid_out(tensors_of(feeds)).values()).numpy()
+        device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        inputs = (moved(each, device) for each in laid_out(tensors_of(feeds)).values())
+        logits: NDArray[np.float32] = module(*inputs).cpu().numpy()
     return logits
 
 

@@ -26,6 +26,7 @@ class Mixed:
     """Each sample of a batch is mixed with another one by mixup or cutmix.
 
     labels: int64 (N,), of those others. share: float32 (N,), what share of the target each sample's own label has.
+    Both lie where the inputs do.
     """
 
     labels: Tensor

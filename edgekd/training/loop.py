@@ -28,6 +28,7 @@ from edgekd.training.checkpoint import DamagedCheckpointError, Trained, load_che
 from edgekd.training.classroom import Classroom, classroom
 from edgekd.training.evaluate import count_right
 from edgekd.training.execution import Execution
+from edgekd.training.group import SINGLE, Group
 from edgekd.training.layout import lay_out
 from edgekd.training.losses.base import Loss
 from edgekd.training.objective import objective_from
@@ -127,14 +128,16 @@ def train(
     name: str,
     teachers: Mapping[str, Teaching] = NOBODY,
     recordings: Recordings | None = None,
+    group: Group = SINGLE,
 ) -> TrainingResult:
-    """How the training went; `model` is left with the weights of the last epoch, in eval mode.
+    """How the training went; `model` is left with the weights of the last epoch, on the processor and in eval mode.
 
     After every epoch a checkpoint goes to `work`; called again with the same folder, it goes on after the last
     finished epoch and ends in the same weights, bit for bit on the same machine. `section` is what the file calls the
     training (`teacher`, `distill`), for errors; `name` is the network's, for what is told on the way. What `options`
     say of the arithmetic is not looked at: `execution` is what the caller chose. recordings: where teachers'
-    answers to these samples are kept; without it they are asked in every step.
+    answers to these samples are kept; without it they are asked in every step. group: the processes that all call this
+    with the same arguments; only what its first one has in `work` and writes there counts.
 
     Raises:
         ConfigError: a loss or an augmentation does not fit the networks or the data.
@@ -146,12 +149,17 @@ def train(
     first = views.batch(np.arange(views.batch_size), 0)
     found = room.dry_pass(first, classes=len(data.contract.classes), samples=len(data.train))
     objective = objective_from(losses, found.shapes, _derived_seed(seed, "objective"), section)
+    group.copy([*model.state_dict().values(), *objective.state_dict().values()])
+    execution = settled(group.same(execution), model, first, found, shards=options.shards, section=section)
+    device = torch.device(execution.device)
+    model.to(device)
+    objective.to(device)
+    views.reside(device)
     optimizer = cast("Optimizer", options.optimizer).build(
         model, objective, options, classes=len(data.contract.classes)
     )
     average = _average(model, options, section)
     trained = Trained(model, objective, optimizer, average)
-    execution = settled(execution, model, first, found, shards=options.shards, section=section)
     run = digest(
         {
             "options": identity(options),
@@ -162,10 +170,10 @@ def train(
             "samples": len(data.train),
         }
     )
-    epochs, seconds = _resume(work, trained, run, progress, name)
+    epochs, seconds = _resume(work, trained, run, progress, name, group)
     rates = one_cycle(options, views.steps * options.epochs)
 
-    with Workers(execution) as workers, progress.task(name, len(rates)) as advance:
+    with Workers(execution, group) as workers, progress.task(name, len(rates)) as advance:
         if recordings is not None:
             shown = digest(
                 {"augment": options.augment.model_dump(mode="json"), "seed": seed, "execution": asdict(execution)}
@@ -194,13 +202,14 @@ def train(
             )
             epochs = (*epochs, done)
             seconds += time.perf_counter() - epoch_s
-            save_checkpoint(work, trained, run=run, epochs=epochs, seconds=seconds)
+            if group.leads:
+                save_checkpoint(work, trained, run=run, epochs=epochs, seconds=seconds)
             advance(0, note=f"epoch {number + 1}/{options.epochs}, validation {done.validation_accuracy:.2%}")
         samples = (options.epochs - begun) * views.steps * views.batch_size
         reached = speed(workers, found.operations, samples, views.batch_size, steps_s) if samples else None
     if average is not None:
         average.give(model)
-    model.eval()
+    model.to("cpu").eval()
     return TrainingResult(TrainingHistory(**asdict(execution), epochs=epochs), seconds, reached)
 
 
@@ -228,15 +237,21 @@ def _average(model: nn.Module, options: TrainingOptions, section: str) -> Averag
         raise ConfigError(what, where=f"{section}.averaging", hint="leave `averaging` out") from error
 
 
-def _resume(work: Path, trained: Trained, run: str, progress: Progress, name: str) -> tuple[tuple[Epoch, ...], float]:
-    """The finished epochs and their seconds; `trained` is as after the last of them."""
+def _resume(
+    work: Path, trained: Trained, run: str, progress: Progress, name: str, group: Group
+) -> tuple[tuple[Epoch, ...], float]:
+    """The finished epochs and their seconds; `trained` is as after the last of them, in every process."""
+    state = None
     try:
-        state = load_checkpoint(work, trained, run=run)
+        if group.leads:
+            state = load_checkpoint(work, trained, run=run)
     except DamagedCheckpointError as error:
         progress.say(f"warning: {name}: the checkpoint cannot be used ({error}); starting from the first epoch")
-        return (), 0.0
+    state, tensors = group.same((state, trained.tensors() if state is not None and group.size > 1 else {}))
     if state is None:
         return (), 0.0
+    if tensors:
+        trained.restore(tensors)
     progress.say(f"{name}: going on after epoch {len(state.epochs)}")
     return state.epochs, state.seconds
 

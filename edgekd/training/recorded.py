@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgekd.data.tensors import moved
 from edgekd.errors import ConfigError
 from edgekd.records.base import digest, file_digest
 from edgekd.training.classroom import Classroom
@@ -56,9 +57,11 @@ class Recorded:
 
     def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
         if batch.view != self._view:
-            self._kept = self._read(batch.view) or self._ask(batch.view, workers)
+            found = workers.group.same(self._read(batch.view) if workers.group.leads else None)
+            kept = found or self._ask(batch.view, workers)
+            self._kept = {port: moved(each, workers.device) for port, each in kept.items()}
             self._view = batch.view
-        rows = torch.from_numpy(batch.rows)
+        rows = moved(batch.rows, workers.device)
         said = {port: self._kept[port][rows].float() for port in self.ports}
         return Answers(said[LOGITS], {name: said[_port(name)] for name in taps})
 
@@ -83,11 +86,12 @@ class Recorded:
                 torch.manual_seed(start)  # a teacher that draws random numbers takes none of the student's
                 said = self.teacher(batch, self.taps, workers)
             for port, each in zip(self.ports, (said.logits, *(said.taps[tap] for tap in self.taps)), strict=True):
-                parts[port].append(_short(each))
+                parts[port].append(_short(each).cpu())
             self.told(f"view {view + 1}/{self.views.count}")
         kept = {name: torch.cat(each) for name, each in parts.items()}
-        with contextlib.suppress(OSError):  # what cannot be kept costs time only
-            self._write(view, kept)
+        if workers.group.leads:
+            with contextlib.suppress(OSError):  # what cannot be kept costs time only
+                self._write(view, kept)
         return kept
 
     def _write(self, view: int, kept: dict[str, Tensor]) -> None:

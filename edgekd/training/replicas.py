@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgekd.errors import StageError
 from edgekd.training.lesson import Answers
 from edgekd.training.taps import answers, undisturbed
-from edgekd.training.workers import Workers, joined
+from edgekd.training.workers import Workers
 
 WAY_OUT = "set `shards: 1` for this training"
 
 
 class Replicas:
-    """The network `module` and a copy of it for each further shard.
+    """The network `module` and a copy of it for each further shard; other processes have theirs.
 
     Copies have the same weights in the same memory, and gradients and batch-norm statistics of their own: batch norm
     sees a shard, not the batch. Nothing else of the training does: losses see the whole batch. `obstacle` says whether
@@ -31,7 +32,7 @@ class Replicas:
 
     def answers(self, inputs: Mapping[str, Tensor], taps: Sequence[str] = ()) -> Answers:
         """What the network says to the batch, each shard in its own thread."""
-        return _joined(self._shards(inputs, taps))
+        return self._joined(self._shards(inputs, taps), inputs)
 
     def attempt(self, inputs: Mapping[str, Tensor], taps: Sequence[str] = ()) -> Attempt:
         """As `answers`, to be followed by `Attempt.backward`.
@@ -40,12 +41,14 @@ class Replicas:
             StageError: the network took random numbers, which shards take in the order in which they happen to run.
         """
         if len(self.modules) == 1:
-            return Attempt(self, self._shards(inputs, taps))
-        before = torch.random.get_rng_state()
-        shards = self._shards(inputs, taps)
-        if not torch.equal(before, torch.random.get_rng_state()):
-            raise StageError("the network draws random numbers, but did not in its first pass", hint=WAY_OUT)
-        return Attempt(self, shards)
+            with self._own_random_numbers():
+                shards = self._shards(inputs, taps)
+        else:
+            before = torch.random.get_rng_state()
+            shards = self._shards(inputs, taps)
+            if not torch.equal(before, torch.random.get_rng_state()):
+                raise StageError("the network draws random numbers, but did not in its first pass", hint=WAY_OUT)
+        return Attempt(self, shards, self._joined(shards, inputs))
 
     def agree(self) -> None:
         """Makes the copies alike again after an epoch: each gets the mean of their batch-norm statistics, and whatever
@@ -63,10 +66,16 @@ class Replicas:
         if others:
             for group in zip(*(batch_norm_statistics(module) for module in self.modules), strict=True):
                 group[0].copy_(torch.stack(group).mean(dim=0))
+        if self.workers.group.size > 1:
+            statistics = batch_norm_statistics(first)
+            self.workers.group.add_up(statistics)
+            for each in statistics:
+                each.div_(self.workers.group.size)
         self.copy_buffers()
 
     def copy_buffers(self) -> None:
-        """Gives every copy the buffers of the first."""
+        """Gives every copy, of every process, the buffers of the first."""
+        self.workers.group.copy(list(self.modules[0].buffers()))
         for other in self.modules[1:]:
             for mine, theirs in zip(self.modules[0].buffers(), other.buffers(), strict=True):
                 if not torch.equal(mine, theirs):
@@ -77,7 +86,7 @@ class Replicas:
             module.train()
 
     def _shards(self, inputs: Mapping[str, Tensor], taps: Sequence[str]) -> list[Answers]:
-        slices = self.workers.slices(len(next(iter(inputs.values()))))
+        slices = self.workers.own_slices(_count(inputs))
         learns = torch.is_grad_enabled()  # of the thread that asks; others begin with true
 
         def part(shard: int) -> Answers:
@@ -88,28 +97,48 @@ class Replicas:
 
         return self.workers.each(part)
 
+    def _joined(self, shards: Sequence[Answers], inputs: Mapping[str, Tensor]) -> Answers:
+        gathered, count = self.workers.gathered, _count(inputs)
+        return Answers(
+            gathered([each.logits for each in shards], count),
+            {name: gathered([each.taps[name] for each in shards], count) for name in shards[0].taps},
+        )
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """For dropout, which must differ between processes, while what losses draw afterwards must not."""
+        group = self.workers.group
+        if group.size == 1:
+            yield
+            return
+        seed = int(torch.randint(2**62, ()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + group.rank)
+            yield
+
 
 class Attempt:
     """A forward pass that waits for its gradients. answers: of the whole batch, cut off from the network."""
 
-    def __init__(self, replicas: Replicas, shards: list[Answers]) -> None:
+    def __init__(self, replicas: Replicas, shards: Sequence[Answers], whole: Answers) -> None:
         self._replicas, self._shards = replicas, shards
-        whole = _joined(shards)
         self._ends = [each.detach().requires_grad_() for each in (whole.logits, *whole.taps.values())]
         # copies, for a leaf must not be changed in place, as a loss may want to
         logits, *taps = (each.clone() for each in self._ends)
         self.answers = Answers(logits, dict(zip(whole.taps, taps, strict=True)))
 
     def backward(self) -> None:
-        """Leaves the gradients of `answers` in the first replica's parameters, summed over shards in a fixed order."""
-        slices = self._replicas.workers.slices(len(self._ends[0]))
-        modules = self._replicas.modules
+        """Leaves the gradients of `answers` in the first replica's parameters, summed over shards in a fixed order, and
+        over processes."""
+        workers, modules = self._replicas.workers, self._replicas.modules
+        slices = workers.own_slices(len(self._ends[0]))
+        cut = len(modules) * workers.group.size > 1
 
         def part(shard: int) -> None:
             for parameter in modules[shard].parameters():
                 parameter.grad = None
             said = self._shards[shard]
-            whole = slices[shard] if len(modules) > 1 else slice(None)
+            whole = slices[shard] if cut else slice(None)
             pairs = [
                 (output, end.grad[whole])
                 for output, end in zip([said.logits, *said.taps.values()], self._ends, strict=True)
@@ -117,13 +146,14 @@ class Attempt:
             ]
             torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])
 
-        self._replicas.workers.each(part)
+        workers.each(part)
         for others in modules[1:]:
             for parameter, twin in zip(modules[0].parameters(), others.parameters(), strict=True):
                 if parameter.grad is None:
                     parameter.grad = twin.grad
                 elif twin.grad is not None:
                     parameter.grad.add_(twin.grad)
+        workers.group.add_up([each.grad for each in modules[0].parameters() if each.grad is not None])
 
 
 def obstacle(module: nn.Module, inputs: Sequence[Tensor]) -> str | None:
@@ -168,11 +198,8 @@ def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
         return not torch.equal(before, torch.random.get_rng_state())
 
 
-def _joined(shards: Sequence[Answers]) -> Answers:
-    return Answers(
-        joined([each.logits for each in shards]),
-        {name: joined([each.taps[name] for each in shards]) for name in shards[0].taps},
-    )
+def _count(inputs: Mapping[str, Tensor]) -> int:
+    return len(next(iter(inputs.values())))
 
 
 def _twin(module: nn.Module) -> nn.Module:

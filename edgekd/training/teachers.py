@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgekd.data.tensors import moved
 from edgekd.teachers.base import Answerer
 from edgekd.training.layout import lay_out
 from edgekd.training.lesson import Answers, Batch
@@ -40,7 +41,8 @@ class Live:
 
     def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
         if self._made_for is not workers:
-            whole = workers.shards == 1 or obstacle(self.module, tuple(batch.inputs.values())) is not None
+            self.module.to(workers.device)
+            whole = workers.shards > 1 and obstacle(self.module, tuple(batch.inputs.values())) is not None
             self._replicas = Replicas(self.module, workers.in_one() if whole else workers)
             self._made_for = workers
         with torch.no_grad():
@@ -60,5 +62,5 @@ class Given:
                 f"it is given, not trained here, so its layer {taps[0]!r} cannot be read",
                 hint="set `network` of that loss to a teacher that is trained here",
             )
-        feeds = {name: np.ascontiguousarray(each.numpy()) for name, each in batch.inputs.items()}
-        return Answers(torch.from_numpy(self.answerer(feeds)))
+        feeds = {name: np.ascontiguousarray(each.cpu().numpy()) for name, each in batch.inputs.items()}
+        return Answers(moved(self.answerer(feeds), batch.labels.device))

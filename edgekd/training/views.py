@@ -7,6 +7,7 @@ sample, and what a teacher said to it can be kept by (view, row).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,14 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.config.training import TrainingOptions
-from edgekd.data.modalities.base import modality, specs_of
+from edgekd.data.modalities.base import fed_at_once, feeds_for, modality, specs_of
 from edgekd.data.samples import Split
+from edgekd.data.tensors import moved
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.lesson import Batch, Mixed
 from edgekd.training.mixing import Mixing
 from edgekd.training.workers import ALONE, Workers, joined
+
+RESIDENT_SHARE = 0.25
+"""Of an accelerator's memory: samples that need less stay there, ready to be fed."""
 
 
 class Views:
@@ -54,6 +59,27 @@ class Views:
         changed = self.augment is not None or self.mixing is not None
         self.count = min(options.views or options.epochs, options.epochs) if changed else 1
         self._table: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._resident: dict[str, Tensor] | None = None
+
+    def reside(self, device: torch.device) -> None:
+        """Keeps the samples in the memory of this accelerator, if there is room: fed once, float32.
+
+        Otherwise, and on the processor, where they stay as small as they are stored, each batch is fed anew.
+        """
+        if device.type == "cpu":
+            return
+        needed = len(self.split) * sum(4 * math.prod(each.shape) for each in self.contract.inputs)
+        if needed > RESIDENT_SHARE * memory_of(device):
+            return
+        few = fed_at_once(self.contract)
+        parts = [
+            {
+                name: moved(each, device)
+                for name, each in tensors_of(feeds_for(self.contract, self.split.samples[start : start + few])).items()
+            }
+            for start in range(0, len(self.split), few)
+        ]
+        self._resident = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def epoch(self, number: int, workers: Workers = ALONE) -> Iterator[Batch]:
         """The batches, from 0; a ragged last one is left out, another one in each epoch."""
@@ -62,34 +88,46 @@ class Views:
             yield self.batch(rows, number % self.count, workers)
 
     def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE) -> Batch:
-        """These samples in this view, each shard of them made in its own thread."""
+        """These samples in this view on the workers' device, each shard of them made in its own thread.
+
+        Every process makes the whole batch, for a loss may look at all of it.
+        """
         slices = workers.slices(len(rows))
         self._numbers(view)  # before the threads need it
 
         def part(shard: int) -> tuple[dict[str, Tensor], Mixed | None]:
-            return self._shown(rows[slices[shard]], view)
+            return self._shown(rows[slices[shard]], view, workers.device)
 
         parts = workers.each(part)
         mixed = [each for _, each in parts if each is not None]
         return Batch(
             {name: joined([inputs[name] for inputs, _ in parts]) for name in parts[0][0]},
-            torch.from_numpy(self.split.labels[rows]),
+            moved(self.split.labels[rows], workers.device),
             rows,
             view,
             Mixed(joined([each.labels for each in mixed]), joined([each.share for each in mixed])) if mixed else None,
         )
 
-    def _shown(self, rows: NDArray[np.int64], view: int) -> tuple[dict[str, Tensor], Mixed | None]:
+    def _shown(
+        self, rows: NDArray[np.int64], view: int, device: torch.device
+    ) -> tuple[dict[str, Tensor], Mixed | None]:
         augmenting, mixing = self._numbers(view)
-        inputs = self._changed(rows, augmenting)
+        inputs = self._changed(rows, augmenting, device)
         if self.mixing is None:
             return laid_out(inputs), None
         partners = self.mixing.partners(mixing[rows])
-        inputs, share = self.mixing.apply(inputs, self._changed(partners, augmenting), mixing[rows])
-        return laid_out(inputs), Mixed(torch.from_numpy(self.split.labels[partners]), share)
+        inputs, share = self.mixing.apply(inputs, self._changed(partners, augmenting, device), mixing[rows])
+        return laid_out(inputs), Mixed(moved(self.split.labels[partners], device), moved(share, device))
 
-    def _changed(self, rows: NDArray[np.int64], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
-        inputs = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
+    def _changed(
+        self, rows: NDArray[np.int64], numbers: NDArray[np.float64], device: torch.device
+    ) -> dict[str, Tensor]:
+        if self._resident is not None:
+            places = moved(rows, device)
+            inputs = {name: each.index_select(0, places) for name, each in self._resident.items()}
+        else:
+            fed = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
+            inputs = {name: moved(each, device) for name, each in fed.items()}
         return inputs if self.augment is None else self.augment(inputs, numbers[rows])
 
     def _numbers(self, view: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -111,3 +149,10 @@ def view_table(seed: int, view: int, rows: int, numbers: int) -> NDArray[np.floa
     It is filled row by row from one stream, so a row is the same however many follow it.
     """
     return np.random.default_rng([seed, view]).random((rows, numbers))
+
+
+def memory_of(device: torch.device) -> int:
+    """The bytes that an accelerator has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(torch.mps.recommended_max_memory())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import pairwise
 from types import TracebackType
 from typing import TypeVar
 
@@ -17,26 +16,31 @@ import torch
 from torch import Tensor
 
 from edgekd.training.execution import Execution
+from edgekd.training.group import SINGLE, Group
 
 Part = TypeVar("Part")
 
 
 class Workers:
-    """A thread for each shard, of which the one that asks is the first.
+    """A thread for each shard, of which the one that asks is the first; group: the processes that do the same.
 
     A context: inside it torch's number of threads is the execution's.
     """
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, group: Group = SINGLE) -> None:
+        self.execution, self.group = execution, group
         self.shards, self.threads = execution.shards, execution.threads
-        self._reduced = execution.precision == "bfloat16"
+        self.device = torch.device(execution.device)
         self._pool: ThreadPoolExecutor | None = None
         self._threads_before = self.threads
 
     def arithmetic(self) -> torch.autocast:
         """The context in which networks are computed; each thread needs its own."""
+        reduced = self.execution.precision == "bfloat16"
         # autocast's cache of cast weights is one for all threads, and the first that is done empties it for the others
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._reduced, cache_enabled=False)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=self.device.type != "cpu"
+        )
 
     def __enter__(self) -> Workers:
         self._threads_before = torch.get_num_threads()
@@ -58,7 +62,7 @@ class Workers:
 
     def in_one(self) -> Workers:
         """The same arithmetic for what cannot be cut, in the thread that asks."""
-        return Workers(Execution("bfloat16" if self._reduced else "float32"))
+        return Workers(Execution(self.execution.precision, device=self.execution.device))
 
     def each(self, part: Callable[[int], Part]) -> list[Part]:
         """What `part` gives for every shard from 0, in their order; the first error, when all have ended."""
@@ -73,12 +77,26 @@ class Workers:
 
     def slices(self, count: int) -> list[slice]:
         """`count` rows cut into one run a shard, of equal lengths but for one row."""
-        ends = [count * shard // self.shards for shard in range(self.shards + 1)]
-        return [slice(start, end) for start, end in pairwise(ends)]
+        return SINGLE.parts(count, self.shards)
+
+    def own_slices(self, count: int) -> list[slice]:
+        """As `slices`, of the part of `count` rows that is this process'."""
+        first = self.group.rank * self.shards
+        return self.group.parts(count, self.shards)[first : first + self.shards]
+
+    def gathered(self, shards: Sequence[Tensor], count: int) -> Tensor:
+        """What the shards of all processes gave, as of the whole batch of `count` rows; without gradients where there
+        are several processes."""
+        if self.group.size == 1:
+            return joined(shards)
+        counts = [0] * self.group.size
+        for number, each in enumerate(self.group.parts(count, self.shards)):
+            counts[number // self.shards] += each.stop - each.start
+        return self.group.gathered(joined(shards).detach(), counts)
 
 
 def joined(shards: Sequence[Tensor]) -> Tensor:
-    """What the shards gave, as of the whole batch."""
+    """What the shards gave, as of all of them together."""
     return shards[0] if len(shards) == 1 else torch.cat(list(shards))
 
 

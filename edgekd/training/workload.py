@@ -19,6 +19,7 @@ from edgekd.training.workers import Workers
 
 SMALL_STEP = 5e7
 """Operations of all networks' forward passes, below which a second thread gains nothing."""
+CROSSING = "a layer that a loss reads gives something else than an output a sample"
 BACKWARD = 2
 """Operations of a backward pass relative to its forward pass: gradients of inputs and of weights cost one each."""
 
@@ -56,29 +57,40 @@ def settled(
     follows from networks and data alone, never from a clock.
 
     Raises:
-        ConfigError: shards are asked for that are more than the samples of a batch, or of such a network.
+        ConfigError: shards are asked for that are more than the samples of a batch, or of such a network; or a batch
+            cannot be shared by so many processes.
     """
-    samples, operations = len(batch.rows), found.operations
+    samples, operations, processes = len(batch.rows), found.operations, execution.processes
+    if samples < processes:
+        raise ConfigError(
+            f"a batch of {samples} samples is too small for {processes} processes",
+            where=f"{section}.batch_size",
+            hint=f"set it to {processes * SMALLEST_SHARD} or more, or start fewer processes",
+        )
+    if processes > 1 and found.crossing:
+        raise ConfigError(
+            f"{CROSSING}, so a batch cannot be shared by {processes} processes",
+            where=f"{section}.losses",
+            hint="train without torchrun, or leave that loss out",
+        )
+    if execution.device != "cpu":
+        return execution
     asked = isinstance(shards, int)
     if not asked:
         cores = execution.shards * execution.threads
-        cut = max(1, min(execution.shards, samples // SMALLEST_SHARD))
+        cut = max(1, min(execution.shards, samples // processes // SMALLEST_SHARD))
         execution = replace(execution, shards=cut, threads=max(1, cores // cut))
         if operations.student + operations.teachers < SMALL_STEP:
             return replace(execution, shards=1, threads=1)
-    elif execution.shards > samples:
+    elif execution.shards > samples // processes:
         raise ConfigError(
-            f"{execution.shards} are more than the {samples} samples of a batch",
+            f"{execution.shards} are more than the {samples // processes} samples of a batch",
             where=f"{section}.shards",
-            hint=f"leave `shards` out, or set it to {max(1, samples // SMALLEST_SHARD)} or less",
+            hint=f"leave `shards` out, or set it to {max(1, samples // processes // SMALLEST_SHARD)} or less",
         )
     if execution.shards == 1:
         return execution
-    reason = (
-        "a layer that a loss reads gives something else than an output a sample"
-        if found.crossing
-        else obstacle(network, tuple(batch.inputs.values()))
-    )
+    reason = CROSSING if found.crossing else obstacle(network, tuple(batch.inputs.values()))
     if reason is None:
         return execution
     if asked:
@@ -107,17 +119,20 @@ def speed(workers: Workers, operations: Operations, samples: int, batch: int, se
     return Speed(samples / seconds, done / seconds / matrix_rate(workers))
 
 
-def matrix_rate(workers: Workers, *, size: int = 768, seconds: float = 0.15) -> float:
+def matrix_rate(workers: Workers, *, seconds: float = 0.15) -> float:
     """The operations a second that matrix products reach on all workers at once: what a step could reach at best."""
 
+    size = 768 if workers.device.type == "cpu" else 8192
+
     def part(_shard: int) -> float:
-        left, right = torch.ones(size, size), torch.ones(size, size)
+        left, right = (torch.ones(size, size, device=workers.device) for _ in range(2))
         with torch.no_grad(), workers.arithmetic():
-            left @ right  # the first one finds its way through the library
+            float((left @ right)[0, 0])  # the first one finds its way through the library
             started_s, count = time.perf_counter(), 0
-            while (took_s := time.perf_counter() - started_s) < seconds:
-                left @ right
+            while time.perf_counter() - started_s < seconds:
+                float((left @ right)[0, 0])  # waits for an accelerator
                 count += 1
+            took_s = time.perf_counter() - started_s
         return count * 2 * size**3 / took_s
 
     return sum(workers.each(part))

@@ -89,7 +89,7 @@ def test_operations_of_convolutions_and_products_are_counted_by_hand() -> None:
 
 def test_the_matrix_rate_is_a_rate_of_operations() -> None:
     with Workers(Execution()) as workers:
-        rate = matrix_rate(workers, size=256, seconds=0.05)
+        rate = matrix_rate(workers, seconds=0.05)
     assert 1e8 < rate < 1e13
 
 

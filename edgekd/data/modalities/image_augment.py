@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -14,6 +13,7 @@ from torch.nn import functional
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities.image import DRAWN
 from edgekd.data.modalities.spans import spans
+from edgekd.data.tensors import moved
 
 PLACES = 2**20
 """In how many places the noise of an image can begin."""
@@ -48,7 +48,7 @@ class ImageAugment:
         if options.noise:
             images = _noise(drawn["noise"], images).mul_(options.noise).add_(images)
         if options.erase:
-            erased = torch.from_numpy(_squares(drawn, options.erase, height, width)).to(images.device)
+            erased = _squares(drawn, options.erase, images)
             images = (images * (1 - erased)).addcmul_(black, erased)  # exact; torch.where takes three times as long
         return {**inputs, self.name: images}
 
@@ -66,7 +66,7 @@ def _moved(images: Tensor, drawn: dict[str, NDArray[np.float64]], options: Augme
     )
     if options.flip:
         columns = np.where(drawn["flip"][:, None] < 0.5, columns[:, ::-1], columns)
-    places = torch.from_numpy(rows[:, :, None] * width + columns[:, None, :]).to(images.device)
+    places = moved(rows * width, images.device)[:, :, None] + moved(columns, images.device)[:, None, :]
     places = places.reshape(count, 1, -1).expand(-1, channels, -1)
     return images.reshape(count, channels, -1).gather(2, places).reshape(images.shape)
 
@@ -121,7 +121,7 @@ def _sampled(images: Tensor, theta: Tensor, outside: str) -> Tensor:
     """Each image as its theta says, bilinear; outside: `zeros`, or `border` to go on with the outermost pixels."""
     # torch's affine_grid multiplies matrices of the whole batch, which may round otherwise in another batch
     height, width = images.shape[2:]
-    theta = theta.to(images.device).reshape(-1, 2, 3, 1, 1)
+    theta = moved(theta, images.device).reshape(-1, 2, 3, 1, 1)
     x, y = (
         (torch.arange(length, device=images.device) * 2 + 1) / length - 1  # the middle of each pixel
         for length in (width, height)
@@ -140,25 +140,26 @@ def _noise(numbers: NDArray[np.float64], images: Tensor) -> Tensor:
     Source: Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning, section
     2.1, shares a table of noise so.
     """
-    pool = _pool(images[0].numel())
-    noise = sliding_window_view(pool, images[0].numel())[np.floor(numbers * PLACES).astype(np.int64)]
-    return torch.from_numpy(noise).reshape(images.shape).to(images.device)
+    pixels = images[0].numel()
+    stretches = _pool(pixels, images.device).unfold(0, pixels, 1)
+    return stretches[moved(np.floor(numbers * PLACES).astype(np.int64), images.device)].reshape(images.shape)
 
 
 @functools.lru_cache(maxsize=4)
-def _pool(pixels: int) -> NDArray[np.float32]:
+def _pool(pixels: int, device: torch.device) -> Tensor:
     """Standard normal numbers, float32 (PLACES + pixels,)."""
-    return np.random.default_rng(0).standard_normal(PLACES + pixels, np.float32)
+    return moved(np.random.default_rng(0).standard_normal(PLACES + pixels, np.float32), device)
 
 
-def _squares(drawn: dict[str, NDArray[np.float64]], side: int, height: int, width: int) -> NDArray[np.float32]:
+def _squares(drawn: dict[str, NDArray[np.float64]], side: int, images: Tensor) -> Tensor:
     """1 where a square of `side` pixels lies in each image, 0 elsewhere: float32 (N, 1, H, W).
 
     The centre may be anywhere in the image, so that part of the square can lie outside it.
     Source: DeVries and Taylor 2017, Improved Regularization of CNNs with Cutout, section 3.2.
     """
+    height, width = images.shape[2:]
     rows, columns = (
-        spans(drawn[name], length, side).astype(np.float32)
+        moved(spans(drawn[name], length, side).astype(np.float32), images.device)
         for name, length in (("erase_y", height), ("erase_x", width))
     )
     return rows[:, None, :, None] * columns[:, None, None, :]

@@ -24,7 +24,10 @@ from edgekd.models.base import Model
 
 from .conftest import Digits, answers, learn
 
-SMALL: dict[str, dict[str, Any]] = {"torchvision": {"name": "shufflenet_v2_x0_5"}}
+SMALL: dict[str, dict[str, Any]] = {
+    "torchvision": {"name": "shufflenet_v2_x0_5"},
+    "airbench": {"widths": [16, 32]},
+}
 
 
 # 7-bit weights: those of 8 bits overflow on x86 without VNNI, whatever the architecture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -26,9 +26,6 @@ class Airbench(Model):
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (64, 256, 256), min_length=1, max_length=6, description="channels of each group; each halves height and width"
     )
-    activation: Literal["relu", "gelu"] = Field(
-        "relu", description="gelu learns in fewer epochs; relu stays in integers when it is quantized"
-    )
 
     def build(self, contract: ModelContract) -> nn.Module:
         from torch import nn
@@ -41,13 +38,12 @@ class Airbench(Model):
                 f"{len(self.widths)} groups halve an image of {height} x {width} to nothing",
                 hint="give fewer widths",
             )
-        activation = {"relu": nn.ReLU, "gelu": nn.GELU}[self.activation]
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        layers["stem"] = nn.Sequential(whitening := Whitening(channels), activation())
+        layers["stem"] = nn.Sequential(whitening := Whitening(channels), nn.GELU())
         wide = whitening.channels_out
         groups = []
         for each in self.widths:
-            groups.append(Halving(wide, each, activation))
+            groups.append(Halving(wide, each))
             wide = each
         layers["groups"] = nn.Sequential(*groups)
         layers["pool"] = nn.AdaptiveMaxPool2d(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -34,50 +33,33 @@ class Whitening(nn.Module):
         return whitened
 
 
-class Norm(nn.BatchNorm2d):
-    """Batch norm with a learned bias and a gain of 1: an increasing function."""
+class Halving(nn.Sequential):
+    """Two 3 x 3 convolutions with GELU, and max pooling after the first: (N, C, H, W) to (N, C', H // 2, W // 2).
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        del self.weight
-        self.register_buffer("weight", torch.ones(channels), persistent=False)
-
-
-class Halving(nn.Module):
-    """Two 3 x 3 convolutions with max pooling after the first: (N, C, H, W) to (N, C', H // 2, W // 2).
-
-    The largest value is the same before and after an increasing function. So in training pooling comes first, which
-    leaves a quarter of the work to batch norm; afterwards batch norm comes first, where it folds into its convolution.
+    Pooling comes before batch norm, which then has a quarter of the work.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, activation: Callable[[], nn.Module]) -> None:
-        super().__init__()
-        self.first = identity_convolution(channels_in, channels_out)
-        self.first_norm = Norm(channels_out)
-        self.pool = nn.MaxPool2d(2)
-        self.first_activation = activation()
-        self.second = nn.Sequential(
-            identity_convolution(channels_out, channels_out), Norm(channels_out), activation()
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            identity_convolution(channels_in, channels_out),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(channels_out),
+            nn.GELU(),
+            identity_convolution(channels_out, channels_out),
+            nn.BatchNorm2d(channels_out),
+            nn.GELU(),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        x = self.first_norm(self.pool(x)) if self.training else self.pool(self.first_norm(x))
-        y: Tensor = self.second(self.first_activation(x))
-        return y
 
 
 class Scaled(nn.Linear):
-    """A linear layer without biases, whose outputs start small.
-
-    Nine times smaller than usual, as Jordan 2024 has it.
-    """
+    """A linear layer without biases, its outputs a ninth of the usual, as Jordan 2024 has it."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__(features, classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) / 9
+        scaled: Tensor = super().forward(x) / 9
+        return scaled
 
 
 def identity_convolution(channels_in: int, channels_out: int) -> nn.Conv2d:

@@ -74,4 +74,5 @@ def cosines(size: int) -> Tensor:
     """The orthogonal cosine transform (DCT-II), float32 (size, size): frequencies in rows."""
     place = (torch.arange(size) + 0.5) * math.pi / size
     rows = torch.cos(torch.arange(size)[:, None] * place)
-    return rows / rows.norm(dim=1, keepdim=True)
+    transform: Tensor = rows / rows.norm(dim=1, keepdim=True)
+    return transform

@@ -56,6 +56,8 @@ MODELS = Group(
         "conv": "edgekd.models.conv:ConvStack",
         "resnet": "edgekd.models.resnet:ResNet",
         "ds_cnn": "edgekd.models.ds_cnn:DepthwiseSeparable",
+        "ds_resnet": "edgekd.models.ds_resnet:SeparableResNet",
+        "airbench": "edgekd.models.airbench:Airbench",
         "mlp": "edgekd.models.mlp:Mlp",
         "torchvision": "edgekd.models.torchvision:TorchvisionModel",
     },

@@ -73,6 +73,22 @@ class Separable(nn.Sequential):
         )
 
 
+class SeparableResidual(nn.Module):
+    """The input, and beside it a 3 x 3 convolution of each channel by itself and a 1 x 1 convolution across them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            *convolution(channels, channels, size=1),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
 def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool) -> nn.Sequential:
     """The network that the options describe, of such blocks: `stem`, `stages`, `pool`, `flatten` and `head`.
 

@@ -24,7 +24,11 @@ from edgekd.models.base import Model
 
 from .conftest import Digits, answers, learn
 
-SMALL: dict[str, dict[str, Any]] = {"torchvision": {"name": "shufflenet_v2_x0_5"}}
+SMALL: dict[str, dict[str, Any]] = {
+    "torchvision": {"name": "shufflenet_v2_x0_5"},
+    "airbench": {"widths": [16, 32]},
+}
+WITH_GELU = {"airbench"}  # it has no 8-bit kernel, and its constants are counted
 
 
 # 7-bit weights: those of 8 bits overflow on x86 without VNNI, whatever the architecture
@@ -46,7 +50,8 @@ def test_a_family_exports_quantizes_and_keeps_its_answers(family: str, digits: D
         made = make_candidate(scheme, fp32, digits.train, tmp_path / "int8.onnx")
         given = run_onnx(tmp_path / "int8.onnx", digits.held_out, made.session)
         assert np.mean(expected.argmax(axis=1) == given.argmax(axis=1)) >= 0.9
-        assert made.facts.parameters == describe(fp32).parameters
         assert made.facts.size_bytes <= 1.5 * made.facts.parameters + 8192
-        assert (made.execution.float_operators == {}) == (scheme.use == "int8_qdq")
         assert made.execution.in_float == (scheme.use == "int8_weights")
+        if family not in WITH_GELU:
+            assert made.facts.parameters == describe(fp32).parameters
+            assert (made.execution.float_operators == {}) == (scheme.use == "int8_qdq")

@@ -23,6 +23,8 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "ds_cnn": IMAGES,
     "mlp": [*IMAGES, (30,), (1,), (5, 7)],
     "torchvision": IMAGES,
+    "ds_resnet": IMAGES,
+    "airbench": [(1, 28, 28), (3, 32, 32), (3, 33, 20)],
 }
 REQUIRED = {"torchvision": {"name": "resnet18"}}
 

@@ -40,8 +40,10 @@ def accelerators() -> dict[str, Accelerator]:
 def _torch_is_built_for_cuda() -> bool:
     """From the file that torch's own build leaves, for to import torch takes seconds."""
     spec = importlib.util.find_spec("torch")
-    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
-    return version is not None and bool(re.search(r"^cuda\b.*= '", version.read_text(encoding="utf-8"), re.MULTILINE))
+    if spec is None or spec.origin is None:
+        return False
+    version = Path(spec.origin).with_name("version.py")
+    return version.is_file() and bool(re.search(r"^cuda\b.*= '", version.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _cuda_capability() -> int | None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgekd.agent.machine import cpu_facts
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import TargetError
 from edgekd.records.bundle import ShippedModel
@@ -227,7 +228,11 @@ def test_a_bundle_of_the_first_schema_is_read_verified_and_used(tmp_path: Path) 
     samples = np.load(SCHEMA_1 / "golden" / "images.npy")
     model = load_model(SCHEMA_1, manifest)
 
-    assert verify(SCHEMA_1) == []
+    # its answers are those of an x86 processor without VNNI, on which sums of this model overflow
+    machine = cpu_facts()
+    overflows = machine["machine"] == "x86_64" and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(machine["isa"])
+    problems = verify(SCHEMA_1)
+    assert ["16 of 16 answers differ" in each for each in problems] == ([] if overflows else [True])
     assert manifest.shipped("local").facts.size_bytes == 9463
     assert [type(each.accuracy) for each in manifest.targets.values()] == [Evaluation]
     np.save(tmp_path / "image.npy", samples[0])

@@ -23,16 +23,22 @@ QUICK = (
 """Changes that make the digits pipeline take seconds; what it reaches then does not matter."""
 
 
-def python(program: str, *arguments: str | Path, **environment: str) -> str:
+def python_argv(*arguments: str | Path, processes: int = 1) -> list[str]:
+    """A Python of its own, or as many as torchrun shall start."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--no-python"]
+    return [*(launcher if processes > 1 else []), sys.executable, *map(str, arguments)]
+
+
+def python(program: str, *arguments: str | Path, processes: int = 1, timeout_s: float = 60, **environment: str) -> str:
     """What a program prints in a Python of its own, in the repository; it must end well."""
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        python_argv("-c", program, *arguments, processes=processes),
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=timeout_s,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -45,9 +51,11 @@ class Place:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def edgekd(self, *arguments: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def edgekd(
+        self, *arguments: str | Path, timeout_s: float = 300, processes: int = 1
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.argv(*arguments),
+            self.argv(*arguments, processes=processes),
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -67,8 +75,8 @@ class Place:
             text=True,
         )
 
-    def argv(self, *arguments: str | Path) -> list[str]:
-        return [sys.executable, "-m", "edgekd", *map(str, arguments)]
+    def argv(self, *arguments: str | Path, processes: int = 1) -> list[str]:
+        return python_argv("-m", "edgekd", *arguments, processes=processes)
 
     @property
     def env(self) -> dict[str, str]:

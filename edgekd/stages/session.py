@@ -27,7 +27,6 @@ from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
 from edgekd.stages.together import await_call, check_same, dismiss_others
 from edgekd.stages.train import TrainStage
-from edgekd.training.execution import place_here
 
 
 def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
@@ -46,15 +45,14 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
     try:
         engine.run(plan, selection)
         _unpack_bundle(engine, folder)
-        if place_here().size > 1:
-            dismiss_others()
+        dismiss_others()
     except KeyboardInterrupt:
         error = "interrupted"
         raise
     except EdgekdError as failure:
         locate(failure, pipeline)
         error = str(failure)
-        if place_here().size > 1 and not isinstance(failure, StoreError):  # which the others do not have
+        if not isinstance(failure, StoreError):  # which the others do not have
             dismiss_others()
         raise
     finally:

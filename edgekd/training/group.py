@@ -38,15 +38,16 @@ class Group:
         ends = [count * number // total for number in range(total + 1)]
         return [slice(*ends[number : number + 2]) for number in range(total)]
 
-    def gathered(self, part: Tensor, counts: Sequence[int]) -> Tensor:
-        """The rows that each process has, one after the other; counts: how many each has."""
+    def gathered(self, part: Tensor, count: int) -> Tensor:
+        """The `count` rows of which each process has its `parts`, one after the other."""
         if self.size == 1:
             return part
+        counts = [each.stop - each.start for each in self.parts(count)]
         padded = part.new_zeros((max(counts), *part.shape[1:]))
         padded[: len(part)] = part
         everybody = [torch.empty_like(padded) for _ in counts]
         distributed.all_gather(everybody, padded)
-        return torch.cat([each[:count] for each, count in zip(everybody, counts, strict=True)])
+        return torch.cat([each[:rows] for each, rows in zip(everybody, counts, strict=True)])
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Makes each of them the sum over the processes, in place."""

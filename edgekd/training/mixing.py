@@ -17,6 +17,7 @@ from torch import Tensor
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities.base import Spec
 from edgekd.data.modalities.spans import spans
+from edgekd.data.tensors import moved
 
 DRAWN = ("partner", "share", "choice", "box_x", "box_y")
 """What the uniform numbers of a row decide, in their order."""
@@ -89,5 +90,5 @@ def _mixed(own: Tensor, partner: Tensor, weights: NDArray[np.float32]) -> Tensor
     """weights: of `own`, (N,), or (N, H, W) for images (N, C, H, W)."""
     # not torch.lerp: it may round otherwise at the end of a batch, and gives not quite `own` at the weight 1
     shape = (1, *weights.shape[1:]) if weights.ndim > 1 else (1,) * (own.ndim - 1)
-    left = torch.from_numpy(weights).reshape(len(own), *shape).to(own.device)
+    left = moved(weights.reshape(len(own), *shape), own.device)
     return (own * left).add_(partner * (1 - left))

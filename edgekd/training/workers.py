@@ -89,10 +89,7 @@ class Workers:
         are several processes."""
         if self.group.size == 1:
             return joined(shards)
-        counts = [0] * self.group.size
-        for number, each in enumerate(self.group.parts(count, self.shards)):
-            counts[number // self.shards] += each.stop - each.start
-        return self.group.gathered(joined(shards).detach(), counts)
+        return self.group.gathered(joined(shards).detach(), count)
 
 
 def joined(shards: Sequence[Tensor]) -> Tensor:

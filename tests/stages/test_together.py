@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.command import DIGITS, QUICK, REPOSITORY, Place, sets
-
-TOGETHER = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-
-
-def torchrun(place: Place, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *TOGETHER, *map(str, arguments)],
-        cwd=place.folder,
-        env={**place.env, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+from tests.command import DIGITS, QUICK, Place, python, python_argv, sets
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +18,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_the_main_job_is_done_once_and_trained_by_both(place: Place) -> None:
     for expected in ("train@student: running", "train@student: cached"):
-        done = torchrun(place, "-m", "edgekd", "run", DIGITS, "--until", "export@student", *sets(*QUICK))
+        done = place.edgekd("run", DIGITS, "--until", "export@student", *sets(*QUICK), processes=2)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("run: ") == 1
         assert done.stderr.count(expected) == 1
@@ -46,20 +31,27 @@ def test_the_main_job_is_done_once_and_trained_by_both(place: Place) -> None:
 
 def test_an_error_in_a_training_is_told_once(place: Place) -> None:
     changes = sets(*QUICK, "teacher.batch_size=1", "teacher.epochs=1")
-    done = torchrun(place, "-m", "edgekd", "run", DIGITS, *changes)
+    done = place.edgekd("run", DIGITS, *changes, processes=2)
     assert done.returncode == 1  # torchrun's own
     assert done.stderr.count("teacher.batch_size: a batch of 1 samples is too small for 2 processes") == 1
 
 
-def test_a_process_with_another_pipeline_says_what_differs(place: Place, tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
+def test_a_process_with_another_pipeline_says_what_differs(place: Place) -> None:
+    program = (
         "import os, sys\n"
         "from edgekd.cli import main\n"
         "sys.argv[1:] = [*sys.argv[1:], '--set', f'teacher.weight_decay={0.5 + int(os.environ[\"RANK\"])}']\n"
         "main()\n"
     )
-    done = torchrun(place, program, "run", DIGITS, *sets(*QUICK))
+    done = subprocess.run(
+        python_argv("-c", program, "run", DIGITS, *sets(*QUICK), processes=2),
+        cwd=place.folder,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 1
     assert "does not train what the first one does: options.weight_decay 0.5 -> 1.5" in done.stderr
 
@@ -88,7 +80,7 @@ else:
 
 
 @pytest.mark.parametrize("other", [None, b"something else", bytes(range(256)) * 10])
-def test_a_process_that_lacks_an_input_is_sent_it(place: Place, tmp_path: Path, other: bytes | None) -> None:
+def test_a_process_that_lacks_an_input_is_sent_it(tmp_path: Path, other: bytes | None) -> None:
     content = bytes(range(256)) * 10
     folders = [tmp_path / "0", tmp_path / "1"]
     for folder in folders:
@@ -97,11 +89,8 @@ def test_a_process_that_lacks_an_input_is_sent_it(place: Place, tmp_path: Path, 
     (folders[0] / "empty.bin").write_bytes(b"")
     if other is not None:
         (folders[1] / "input.bin").write_bytes(other)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    done = torchrun(place, program, *folders)
-    assert done.returncode == 0, done.stderr
+    said = python(PROGRAM, *folders, processes=2)
     taken = "input.bin" if other == content else "data.bin"
-    assert done.stdout.splitlines() == [f"teacher 5 {taken} True", "teacher 5 data.bin False", "dismissed"]
+    assert said.splitlines() == [f"teacher 5 {taken} True", "teacher 5 data.bin False", "dismissed"]
     if other is not None:
         assert (folders[1] / "input.bin").read_bytes() == other

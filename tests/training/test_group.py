@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from edgekd.training.execution import Execution, Place, place_here
 from edgekd.training.group import SINGLE, Group
 from edgekd.training.weights import read_tensors
 from edgekd.training.workers import Workers
-from tests.command import REPOSITORY
+from tests.command import python
 
 from .conftest import same
 
@@ -130,23 +128,7 @@ leave()
 
 def start(processes: int, asked: dict[str, object]) -> str:
     """What the processes print; one alone is started without torchrun."""
-    import json
-
-    program = Path(str(asked["folder"])) / "program.py"
-    program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(PROGRAM)
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
-    done = subprocess.run(
-        [sys.executable, *launcher, str(program), json.dumps(asked)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(PROGRAM, json.dumps(asked), processes=processes, timeout_s=300, OMP_NUM_THREADS="1")
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +206,7 @@ def test_a_process_takes_its_own_part() -> None:
 
 def test_one_process_is_its_own_group() -> None:
     part = torch.arange(3)
-    assert SINGLE.gathered(part, [3]) is part
+    assert SINGLE.gathered(part, 3) is part
     SINGLE.add_up([part])
     SINGLE.copy([part])
     assert SINGLE.leads

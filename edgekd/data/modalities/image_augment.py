@@ -36,7 +36,7 @@ class ImageAugment:
     def __call__(self, inputs: dict[str, Tensor], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
         """numbers: float64 (N, len(DRAWN)) in [0, 1)."""
         options, images = self.options, inputs[self.name]
-        black = self.black.to(images.device)
+        black = moved(self.black, images.device)
         drawn = {each: numbers[:, column] for column, each in enumerate(DRAWN)}
         height, width = images.shape[2:]
         if options.crop or options.flip:

@@ -125,6 +125,8 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
         return None
     import torch
 
+    from edgekd.data.tensors import moved
+
     (spec,) = specs
 
     def augment(inputs: dict[str, Tensor], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
@@ -132,7 +134,7 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
         features = inputs[spec["name"]]
         inside = np.maximum(numbers, 2.0**-54)  # 0 itself would be infinitely far out
         normal = torch.special.ndtri(torch.from_numpy(inside)).float()
-        return {**inputs, spec["name"]: features + options.noise * normal.to(features.device)}
+        return {**inputs, spec["name"]: features + options.noise * moved(normal, features.device)}
 
     return augment
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,8 @@ class Batch:
     inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,). rows: int64 (N,), which
     training samples these are. view: which augmentation of them, the same number for every network and every run.
 
-    mixed: None without mixup and cutmix. A loss that reads `labels` reads it too: the target of a mixed sample is
-    `share` of its own label and 1 - `share` of the other. A term that is a mean over samples becomes the mean of
-    `share * term(labels) + (1 - share) * term(mixed.labels)`, as `CrossEntropy` has it. A loss that compares networks
-    has nothing to do: teachers were asked about the same mixed inputs.
+    mixed: None without mixup and cutmix. A loss that reads labels takes the mean with `by_label`, which knows of it; a
+    loss that compares networks has nothing to do: teachers were asked about the same mixed inputs.
     """
 
     inputs: Mapping[str, Tensor]
@@ -51,6 +49,17 @@ class Batch:
     rows: NDArray[np.int64]
     view: int
     mixed: Mixed | None = None
+
+    def by_label(self, term: Callable[[Tensor], Tensor]) -> Tensor:
+        """The mean over the samples of `term(labels)`, (N,); of mixed ones, the mean of both labels' by their share.
+
+        Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization, section 2: where the term is linear in the
+        target, as cross-entropy is, this is the term with the mixed target.
+        """
+        if self.mixed is None:
+            return term(self.labels).mean()
+        share = self.mixed.share
+        return (share * term(self.labels) + (1 - share) * term(self.mixed.labels)).mean()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Term = Callable[[Lesson], "Tensor"]
 """A `Lesson` to a scalar, the mean over the batch."""
 
+Compare = Callable[["Tensor", "Tensor", Lesson], "Tensor"]
+"""What the student gives, what a teacher gives of the same kind, and the lesson, to a scalar."""
+
 
 @dataclass(frozen=True)
 class Taps:
@@ -72,7 +75,34 @@ class TaughtLoss(Loss):
         return {name: answers for name, answers in lesson.teachers.items() if self.hears(name)}
 
 
-class SoftenedLoss(TaughtLoss):
+class ResponseLoss(TaughtLoss):
+    """The base of terms that compare answers: logits, not layers."""
+
+    standardise: bool = Field(
+        False,
+        description="bring each sample's logits to mean 0 and standard deviation 1 first, in student and teacher; 2 is "
+        "a customary temperature then",
+    )
+
+    def between(self, compare: Compare, *parts: object) -> Term:
+        """The term of `compare(student, teacher, lesson)`, both logits (N, C): the mean over the teachers that it
+        hears; those of `parts` that are modules are trained with the student."""
+        import torch
+
+        from edgekd.training.losses.parts import TermWithParts, standardised
+
+        def seen(logits: Tensor) -> Tensor:
+            return standardised(logits) if self.standardise else logits
+
+        def term(lesson: Lesson) -> Tensor:
+            student = seen(lesson.student.logits)
+            values = [compare(student, seen(each.logits), lesson) for each in self.heard(lesson).values()]
+            return torch.stack(values).mean()
+
+        return TermWithParts(term, *parts)
+
+
+class SoftenedLoss(ResponseLoss):
     """The base of terms with a temperature."""
 
     temperature: Annotated[Component, Use("temperatures")] | None = Field(
@@ -83,3 +113,45 @@ class SoftenedLoss(TaughtLoss):
         """The temperature at each progress; `with_temperature` has given one to a term that sets none."""
         assert self.temperature is not None
         return cast("Temperature", self.temperature).build()
+
+
+class FeatureLoss(TaughtLoss):
+    """The base of terms that compare a layer of the student with one of each teacher."""
+
+    student: str = Field(description="layer of the student, by its name (`edgekd list layers`)")
+    teacher: str = Field(description="layer of the teacher that it is compared with, by its name")
+
+    @property
+    def taps(self) -> Taps:
+        return Taps(student=(self.student,), teacher=(self.teacher,))
+
+    @abstractmethod
+    def comparing(self, student: tuple[int, ...], teacher: tuple[int, ...], shapes: Shapes) -> Compare:
+        """How the two layers are compared, made to fit their shapes without the batch; when it is an `nn.Module`, its
+        parameters are trained with the student's. Each teacher has one of its own.
+
+        Raises:
+            ConfigError: layers of these shapes cannot be compared.
+        """
+
+    def build(self, shapes: Shapes) -> Term:
+        import torch
+
+        from edgekd.training.losses.parts import TermWithParts
+
+        mine = shapes.student[self.student]
+        compares = {
+            name: self.comparing(mine, taps[self.teacher], shapes)
+            for name, taps in shapes.teachers.items()
+            if self.hears(name)
+        }
+
+        def term(lesson: Lesson) -> Tensor:
+            student = lesson.student.taps[self.student]
+            values = [
+                compares[name](student, answers.taps[self.teacher], lesson)
+                for name, answers in self.heard(lesson).items()
+            ]
+            return torch.stack(values).mean()
+
+        return TermWithParts(term, *compares.values())

@@ -18,19 +18,12 @@ class SoftTargets(SoftenedLoss):
     """
 
     def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - nothing in it has a size
-        import torch
-
-        from edgekd.training.losses.parts import TermWithParts
-
         temperature = self.softening()
 
-        def term(lesson: Lesson) -> Tensor:
-            at = temperature(lesson.progress)
-            return torch.stack(
-                [soft_target_loss(lesson.student.logits, answers.logits, at) for answers in self.heard(lesson).values()]
-            ).mean()
+        def compare(student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
+            return soft_target_loss(student, teacher, temperature(lesson.progress))
 
-        return TermWithParts(term, temperature)
+        return self.between(compare, temperature)
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor) -> Tensor:

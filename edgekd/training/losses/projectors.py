@@ -1,0 +1,61 @@
+"""From a layer of the student to the form of a teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgekd.errors import ConfigError
+from edgekd.training.lesson import Lesson
+
+
+class Projected(nn.Module):
+    """A comparison of the student's layer, through a learned projector, with the teacher's, averaged to its size."""
+
+    def __init__(self, projector: nn.Module, compare: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.projector = projector
+        self.compare = compare
+
+    def forward(self, student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:  # noqa: ARG002 - as all compare
+        predicted: Tensor = self.projector(student)
+        if predicted.shape != teacher.shape:
+            teacher = functional.adaptive_avg_pool2d(teacher, (predicted.shape[2], predicted.shape[3]))
+        return self.compare(predicted, teacher)
+
+
+def projector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:
+    """From a student's features to the form of a teacher's; student, teacher: shapes without the batch.
+
+    Vectors (D,): a linear layer. Maps (C, H, W): a convolution and batch norm; 1 x 1 where the sizes agree, with a
+    stride of 2 where the teacher's map is half the student's (rounded up), transposed where it is twice as large. Where
+    the sizes are none of these, the larger map is averaged to the smaller size, on each axis by itself.
+
+    It ends without a ReLU, unlike the projectors of RepDistiller (models/util.py, ConvReg): that one can only meet
+    layers that end in a ReLU themselves, and this one all.
+
+    Raises:
+        ConfigError: the layers are of different kinds, or neither vectors nor maps.
+    """
+    if len(student) == len(teacher) == 1:
+        return nn.Linear(student[0], teacher[0])
+    if not len(student) == len(teacher) == 3:
+        raise ConfigError(
+            f"a layer of shape {student} cannot be projected to one of shape {teacher}",
+            hint="take two layers of shape (C, H, W), or two of shape (D,)",
+        )
+    channels, out = student[0], teacher[0]
+    size, wanted = student[1:], teacher[1:]
+    smaller = tuple(min(each) for each in zip(size, wanted, strict=True))
+    parts: list[nn.Module]
+    if tuple(-(-each // 2) for each in size) == wanted != size:
+        parts = [nn.Conv2d(channels, out, 3, 2, 1, bias=False)]
+    elif tuple(2 * each for each in size) == wanted:
+        parts = [nn.ConvTranspose2d(channels, out, 4, 2, 1, bias=False)]
+    elif smaller == size:
+        parts = [nn.Conv2d(channels, out, 1, bias=False)]
+    else:
+        parts = [nn.AdaptiveAvgPool2d(smaller), nn.Conv2d(channels, out, 1, bias=False)]
+    return nn.Sequential(*parts, nn.BatchNorm2d(out))

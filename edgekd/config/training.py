@@ -15,6 +15,8 @@ DEFAULT_OPTIMIZER: Any = "adamw"  # validated, as what a file says is
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]  # `3` is a name too
+
 MOST_SHARDS = 256
 
 
@@ -105,6 +107,9 @@ class TrainingOptions(Section):
         ge=1,
         description="how many differently changed copies of a sample there are; later epochs show them again, and a "
         "teacher answers each once; by default another one in each epoch",
+    )
+    leave_out: tuple[ClassName, ...] = Field(
+        (), description="classes by name of which it is shown no sample; with a teacher it can learn them all the same"
     )
     shards: Annotated[
         Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SHARDS)], BeforeValidator(_number_of_shards)

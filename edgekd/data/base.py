@@ -37,6 +37,13 @@ class Dataset(Component):
         0.1, gt=0, description="share (below 1) or number of training samples kept for validation"
     )
 
+    labelled: Amount | None = Field(
+        None,
+        ge=0,
+        description="share (below 1) or number of the other training samples that keep their label, in each class its "
+        "share; networks without a teacher learn from these alone. By default all do",
+    )
+
     if TYPE_CHECKING:  # an option of UserDataset, and pydantic wants no field in the place of a property
 
         @property

@@ -49,6 +49,7 @@ class UserDataset(UserComponent, Dataset):
             "callable": super().identity(),
             "modality": self.modality,
             "validation": validation,
+            "labelled": self.labelled,
             "sources": [self._source_digest(path) for path in self.sources],
         }
 

@@ -32,9 +32,38 @@ class Rows(Protocol):
         ...
 
 
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some rows of others, in an order of their own: int64 (N,)."""
+
+    samples: Rows
+    rows: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.samples.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.samples.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[Any]:
+        return self.samples[self.rows[rows]]
+
+    def __array__(self) -> NDArray[Any]:
+        return self.samples[self.rows]
+
+
 @dataclass(frozen=True)
 class Split:
-    """samples: one a row, as the modality's `accepted` gives them; labels: int64 (N,), indices into the class names."""
+    """samples: one a row, as the modality's `accepted` gives them; labels: int64 (N,), indices into the class names, or
+    UNLABELLED."""
 
     samples: Rows
     labels: NDArray[np.int64]
@@ -45,6 +74,10 @@ class Split:
     def take(self, rows: NDArray[np.int64]) -> Split:
         """A copy of the rows, in their order and in memory."""
         return Split(self.samples[rows], self.labels[rows])
+
+    def only(self, rows: NDArray[np.int64]) -> Split:
+        """The rows, in their order, left where they are."""
+        return Split(Chosen(self.samples, rows), self.labels[rows])
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Which training samples are kept apart: stratified by class, the same for the same seed."""
+"""Which training samples are kept apart, and which keep their label: stratified by class, decided by the seed."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.samples import UNLABELLED
 from edgekd.errors import ConfigError
 
 
@@ -23,7 +24,7 @@ def stratified_split(
     wanted = round(held_out * len(labels)) if held_out < 1 else int(held_out)
     if wanted < len(classes) or wanted > len(labels) - len(classes) or counts.min() < 2:
         raise ConfigError(
-            f"cannot hold out {wanted} of {len(labels)} samples: each of the {len(classes)} classes needs at least "
+            f"cannot set apart {wanted} of {len(labels)} samples: each of the {len(classes)} classes needs at least "
             f"one on both sides (the smallest has {counts.min()})",
             hint="give more samples, or another share",
         )
@@ -35,6 +36,21 @@ def stratified_split(
     held = np.zeros(len(labels), dtype=bool)
     held[np.concatenate(chosen)] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def labelled_in_part(labels: NDArray[np.int64], labelled: float | int, seed: int) -> NDArray[np.int64]:
+    """The labels with only so many of them left, the rest UNLABELLED; every class keeps its share, and at least one.
+
+    labelled: a share (below 1) or a number; 0 is none at all.
+
+    Raises:
+        ConfigError: a class would keep none, or so many are to be kept that nothing is without a label.
+    """
+    left = np.full_like(labels, UNLABELLED)
+    if labelled:
+        _, chosen = stratified_split(labels, labelled, seed)
+        left[chosen] = labels[chosen]
+    return left
 
 
 def _quotas(counts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from edgekd.data.base import Dataset
+from edgekd.errors import ConfigError
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
@@ -39,26 +41,45 @@ class DataStage(Stage):
         import numpy as np
 
         from edgekd.data.modalities.base import contract_for, modality
-        from edgekd.data.split import stratified_split
+        from edgekd.data.samples import UNLABELLED, Split
+        from edgekd.data.split import labelled_in_part, stratified_split
         from edgekd.stages.files import load_split, save_record, save_split
 
         data = self.dataset.load(context.progress)
-        kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
+        with _option("validation"):
+            kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
+        labels = data.train.labels.copy()
+        labelled = self.dataset.labelled
+        if labelled is not None:
+            with _option("labelled"):
+                labels[kept] = labelled_in_part(labels[kept], labelled, context.seed)
+        train = Split(data.train.samples, labels)
         splits = SplitsRecord(
             noun=modality(self.dataset.modality).NOUN,
             train=len(kept),
             validation=len(held_out),
             test=len(data.test),
             classes=len(data.classes),
+            labelled=None if labelled is None else int((labels[kept] != UNLABELLED).sum()),
         )
         with context.progress.task(splits.noun, len(data.train) + len(data.test)) as advance:
-            save_split(context.output("train"), data.train, kept, advance)
-            save_split(context.output("validation"), data.train, held_out, advance)
+            save_split(context.output("train"), train, kept, advance)
+            save_split(context.output("validation"), train, held_out, advance)
             save_split(context.output("test"), data.test, np.arange(len(data.test)), advance)
         written = load_split(context.output("train"))  # decoding again would take longer
         save_record(context.output("contract"), contract_for(self.dataset.modality, written.samples, data.classes))
         save_record(context.output("splits"), splits)
         return (
-            f"{splits.train:,} training, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "
+            f"{splits.training}, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "
             f"{splits.classes} classes"
         )
+
+
+@contextmanager
+def _option(name: str) -> Iterator[None]:
+    """Gives an error the place in the file of the option that asked for too much."""
+    try:
+        yield
+    except ConfigError as error:
+        error.where = f"data.{name}"
+        raise

@@ -18,7 +18,7 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
     trained = {name: load_record(NetworkRecord, inputs[f"training@{name}"]) for name in networks}
     return Story(
         data=(
-            f"{splits.train:,} training and {splits.validation:,} validation {splits.noun}, split by class.",
+            f"{splits.training} and {splits.validation:,} validation {splits.noun}, split by class.",
             f"The {splits.test:,} test {splits.noun} were read once, for the accuracy below.",
             *(
                 f"{name}: calibrated on {made.calibration_samples} of the training {splits.noun}."

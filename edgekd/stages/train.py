@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from pydantic import JsonValue
 from edgekd.agent.machine import cpu_facts
 from edgekd.closure import closure
 from edgekd.config.component import identity
+from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError
 from edgekd.pipeline.fingerprint import preimage, versions
 from edgekd.pipeline.stage import Context, Stage
@@ -24,6 +26,8 @@ from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from edgekd.config.training import TrainingOptions
@@ -104,7 +108,9 @@ class TrainStage(Stage):
         from edgekd.training.weights import load_weights, save_weights
 
         network, contract = self.network, load_record(ModelContract, inputs["contract"])
-        data = TrainingData(load_split(inputs["train"]), load_split(inputs["validation"]), contract)
+        train_split = load_split(inputs["train"])
+        chosen = self._rows(train_split.labels, contract.classes)
+        data = TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
         module = build_network(network.model, contract, context.seed)
         if network.checkpoint is not None:
             try:
@@ -128,7 +134,7 @@ class TrainStage(Stage):
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
-                recordings=self._recordings(context, inputs),
+                recordings=self._recordings(context, inputs, chosen),
                 group=group,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources))
@@ -151,13 +157,39 @@ class TrainStage(Stage):
             return Given(source.open(contract))
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
 
-    def _recordings(self, context: Context, inputs: Mapping[str, Path]) -> Recordings | None:
+    def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
+        """Of which training samples it is shown: without a teacher of those that have a label.
+
+        Raises:
+            ConfigError: a class to be left out is none, or nothing is left to learn from.
+        """
+        import numpy as np
+
+        from edgekd.data.samples import UNLABELLED
+
+        options, section = self.network.options, self.network.section
+        shown = np.ones(len(labels), dtype=bool) if self.sources else labels != UNLABELLED
+        for position, name in enumerate(options.leave_out if options else ()):
+            if name not in classes:
+                where = f"{section}.leave_out.{position}"
+                raise ConfigError(f"no class is called {name!r}", where=where, hint=nearest(name, classes))
+            shown &= labels != classes.index(name)
+        if options is not None and not shown.any():
+            raise ConfigError(
+                f"{self.network.name} is shown no training sample at all",
+                where=section,
+                hint="without a teacher it learns from labels alone: see data.labelled, and leave_out",
+            )
+        return np.flatnonzero(shown)
+
+    def _recordings(self, context: Context, inputs: Mapping[str, Path], chosen: NDArray[np.int64]) -> Recordings | None:
         from edgekd.training.recorded import Recordings
 
         if not self.sources:
             return None
         samples: dict[str, JsonValue] = {
             "train": file_digest(inputs["train"]),
+            "rows": hashlib.sha256(chosen.tobytes()).hexdigest(),
             "contract": file_digest(inputs["contract"]),
             "modality": training_identity(self.modality),
             "code": dict(closure("edgekd.training.recorded")),

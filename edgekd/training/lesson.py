@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,8 +39,9 @@ class Mixed:
 class Batch:
     """Every network sees the same inputs.
 
-    inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,). rows: int64 (N,), which
-    training samples these are. view: which augmentation of them, the same number for every network and every run.
+    inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,), negative where there is
+    none. rows: int64 (N,), which training samples these are. view: which augmentation of them, the same number for
+    every network and every run. labelled: which share of the training samples has a label, 0 to 1.
 
     mixed: None without mixup and cutmix. A loss that reads labels takes the mean with `by_label`, which knows of it; a
     loss that compares networks has nothing to do: teachers were asked about the same mixed inputs.
@@ -49,17 +52,35 @@ class Batch:
     rows: NDArray[np.int64]
     view: int
     mixed: Mixed | None = None
+    labelled: float = 1.0
 
     def by_label(self, term: Callable[[Tensor], Tensor]) -> Tensor:
-        """The mean over the samples of `term(labels)`, (N,); of mixed ones, the mean of both labels' by their share.
+        """The mean over the labelled samples of `term(labels)`, (N,); of mixed ones, of both labels by their share.
+
+        Where only a share of all training samples has labels, that share of the batch is taken for their number in it:
+        their number itself would make each of them count for more in a batch that has few.
 
         Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization, section 2: where the term is linear in the
         target, as cross-entropy is, this is the term with the mixed target.
+
+        Raises:
+            ConfigError: no training sample has a label.
         """
-        if self.mixed is None:
-            return term(self.labels).mean()
-        share = self.mixed.share
-        return (share * term(self.labels) + (1 - share) * term(self.mixed.labels)).mean()
+        if self.labelled == 0:
+            raise ConfigError(
+                "it reads labels, and no training sample has one", hint="leave the term out, or set data.labelled"
+            )
+        values = self._known(term, self.labels)
+        if self.mixed is not None:
+            share = self.mixed.share
+            values = share * values + (1 - share) * self._known(term, self.mixed.labels)
+        return values.mean() / self.labelled
+
+    def _known(self, term: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
+        """`term(labels)`, 0 where there is no label."""
+        if self.labelled == 1:
+            return term(labels)
+        return term(labels.clamp(min=0)).where(labels >= 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

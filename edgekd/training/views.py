@@ -17,7 +17,7 @@ from torch import Tensor
 
 from edgekd.config.training import TrainingOptions
 from edgekd.data.modalities.base import fed_at_once, feeds_for, modality, specs_of
-from edgekd.data.samples import Split
+from edgekd.data.samples import UNLABELLED, Split
 from edgekd.data.tensors import moved
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
@@ -58,6 +58,7 @@ class Views:
         self.numbers = 0 if self.augment is None else self.kind.numbers(self.specs)
         changed = self.augment is not None or self.mixing is not None
         self.count = min(options.views or options.epochs, options.epochs) if changed else 1
+        self.labelled = float((split.labels != UNLABELLED).mean())
         self._table: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
         self._resident: dict[str, Tensor] | None = None
 
@@ -106,6 +107,7 @@ class Views:
             rows,
             view,
             Mixed(joined([each.labels for each in mixed]), joined([each.share for each in mixed])) if mixed else None,
+            self.labelled,
         )
 
     def _shown(

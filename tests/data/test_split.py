@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.data.split import stratified_split
+from edgekd.data.split import labelled_in_part, stratified_split
 from edgekd.errors import ConfigError
 
 LABELS = np.repeat([0, 1, 2], [600, 300, 100])
@@ -53,3 +53,18 @@ def test_the_seed_alone_decides_which_samples() -> None:
 def test_a_class_of_one_sample_cannot_be_split() -> None:
     with pytest.raises(ConfigError, match="each of the 2 classes needs at least one on both sides"):
         stratified_split(np.array([0, 0, 0, 1]), 2, seed=0)
+
+
+@pytest.mark.parametrize(("labelled", "left"), [(0.1, [60, 30, 10]), (20, [12, 6, 2]), (0, [0, 0, 0])])
+def test_every_class_keeps_its_share_of_the_labels(labelled: float, left: list[int]) -> None:
+    found = labelled_in_part(LABELS, labelled, seed=0)
+    known = found >= 0
+    assert np.bincount(found[known], minlength=3).tolist() == left
+    assert (found[known] == LABELS[known]).all()
+    assert (found[~known] == -1).all()
+    assert (labelled_in_part(LABELS, labelled, seed=0) == found).all()
+
+
+def test_labels_that_would_leave_a_class_without_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot set apart 2 of 1000"):
+        labelled_in_part(LABELS, 2, seed=0)

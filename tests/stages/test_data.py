@@ -114,6 +114,27 @@ def test_splits_are_those_rows_of_the_data_set_whatever_it_is_written_by(tmp_pat
         assert here.output(port).read_bytes() == (tmp_path / "expected.npz").read_bytes(), port
 
 
+def test_only_a_share_of_the_training_samples_keeps_its_label(tmp_path: Path) -> None:
+    every, some = context(tmp_path / "every"), context(tmp_path / "some")
+    DataStage(Digits(use="digits")).run(every, {})
+    told = DataStage(Digits(use="digits", labelled=0.1)).run(some, {})
+    assert told == "1,213 training (121 labelled), 135 validation and 449 test images, 10 classes"
+    left, all_of_them = (load_split(each.output("train")) for each in (some, every))
+    np.testing.assert_array_equal(np.asarray(left.samples), np.asarray(all_of_them.samples))
+    known = left.labels >= 0
+    assert known.sum() == 121
+    assert (left.labels[known] == all_of_them.labels[known]).all()
+    for port in ("validation", "test"):
+        assert some.output(port).read_bytes() == every.output(port).read_bytes()
+
+
+@pytest.mark.parametrize("option", ["validation", "labelled"])
+def test_too_few_samples_for_every_class_are_refused_with_the_option(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ConfigError, match="each of the 10 classes needs") as refused:
+        DataStage(Digits.model_validate({"use": "digits", option: 3})).run(context(tmp_path / "work"), {})
+    assert refused.value.where == f"data.{option}"
+
+
 def test_what_is_decoded_is_written_split_by_split_and_progress_tells_it(tmp_path: Path) -> None:
     for number in range(40):
         path = tmp_path / "images" / "ab"[number % 2] / f"{number:02}.png"

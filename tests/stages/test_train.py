@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.data.digits import Digits
+from edgekd.errors import ConfigError, StageError
 from edgekd.models.conv import ConvStack
 from edgekd.pipeline.stage import Context
 from edgekd.progress import Silent
 from edgekd.stages.data import DataStage
+from edgekd.stages.files import load_split
 from edgekd.stages.networks import TrainedNetwork
 from edgekd.stages.train import TrainStage
+from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.temperatures.fixed import Fixed
@@ -47,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
 def run(
     stage: DataStage | TrainStage, work: Path, folder: Path, inputs: Mapping[str, Path], seed: int = 0
 ) -> dict[str, Path]:
-    work.mkdir()
+    work.mkdir(parents=True)
     context = Context(work, folder / "cache", stage.outputs, seed, Silent())
     stage.run(context, inputs)
     return {port: context.output(port) for port in stage.outputs}
@@ -108,3 +112,72 @@ def test_whatever_changes_an_answer_is_recorded_anew(
     student(folder, others, f"after {changed}", options, seed=seed)
     assert len(recordings(folder) - kept) == 2
     assert recordings(folder) > kept
+
+
+def shown(folder: Path, inputs: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch, stage: TrainStage) -> list[int]:
+    """The labels that the training of this stage is given, sorted."""
+    given: list[list[int]] = []
+
+    def look(module: object, losses: object, data: TrainingData, options: object, **_: object) -> TrainingResult:
+        given.append(sorted(data.train.labels.tolist()))
+        raise StageError("seen")
+
+    monkeypatch.setattr("edgekd.training.loop.train", look)
+    with pytest.raises(StageError, match="seen"):
+        run(stage, folder / "work", folder, inputs)
+    return given[0]
+
+
+@pytest.fixture(scope="module")
+def partly_labelled(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    folder = tmp_path_factory.mktemp("partly")
+    return run(DataStage(Digits(use="digits", labelled=0.1)), folder / "data", folder, {})
+
+
+def test_without_a_teacher_it_is_shown_what_is_labelled_and_with_one_everything(
+    place: tuple[Path, Mapping[str, Path]],
+    partly_labelled: Mapping[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = {**place[1], **partly_labelled}
+    untaught = TrainStage(network("teacher", OPTIONS), (), "image")
+    seen = shown(tmp_path / "alone", inputs, monkeypatch, untaught)
+    assert len(seen) == 121
+    assert min(seen) == 0
+    taught = TrainStage(network("student", OPTIONS, taught=True), (network("teacher", OPTIONS),), "image")
+    seen = shown(tmp_path / "taught", inputs, monkeypatch, taught)
+    assert len(seen) == 1213
+    assert seen.count(-1) == 1213 - 121
+
+
+def test_a_class_that_is_left_out_is_never_shown(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = OPTIONS.model_copy(update={"leave_out": ("3", "8")})
+    stage = TrainStage(network("student", options, taught=True), (network("teacher", OPTIONS),), "image")
+    assert set(shown(tmp_path, place[1], monkeypatch, stage)) == {0, 1, 2, 4, 5, 6, 7, 9}
+
+
+def test_a_class_that_there_is_not_and_a_training_without_samples_are_refused(
+    place: tuple[Path, Mapping[str, Path]], partly_labelled: Mapping[str, Path], tmp_path: Path
+) -> None:
+    wrong = TrainStage(network("teacher", OPTIONS.model_copy(update={"leave_out": ("33",)})), (), "image")
+    with pytest.raises(ConfigError, match="no class is called '33'") as refused:
+        run(wrong, tmp_path / "wrong", tmp_path, place[1])
+    assert refused.value.where == "teacher.leave_out.0"
+    everything = OPTIONS.model_copy(update={"leave_out": tuple("0123456789")})
+    with pytest.raises(ConfigError, match="is shown no training sample at all"):
+        run(TrainStage(network("teacher", everything), (), "image"), tmp_path / "all", tmp_path, partly_labelled)
+
+
+def test_answers_to_other_rows_are_recorded_anew(place: tuple[Path, Mapping[str, Path]], tmp_path: Path) -> None:
+    """As many samples are left without one class as without the other: nothing but their rows tells them apart."""
+    folder, inputs = place
+    labels = load_split(inputs["train"]).labels
+    counts = np.bincount(labels)
+    one, other = next((a, b) for a in range(10) for b in range(a) if counts[a] == counts[b])
+    student(folder, inputs, "without one", OPTIONS.model_copy(update={"leave_out": (str(one),)}))
+    kept = recordings(folder)
+    student(folder, inputs, "without other", OPTIONS.model_copy(update={"leave_out": (str(other),)}))
+    assert len(recordings(folder) - kept) == 2

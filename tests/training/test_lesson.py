@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,8 @@ from edgekd.training.lesson import Batch, Mixed
 LOGITS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def entropy(labels: Tensor) -> Tensor:
-    return functional.cross_entropy(LOGITS, labels, reduction="none")
+def entropy(labels: Tensor, logits: Tensor = LOGITS) -> Tensor:
+    return functional.cross_entropy(logits, labels, reduction="none")
 
 
 def batch(labels: list[int], mixed: Mixed | None = None, labelled: float = 1.0) -> Batch:
@@ -34,11 +36,7 @@ def test_over_all_batches_it_is_the_mean_of_the_labelled_samples_however_they_ar
     values = []
     for rows in ([0, 1, 2], [3, 4, 5]):
         part = batch([labels[row] for row in rows], labelled=4 / 6)
-        values.append(
-            float(
-                part.by_label(lambda known, rows=rows: functional.cross_entropy(LOGITS[rows], known, reduction="none"))
-            )
-        )
+        values.append(float(part.by_label(functools.partial(entropy, logits=LOGITS[rows]))))
     known = [row for row, label in enumerate(labels) if label >= 0]
     expected = functional.cross_entropy(LOGITS[known], torch.tensor([labels[row] for row in known]))
     assert np.mean(values) == pytest.approx(float(expected))
@@ -47,7 +45,7 @@ def test_over_all_batches_it_is_the_mean_of_the_labelled_samples_however_they_ar
 def test_an_unlabelled_sample_has_no_gradient() -> None:
     logits = LOGITS.clone().requires_grad_()
     part = batch([0, -1, 2, -1, 1, 3], labelled=0.5)
-    part.by_label(lambda known: functional.cross_entropy(logits, known, reduction="none")).backward()  # type: ignore[no-untyped-call]
+    part.by_label(functools.partial(entropy, logits=logits)).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad.any(dim=1).tolist() == [True, False, True, False, True, True]
 

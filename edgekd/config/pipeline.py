@@ -105,6 +105,13 @@ class ReleaseSection(Section):
 class PipelineConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder runs/NAME")
     seed: int = Field(0, ge=0, lt=2**32, description="source of all randomness")
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="how often the student is trained, each time with the next seed, to see how much accuracy varies; "
+        "the first one ships",
+    )
     data: Annotated[Component, Use("datasets")] = Field(description="labelled samples")
     teacher: NetworkSection
     networks: dict[str, NetworkSection] = Field(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgekd.records.accuracy import Accuracy
 from edgekd.records.evaluation import Evaluation, Interval, ModelEvaluation, Paired
+from edgekd.records.seeds import Gain
 
 
 def evaluate(
@@ -99,3 +100,25 @@ def paired(
         drop_interval=(max(-1.0, middle - half), min(1.0, middle + half)),
         p_value=1.0 if same else float(binomtest(lost, lost + gained).pvalue),
     )
+
+
+def gain_over_seeds(taught: Sequence[float], untaught: Sequence[float], confidence: float = 0.95) -> Gain:
+    """How far the first accuracies are ahead of the others, pair by pair: two trainings of the same seed are a pair.
+
+    The interval and the p-value are Student's t of the differences; where all are the same they have no spread, and
+    the interval is that one number.
+
+    Raises:
+        ValueError: fewer than two pairs.
+    """
+    from scipy.stats import ttest_1samp
+
+    ahead = np.subtract(taught, untaught)
+    if len(ahead) < 2:
+        raise ValueError("one training says nothing of how much the next one differs")
+    mean, std = float(ahead.mean()), float(ahead.std(ddof=1))
+    if std < 1e-12:  # of numbers that differ by rounding alone
+        return Gain(mean=mean, std=0.0, interval=(mean, mean), p_value=1.0 if abs(mean) < 1e-12 else 0.0)
+    test = ttest_1samp(ahead, 0.0)
+    low, high = test.confidence_interval(confidence)
+    return Gain(mean=mean, std=std, interval=(float(low), float(high)), p_value=float(test.pvalue))

@@ -141,7 +141,7 @@ class Engine:
     def _node(self, node: Node, todo: _Todo, progress: Progress) -> Finished:
         must_exist = node.id in todo.earlier
         fresh = todo.fresh and not must_exist
-        seed, records = todo.plan.seed, todo.records
+        seed, records = todo.plan.seed + node.further_seed, todo.records
         image = preimage(node.stage, input_digests(node, records), seed)
         key = fingerprint(image)
         with self.store.stage_lock(node.id, key, progress):

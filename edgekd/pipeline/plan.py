@@ -24,6 +24,7 @@ class Node:
     subject: what it is about: a network, a candidate, a target.
     target: the one that the stage needs. When it cannot be reached, the others go on without what needs it.
     machine: where that target is; empty for this one. What runs on different machines may run at the same time.
+    further_seed: how much larger its seed is than the plan's.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Node:
     subject: str = ""
     target: str = ""
     machine: str = ""
+    further_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def forecast(plan: Plan, store: Store, progress: Progress) -> list[Forecast]:
             found[node.id] = Forecast(node, None, f"after {_listed(list(dict.fromkeys(waiting)))}")
             continue
         try:
-            image = preimage(node.stage, input_digests(node, {k: f.record for k, f in found.items()}), plan.seed)
+            digests = input_digests(node, {k: f.record for k, f in found.items()})
+            image = preimage(node.stage, digests, plan.seed + node.further_seed)
         except TargetError as error:
             found[node.id] = Forecast(node, None, str(error))
             continue

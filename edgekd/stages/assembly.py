@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER
@@ -23,11 +24,13 @@ from edgekd.stages.networks import Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
+from edgekd.stages.seeds import SeedsStage
 from edgekd.stages.targets import device_of
 from edgekd.stages.train import TrainStage
 from edgekd.stages.validate import ValidateStage
 
 Wiring = dict[str, tuple[str, str]]
+SHIPPING = (STUDENT, CONTROL)
 CONTRACT: Wiring = {"contract": ("data", "contract")}
 VALIDATION: Wiring = {**CONTRACT, "validation": ("data", "validation")}
 LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}
@@ -47,10 +50,13 @@ def assemble(pipeline: Pipeline) -> Plan:
     candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
     nodes = [
         Node("data", DataStage(dataset), {}),
-        *_training(networks, dataset.modality),
-        *_exports(pipeline, networks, dataset.modality),
-        *_quantizing(candidates, dataset.modality, [name for name in (STUDENT, CONTROL) if name in networks]),
+        *_training(networks, dataset.modality, networks),
+        *_exports(
+            pipeline, {name: networks[name] for name in (TEACHER, *SHIPPING) if name in networks}, dataset.modality
+        ),
+        *_quantizing(candidates, dataset.modality, [name for name in SHIPPING if name in networks]),
         *_on_targets(pipeline, candidates, dataset.modality, controlled=CONTROL in networks),
+        *_repeated(pipeline, networks, candidates, dataset.modality),
         _release(pipeline, networks, candidates, dataset.modality),
     ]
     return Plan(config.name, config.seed, tuple(nodes), origin=str(pipeline.source.path.resolve()))
@@ -89,11 +95,12 @@ def _require_evidence(pipeline: Pipeline) -> None:
             )
 
 
-def _training(networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
+def _training(networks: Mapping[str, Network], modality: str, known: Mapping[str, Network]) -> Iterator[Node]:
+    """known: all that they may learn from."""
     for name, network in networks.items():
         if not isinstance(network, TrainedNetwork):
             continue
-        sources = tuple(networks[each] for each in network.sources)
+        sources = tuple(known[each] for each in network.sources)
         weights: Wiring = {
             f"weights@{each.name}": (f"train@{each.name}", "weights")
             for each in sources
@@ -104,18 +111,16 @@ def _training(networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
 
 def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
     """The teacher, to be held against, the student and the control, to ship and to be held against."""
-    for name in (TEACHER, STUDENT, CONTROL):
-        if name not in networks:
-            continue
-        trained = isinstance(networks[name], TrainedNetwork)
+    for name, network in networks.items():
+        trained = isinstance(network, TrainedNetwork)
         wiring = {**VALIDATION, "weights": (f"train@{name}", "weights")} if trained else CONTRACT
-        yield Node(f"export@{name}", ExportStage(pipeline.config.export, networks[name], modality), wiring, name)
+        yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
 
 
 def _quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
     for network in networks:
         for name, scheme in candidates.items():
-            if network == CONTROL and name == FP32:  # the control's fp32 file is there already, as it was exported
+            if network != STUDENT and name == FP32:  # the fp32 file is there already, as it was exported
                 continue
             candidate = _candidate_of(network, name)
             wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
@@ -183,6 +188,50 @@ def _on_targets(
             yield node(CountStage(target, modality), {**compared(target.name), **VALIDATION})
 
 
+def _repeated(
+    pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
+) -> Iterator[Node]:
+    """Student and control again with further seeds, of the same teachers, and what was made of them on each target."""
+    config = pipeline.config
+    wiring: Wiring = {}
+    for further in range(1, config.seeds):
+        again = {
+            _again(name, further): replace(network, name=_again(name, further))
+            for name in SHIPPING
+            if isinstance(network := networks.get(name), TrainedNetwork)
+        }
+        nodes = [
+            *_training(again, modality, networks),
+            *_exports(pipeline, again, modality),
+            *_quantizing(candidates, modality, list(again)),
+        ]
+        yield from (replace(node, further_seed=further) for node in nodes)
+        for name in SHIPPING:
+            repeated = _again(name, further)
+            for candidate in candidates if repeated in again else ():
+                maker = f"export@{repeated}" if candidate == FP32 else f"quantize@{_candidate_of(repeated, candidate)}"
+                wiring[f"{_candidate_of(name, candidate)}@{further + 1}"] = (maker, "model")
+    if config.seeds == 1:
+        return
+    seeds = tuple(config.seed + further for further in range(config.seeds))
+    for target in pipeline.targets:
+        stage = SeedsStage(target, modality, tuple(candidates), seeds, CONTROL in networks)
+        inputs: Wiring = {
+            **CONTRACT,
+            **wiring,
+            "test": ("data", "test"),
+            "choice": (f"choose@{target.name}", "choice"),
+            "evaluation": (f"validate@{target.name}", "evaluation"),
+        }
+        machine = device_of(target).machine
+        yield Node(f"seeds@{target.name}", stage, inputs, target.name, target=target.name, machine=machine)
+
+
+def _again(network: str, further: int) -> str:
+    """What a network is called that is trained once more; no name in a file has a dot."""
+    return f"{network}.{further + 1}"
+
+
 def _release(
     pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
 ) -> Node:
@@ -203,6 +252,8 @@ def _release(
             f"logits@{name}": (f"validate@{name}", "logits"),
             f"golden@{name}": (f"validate@{name}", "golden"),
         }
+        if pipeline.config.seeds > 1:
+            wiring[f"seeds@{name}"] = (f"seeds@{name}", "seeds")
         if not device_of(target).emulated:
             wiring[f"measure@{name}"] = (f"measure@{name}", "latency")
     stage = ReleaseStage(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from edgekd.records.candidate import MadeFile
 from edgekd.records.network import NetworkRecord
+from edgekd.records.seeds import SeedsRecord
 from edgekd.records.splits import SplitsRecord
 from edgekd.release.card import Story
 from edgekd.stages.files import load_record
 
 
 def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[str, MadeFile]) -> Story:
-    """`inputs` holds `splits` and, of each network, `training@NAME`."""
+    """`inputs` holds `splits`, of each network `training@NAME`, and of each target that has it `seeds@NAME`."""
     splits = load_record(SplitsRecord, inputs["splits"])
     trained = {name: load_record(NetworkRecord, inputs[f"training@{name}"]) for name in networks}
     return Story(
@@ -26,7 +27,7 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
                 if made.calibration_samples
             ),
         ),
-        training=tuple(_told(trained)),
+        training=(*_told(trained), *_repeated(inputs)),
         limits=tuple(
             f"{name}: on an x86 processor without VNNI its 8-bit sums can overflow, and the accuracy above does not "
             "hold; quantize with reduce_range for such a device."
@@ -43,3 +44,14 @@ def _told(trained: Mapping[str, NetworkRecord]) -> Iterator[str]:
             f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{taught}, "
             f"{each.validation_accuracy:.2%} of validation right before quantization."
         )
+
+
+def _repeated(inputs: Mapping[str, Path]) -> Iterator[str]:
+    for port, path in inputs.items():
+        if port.startswith("seeds@"):
+            record = load_record(SeedsRecord, path)
+            for name in record.accuracies:
+                yield (
+                    f"Trained with {len(record.seeds)} seeds, {name} on {record.target}: {record.mean(name):.2%} of "
+                    f"the test samples right, with a standard deviation of {100 * record.std(name):.2f} points."
+                )

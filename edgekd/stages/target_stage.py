@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -19,7 +19,10 @@ from edgekd.records.screening import FP32, ChoiceRecord
 from edgekd.stages.modality import feeding_identity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekd.data.modalities.base import Feeds
+    from edgekd.data.samples import Rows
     from edgekd.harness.subject import Subject
 
 REFERENCE = "teacher"
@@ -76,3 +79,16 @@ class TargetStage(Stage, ABC):
 
         contract = load_record(ModelContract, inputs["contract"])
         return feeds_for(contract, load_split(inputs["validation"]).samples[:count])
+
+
+def fed_in_parts(contract: ModelContract, samples: Rows, after: NDArray[Any] | None = None) -> Iterator[Feeds]:
+    """What the models are fed: the samples, which may be more than memory holds, and with the last of them `after`."""
+    import numpy as np
+
+    from edgekd.data.modalities.base import fed_at_once, feeds_for
+
+    few = fed_at_once(contract)
+    for start in range(0, len(samples), few):
+        part = samples[start : start + few]
+        last = start + few >= len(samples)
+        yield feeds_for(contract, np.concatenate([part, after]) if last and after is not None else part)

@@ -6,23 +6,19 @@ Golden inputs for the bundle are answered in the same go; they are validation sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekd.config.networks import CONTROL
 from edgekd.pipeline.stage import Context
 from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.screening import FP32, ChoiceRecord
-from edgekd.stages.target_stage import REFERENCE, TargetStage
+from edgekd.stages.target_stage import REFERENCE, TargetStage, fed_in_parts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from edgekd.data.modalities.base import Feeds
-    from edgekd.data.samples import Rows
     from edgekd.harness.subject import Subject
 
 GOLDEN_SAMPLES = 16
@@ -61,7 +57,7 @@ class ValidateStage(TargetStage):
         models = {**self.compared(inputs, choice), **controls}
         parts = [
             predict(device_of(self.target), self.runtime, models, feeds, context.progress)
-            for feeds in _fed(contract, test.samples, golden)
+            for feeds in fed_in_parts(contract, test.samples, golden)
         ]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in models}
         logits = {name: each[: len(test)] for name, each in answers.items()}
@@ -94,16 +90,3 @@ class ValidateStage(TargetStage):
         if CONTROL in inputs and choice.chosen != FP32:
             found[f"{CONTROL}.{choice.chosen}"] = Subject(inputs[CONTROL], session=choice.session)
         return found
-
-
-def _fed(contract: ModelContract, samples: Rows, golden: NDArray[Any]) -> Iterator[Feeds]:
-    """What the models are fed: the samples, which may be more than memory holds, and after them the golden ones."""
-    import numpy as np
-
-    from edgekd.data.modalities.base import fed_at_once, feeds_for
-
-    few = fed_at_once(contract)
-    for start in range(0, len(samples), few):
-        part = samples[start : start + few]
-        last = start + few >= len(samples)
-        yield feeds_for(contract, np.concatenate([part, golden]) if last else part)

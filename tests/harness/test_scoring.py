@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t, ttest_rel
 
-from edgekd.harness.scoring import count_correct, evaluate, paired, wilson
+from edgekd.harness.scoring import count_correct, evaluate, gain_over_seeds, paired, wilson
 
 
 def test_the_wilson_interval_has_its_published_values() -> None:
@@ -77,3 +78,27 @@ def test_an_evaluation_compares_the_pairs_sample_by_sample_and_all_with_the_refe
     assert (against_fp32.only_reference_right, against_fp32.only_model_right) == (1, 0)
     assert against_fp32.drop == 0.25
     assert result.pair("small", "teacher").only_reference_right == 1
+
+
+def test_a_gain_over_seeds_is_students_t_of_the_differences() -> None:
+    taught, untaught = [0.95, 0.96, 0.94, 0.97], [0.93, 0.95, 0.94, 0.94]
+    found = gain_over_seeds(taught, untaught)
+    expected = ttest_rel(taught, untaught)
+    assert found.mean == pytest.approx(0.015)
+    assert found.std == pytest.approx(np.std([0.02, 0.01, 0.0, 0.03], ddof=1))
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
+    half = t.ppf(0.975, 3) * found.std / 2
+    assert found.interval == pytest.approx((0.015 - half, 0.015 + half))
+
+
+def test_differences_without_spread_are_told_as_they_are() -> None:
+    assert gain_over_seeds([0.9, 0.8], [0.9, 0.8]).p_value == 1.0
+    ahead = gain_over_seeds([0.9, 0.8], [0.8, 0.7])
+    assert (ahead.verdict, ahead.std) == ("better", 0.0)
+    assert ahead.interval == pytest.approx((0.1, 0.1))
+
+
+def test_one_pair_is_not_enough() -> None:
+    with pytest.raises(ValueError, match="one training"):
+        gain_over_seeds([0.9], [0.8])

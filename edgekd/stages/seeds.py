@@ -1,0 +1,105 @@
+"""seeds: the files of further trainings on the target, to see how sure accuracy and gain are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from edgekd.config.networks import CONTROL
+from edgekd.pipeline.stage import Context
+from edgekd.records.contract import ModelContract
+from edgekd.records.evaluation import Evaluation
+from edgekd.records.screening import FP32, ChoiceRecord
+from edgekd.records.seeds import SeedsRecord
+from edgekd.stages.target_stage import TargetStage, fed_in_parts
+
+if TYPE_CHECKING:
+    from edgekd.harness.subject import Subject
+
+
+@dataclass(frozen=True)
+class SeedsStage(TargetStage):
+    """What the first training's files reached arrives at `evaluation`. Of the training with the N-th seed (from 2) the
+    fp32 file arrives at `fp32@N`, what was made of it as of the candidate NAME at `NAME@N`; of the control's at
+    `control.fp32@N` and `control.NAME@N`. Only those made as the chosen one is are run.
+    """
+
+    candidates: tuple[str, ...]
+    seeds: tuple[int, ...]
+    controlled: bool
+
+    name = "seeds"
+    outputs = {"seeds": "seeds.json"}
+    records = {"seeds": SeedsRecord}
+    libraries = ("onnxruntime", "numpy", "scipy")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("contract", "test", "choice", "evaluation", *(port for _, port in self._files(self.candidates)))
+
+    def identity(self) -> dict[str, JsonValue]:
+        return {**super().identity(), "seeds": list[JsonValue](self.seeds)}
+
+    def _files(self, candidates: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """The names of the files of these candidates as reports call them, each with its port, once a further seed."""
+        names = dict.fromkeys((FP32, *candidates))
+        for number in range(2, len(self.seeds) + 1):
+            for name in names:
+                yield name, f"{name}@{number}"
+                if self.controlled:
+                    yield f"{CONTROL}.{name}", f"{CONTROL}.{name}@{number}"
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.harness.answers import predict
+        from edgekd.harness.scoring import gain_over_seeds
+        from edgekd.stages.files import load_record, load_split, save_record
+        from edgekd.stages.targets import device_of
+
+        choice = load_record(ChoiceRecord, inputs["choice"])
+        first = load_record(Evaluation, inputs["evaluation"])
+        contract, test = load_record(ModelContract, inputs["contract"]), load_split(inputs["test"])
+        files = list(self._files((choice.chosen,)))
+        complete = [name for name in first.models if all(port in inputs for each, port in files if each == name)]
+        subjects = {port: self._subject(inputs[port], name, choice) for name, port in files if name in complete}
+        right = dict.fromkeys(subjects, 0)
+        start = 0
+        for feeds in fed_in_parts(contract, test.samples):
+            answers = predict(device_of(self.target), self.runtime, subjects, feeds, context.progress)
+            for port, logits in answers.items():
+                right[port] += int((logits.argmax(axis=1) == test.labels[start : start + len(logits)]).sum())
+            start += len(logits)
+        accuracies = {
+            name: (
+                first.models[name].accuracy.value,
+                *(right[port] / len(test) for each, port in files if each == name),
+            )
+            for name in complete
+            if any(each == name for each, _ in files)
+        }
+        record = SeedsRecord(
+            target=self.target.name,
+            shipped=choice.chosen,
+            seeds=self.seeds,
+            samples=len(test),
+            accuracies=accuracies,
+            gains={
+                name: gain_over_seeds(reached, accuracies[f"{CONTROL}.{name}"])
+                for name, reached in accuracies.items()
+                if f"{CONTROL}.{name}" in accuracies
+            },
+        )
+        if choice.chosen not in accuracies:
+            context.warn(f"{choice.chosen} cannot be made with every seed, so how sure its accuracy is is not known")
+        save_record(context.output("seeds"), record)
+        return " · ".join(f"{name} {record.mean(name):.2%} ± {100 * record.std(name):.2f}" for name in accuracies)
+
+    @staticmethod
+    def _subject(path: Path, name: str, choice: ChoiceRecord) -> Subject:
+        from edgekd.harness.subject import Subject
+
+        in_float = name in (FP32, f"{CONTROL}.{FP32}")
+        return Subject(path) if in_float else Subject(path, session=choice.session)

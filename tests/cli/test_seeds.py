@@ -1,0 +1,109 @@
+"""Several trainings of one pipeline, through the real command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edgekd.data.modalities.base import feeds_for
+from edgekd.records.contract import ModelContract
+from tests.command import Place
+
+TARGET = """\
+name: here
+device: local
+limits: {p90_latency_ms: 1000}
+measure: {seconds: 2, screen_seconds: 2}
+"""
+PIPELINE = """\
+name: small
+seeds: 3
+data: {use: digits, validation: 0.15}
+teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 3}
+student: {model: {use: conv, width: 4, stages: 2}}
+distill:
+  epochs: 2
+  control: true
+  losses: [{use: cross_entropy}, {use: kd}]
+quantize: {candidates: [int8_weights]}
+targets: [here.yaml]
+release: {max_accuracy_drop: 1.0}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder in which a student has been trained with three seeds."""
+    folder = tmp_path_factory.mktemp("seeds")
+    (folder / "here.yaml").write_text(TARGET)
+    (folder / "p.yaml").write_text(PIPELINE)
+    here = Place(folder)
+    done = here.edgekd("run", "p.yaml")
+    assert done.returncode in (0, 3), done.stderr
+    return here
+
+
+@pytest.fixture(scope="module")
+def record(place: Place) -> dict[str, Any]:
+    """What that run says."""
+    (path,) = place.folder.glob("runs/*/*/run.json")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher(record: dict[str, Any]) -> None:
+    trained = [stage["id"] for stage in record["stages"] if stage["stage"] == "train"]
+    students = [f"train@{name}{again}" for again in ("", ".2", ".3") for name in ("student", "control")]
+    assert trained == ["train@teacher", *students]
+    weights = {
+        stage["outputs"]["weights"]["digest"]
+        for stage in record["stages"]
+        if stage["stage"] == "train" and "student" in stage["id"]
+    }
+    assert len(weights) == 3
+    found = record["records"]["seeds"]["here"]
+    assert found["seeds"] == [0, 1, 2]
+    assert set(found["accuracies"]) == {"fp32", "int8_weights", "control.fp32", "control.int8_weights"}
+    assert set(found["gains"]) == {"fp32", "int8_weights"}
+
+
+def test_each_accuracy_is_that_of_the_file_of_its_seed(place: Place, record: dict[str, Any]) -> None:
+    blobs = place.folder / "store" / "blobs"
+    outputs = {stage["id"]: stage["outputs"] for stage in record["stages"]}
+
+    def stored(stage: str, port: str) -> Path:
+        artifact = outputs[stage][port]
+        return blobs / artifact["digest"][:2] / f"{artifact['digest']}.{artifact['kind']}"
+
+    contract = ModelContract.model_validate(record["records"]["contract"]["data"])
+    test = np.load(stored("data", "test"))
+    assert record["records"]["evaluation"]["here"]["samples"] == len(test["labels"])
+    for control in ("", "control."):
+        network = "control" if control else "student"
+        reached = []
+        for again in ("", ".2", ".3"):
+            session = onnxruntime.InferenceSession(stored(f"export@{network}{again}", "model"))
+            (logits,) = session.run(None, feeds_for(contract, test["samples"]))
+            reached.append(float((logits.argmax(axis=1) == test["labels"]).mean()))
+        assert record["records"]["seeds"]["here"]["accuracies"][f"{control}fp32"] == pytest.approx(reached)
+
+
+def test_the_run_says_how_much_accuracy_varies_and_what_was_gained(place: Place) -> None:
+    shown = place.edgekd("show").stdout
+    assert "accuracy over 3 seeds (mean ± standard deviation): fp32 " in shown
+    assert "over 3 seeds distillation gained " in shown
+    card = next(place.folder.glob("runs/*/*/bundle/*.md"), None)
+    if card is not None:  # a busy machine may have left the latency undecided
+        assert "Trained with 3 seeds, int8_weights on here" in card.read_text()
+
+
+def test_one_seed_more_trains_only_that_one(place: Place) -> None:
+    done = place.edgekd("plan", "p.yaml", "--set", "seeds=4")
+    state = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
+    assert state["train@student.3"].startswith("cached")
+    assert not state["train@student.4"].startswith("cached")

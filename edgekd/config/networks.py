@@ -51,8 +51,17 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
         _check_section(section, source, at)
         _check_sources(section.sources, sections, source, (*at, "from"))
     _check_sources(config.distill.sources, sections, source, ("distill", "from"))
+    for name, variant in config.variants.items():
+        _check_name(name, source, ("variants", name))
+        if name in sections:
+            raise ConfigError(
+                f"variants: {name!r} is the name of another network", where=source.where(("variants", name))
+            )
+        _check_sources(variant.sources or (), sections, source, ("variants", name, "from"))
     _check_cycles({name: section.sources for name, section in sections.items()}, source)
-    heard = {each for section in sections.values() for each in section.sources} | set(config.distill.sources)
+    taught = [*(section.sources for section in sections.values()), config.distill.sources]
+    taught += [variant.sources or [] for variant in config.variants.values()]
+    heard = {each for sources in taught for each in sources}
     for name in config.networks:
         if name not in heard:
             raise ConfigError(
@@ -67,7 +76,7 @@ def _check_name(name: str, source: Source, at: KeyPath) -> None:
         return
     if name in (TEACHER, STUDENT, CONTROL) or not NAME.fullmatch(name):
         raise ConfigError(
-            f"networks: {name!r} cannot be the name of a network",
+            f"{at[0]}: {name!r} cannot be the name of a network",
             where=source.where(at),
             hint=f"letters, digits, - and _; {TEACHER}, {STUDENT} and {CONTROL} have meanings of their own",
         )

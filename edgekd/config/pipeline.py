@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgekd.config.check import check
 from edgekd.config.component import Component, Use
@@ -73,6 +73,22 @@ class DistillSection(TrainingOptions):
     )
 
 
+class VariantSection(Section):
+    """The student taught otherwise, with all else as in `distill`; it is shown beside the student and never ships."""
+
+    sources: list[str] | None = Field(None, alias="from", description="the networks that teach it, by name")
+    temperature: Annotated[Component, Use("temperatures")] | None = Field(
+        None, description="softens outputs in every term that sets none of its own"
+    )
+    losses: Losses | None = Field(None, min_length=1, description="the terms of the loss, each with its weight")
+
+    @model_validator(mode="after")
+    def _differs(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("is the student itself\ngive it losses, a temperature or teachers of its own")
+        return self
+
+
 class QuantizeSection(Section):
     """What could ship of the student, and how one of them is chosen on each target."""
 
@@ -119,6 +135,9 @@ class PipelineConfig(Section):
     )
     student: StudentSection
     distill: DistillSection
+    variants: dict[str, VariantSection] = Field(
+        default_factory=dict, description="other ways to teach the student, by name, to see which is best"
+    )
     export: ExportOptions = Field(default_factory=ExportOptions)
     quantize: QuantizeSection = Field(default_factory=QuantizeSection)
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")

@@ -43,7 +43,7 @@ class ModelEvaluation(Record):
 
 class Evaluation(Record):
     """The test split under one target's runtime. `models` by name: the reference (the teacher), `fp32` and whatever
-    else was made of the student, `control.NAME` of the untaught one. `shipped` names the one that ships."""
+    else was made of the student, `control.NAME` of the untaught one, `VARIANT.fp32`. `shipped` names what ships."""
 
     kept_as: ClassVar[str] = "evaluation"
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.config.networks import CONTROL
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
@@ -92,9 +91,10 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
 
 
 def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: LatencyRecord | None) -> Table:
-    """The models side by side: three columns fit on a terminal of 80 characters. The control is told in words."""
+    """The models side by side: three columns fit on a terminal of 80 characters. Control and variants are told in
+    words."""
     facts, choice = model_facts(record), record.all(ChoiceRecord).get(target)
-    names = [name for name in evaluation.models if not name.startswith(f"{CONTROL}.")]
+    names = [name for name in evaluation.models if "." not in name]
     table = Table(
         title=f"{record.name} · seed {record.seed} · {evaluation.samples:,} test samples · target {target}",
         title_justify="left",

@@ -48,14 +48,13 @@ def assemble(pipeline: Pipeline) -> Plan:
     dataset = cast("Dataset", config.data)  # the schema chose it from the registry of its group
     networks = networks_of(pipeline)
     candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
+    exported = (TEACHER, *SHIPPING, *config.variants)
     nodes = [
         Node("data", DataStage(dataset), {}),
         *_training(networks, dataset.modality, networks),
-        *_exports(
-            pipeline, {name: networks[name] for name in (TEACHER, *SHIPPING) if name in networks}, dataset.modality
-        ),
+        *_exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
         *_quantizing(candidates, dataset.modality, [name for name in SHIPPING if name in networks]),
-        *_on_targets(pipeline, candidates, dataset.modality, controlled=CONTROL in networks),
+        *_on_targets(pipeline, candidates, dataset.modality, networks),
         *_repeated(pipeline, networks, candidates, dataset.modality),
         _release(pipeline, networks, candidates, dataset.modality),
     ]
@@ -128,14 +127,20 @@ def _quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Seque
             yield Node(f"quantize@{candidate}", stage, wiring, candidate)
 
 
+def _beside(pipeline: Pipeline, networks: Mapping[str, Network]) -> tuple[str, ...]:
+    """The student's like, that it is held against: untaught, and taught otherwise."""
+    return tuple(name for name in networks if name == CONTROL or name in pipeline.config.variants)
+
+
 def _candidate_of(network: str, name: str) -> str:
     return name if network == STUDENT else f"{network}.{name}"
 
 
 def _on_targets(
-    pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str, *, controlled: bool
+    pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str, networks: Mapping[str, Network]
 ) -> Iterator[Node]:
     quantize = pipeline.config.quantize
+    beside, controlled = _beside(pipeline, networks), CONTROL in networks
     names = tuple(candidates)
     allowed = {scheme.use for scheme in quantize.candidates}
     targets = pipeline.targets
@@ -173,13 +178,15 @@ def _on_targets(
         )
         yield node(stage, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
     for target in targets:
-        wiring: Wiring = {**compared(target.name), **VALIDATION, "test": ("data", "test")}
+        wiring: Wiring = {
+            **compared(target.name),
+            **VALIDATION,
+            "test": ("data", "test"),
+            **{f"{name}.{FP32}": (f"export@{name}", "model") for name in beside},
+        }
         if controlled:
-            wiring |= {
-                "control": (f"choose@{target.name}", "control"),
-                f"{CONTROL}.{FP32}": (f"export@{CONTROL}", "model"),
-            }
-        yield node(ValidateStage(target, modality, controlled), wiring)
+            wiring["control"] = (f"choose@{target.name}", "control")
+        yield node(ValidateStage(target, modality, beside), wiring)
     # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
     for target in timed:
         yield node(MeasureStage(target, modality), {**compared(target.name), **VALIDATION})
@@ -191,31 +198,33 @@ def _on_targets(
 def _repeated(
     pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
 ) -> Iterator[Node]:
-    """Student and control again with further seeds, of the same teachers, and what was made of them on each target."""
+    """The student and its like again with further seeds, of the same teachers, and their files on each target."""
     config = pipeline.config
+    beside = _beside(pipeline, networks)
     wiring: Wiring = {}
     for further in range(1, config.seeds):
         again = {
             _again(name, further): replace(network, name=_again(name, further))
-            for name in SHIPPING
-            if isinstance(network := networks.get(name), TrainedNetwork)
+            for name in (STUDENT, *beside)
+            if isinstance(network := networks[name], TrainedNetwork)
         }
+        made = [_again(name, further) for name in SHIPPING if name in networks]
         nodes = [
             *_training(again, modality, networks),
             *_exports(pipeline, again, modality),
-            *_quantizing(candidates, modality, list(again)),
+            *_quantizing(candidates, modality, made),
         ]
         yield from (replace(node, further_seed=further) for node in nodes)
-        for name in SHIPPING:
+        for name in (STUDENT, *beside):
             repeated = _again(name, further)
-            for candidate in candidates if repeated in again else ():
+            for candidate in candidates if repeated in made else (FP32,):
                 maker = f"export@{repeated}" if candidate == FP32 else f"quantize@{_candidate_of(repeated, candidate)}"
                 wiring[f"{_candidate_of(name, candidate)}@{further + 1}"] = (maker, "model")
     if config.seeds == 1:
         return
     seeds = tuple(config.seed + further for further in range(config.seeds))
     for target in pipeline.targets:
-        stage = SeedsStage(target, modality, tuple(candidates), seeds, CONTROL in networks)
+        stage = SeedsStage(target, modality, tuple(candidates), seeds, beside)
         inputs: Wiring = {
             **CONTRACT,
             **wiring,

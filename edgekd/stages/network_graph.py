@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from edgekd.config.component import component_class
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections, training_order
-from edgekd.config.pipeline import Pipeline, PipelineConfig
+from edgekd.config.pipeline import Pipeline, PipelineConfig, VariantSection
 from edgekd.config.registry import LOSSES
 from edgekd.config.section import nearest
 from edgekd.config.training import TrainingOptions
@@ -55,6 +56,8 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             checkpoint=section.checkpoint,
             min_accuracy=section.min_accuracy,
         )
+    for name, variant in config.variants.items():
+        found[name] = _variant(config, name, variant)
     if config.distill.control:
         found[CONTROL] = _control(config)
     for each in found.values():
@@ -72,6 +75,18 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         options=_options(config.distill),
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=tuple(config.distill.sources),
+    )
+
+
+def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> TrainedNetwork:
+    """The student with what the variant changes."""
+    losses = cast("list[Loss]", variant.losses or config.distill.losses)
+    return replace(
+        _student(config),
+        name=name,
+        section=f"variants.{name}" if variant.losses else "distill",  # where its losses stand
+        losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
+        sources=tuple(config.distill.sources if variant.sources is None else variant.sources),
     )
 
 

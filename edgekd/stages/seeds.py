@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 class SeedsStage(TargetStage):
     """What the first training's files reached arrives at `evaluation`. Of the training with the N-th seed (from 2) the
     fp32 file arrives at `fp32@N`, what was made of it as of the candidate NAME at `NAME@N`; of the control's at
-    `control.fp32@N` and `control.NAME@N`. Only those made as the chosen one is are run.
+    `control.fp32@N` and `control.NAME@N`, of a variant's at `VARIANT.fp32@N`. Only those made as the chosen one is are
+    run.
     """
 
     candidates: tuple[str, ...]
     seeds: tuple[int, ...]
-    controlled: bool
+    beside: tuple[str, ...]
 
     name = "seeds"
     outputs = {"seeds": "seeds.json"}
@@ -50,8 +51,9 @@ class SeedsStage(TargetStage):
         for number in range(2, len(self.seeds) + 1):
             for name in names:
                 yield name, f"{name}@{number}"
-                if self.controlled:
-                    yield f"{CONTROL}.{name}", f"{CONTROL}.{name}@{number}"
+                for network in self.beside:
+                    if name == FP32 or network == CONTROL:
+                        yield f"{network}.{name}", f"{network}.{name}@{number}"
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.harness.answers import predict
@@ -87,9 +89,9 @@ class SeedsStage(TargetStage):
             samples=len(test),
             accuracies=accuracies,
             gains={
-                name: gain_over_seeds(reached, accuracies[f"{CONTROL}.{name}"])
+                name: gain_over_seeds(reached, accuracies[untaught])
                 for name, reached in accuracies.items()
-                if f"{CONTROL}.{name}" in accuracies
+                if (untaught := f"{CONTROL}.{name.rpartition('.')[2]}") in accuracies and name != untaught
             },
         )
         if choice.chosen not in accuracies:
@@ -101,5 +103,4 @@ class SeedsStage(TargetStage):
     def _subject(path: Path, name: str, choice: ChoiceRecord) -> Subject:
         from edgekd.harness.subject import Subject
 
-        in_float = name in (FP32, f"{CONTROL}.{FP32}")
-        return Subject(path) if in_float else Subject(path, session=choice.session)
+        return Subject(path) if name.rpartition(".")[2] == FP32 else Subject(path, session=choice.session)

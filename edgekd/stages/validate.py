@@ -1,12 +1,11 @@
-"""validate: accuracy of the chosen file on the target, beside its fp32 file, the teacher and the control; the only
-stage that reads the test split.
+"""validate: accuracy of the chosen file on the target, beside its fp32 file, the teacher, the control and variants.
 
 Golden inputs for the bundle are answered in the same go; they are validation samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +25,10 @@ GOLDEN_SAMPLES = 16
 
 @dataclass(frozen=True)
 class ValidateStage(TargetStage):
-    """With a control its fp32 file arrives at `control.fp32`, what was made of it as of the chosen at `control`."""
+    """beside: the control and the student's variants. The fp32 file of each arrives at `NAME.fp32`, and at `control`
+    what was made of the control as of the chosen file."""
 
-    controlled: bool
+    beside: tuple[str, ...]
 
     name = "validate"
     outputs = {"evaluation": "evaluation.json", "logits": "logits.npz", "golden": "golden.npz"}
@@ -37,8 +37,9 @@ class ValidateStage(TargetStage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        controls = ("control", f"{CONTROL}.{FP32}") if self.controlled else ()
-        return ("teacher", "fp32", "model", "choice", *controls, "contract", "validation", "test")
+        control = (CONTROL,) if CONTROL in self.beside else ()
+        files = (f"{name}.{FP32}" for name in self.beside)
+        return ("teacher", "fp32", "model", "choice", *control, *files, "contract", "validation", "test")
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
@@ -53,15 +54,13 @@ class ValidateStage(TargetStage):
         contract = load_record(ModelContract, inputs["contract"])
         test = load_split(inputs["test"])
         golden = load_split(inputs["validation"]).samples[:GOLDEN_SAMPLES]
-        controls = self._controls(inputs, choice)
-        models = {**self.compared(inputs, choice), **controls}
+        models = {**self.compared(inputs, choice), **self._files_beside(inputs, choice)}
         parts = [
             predict(device_of(self.target), self.runtime, models, feeds, context.progress)
             for feeds in fed_in_parts(contract, test.samples, golden)
         ]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in models}
         logits = {name: each[: len(test)] for name, each in answers.items()}
-        gains = [(name.removeprefix(f"{CONTROL}."), name) for name in controls]
         evaluation = evaluate(
             self.target.name,
             logits,
@@ -69,7 +68,7 @@ class ValidateStage(TargetStage):
             len(contract.classes),
             reference=REFERENCE,
             shipped=choice.chosen,
-            pairs=[*self.compared_pairs(choice), *gains],
+            pairs=[*self.compared_pairs(choice), *self._pairs_beside(tuple(models))],
         )
         save_arrays(context.output("logits"), {**logits, "shipped": logits[choice.chosen]})
         runtime = np.array(str(machine_of(device_of(self.target))["onnxruntime"]))
@@ -80,13 +79,23 @@ class ValidateStage(TargetStage):
         save_record(context.output("evaluation"), evaluation)
         return " · ".join(f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items())
 
-    @staticmethod
-    def _controls(inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
-        """The untaught student's files, by name: in fp32, and made as the chosen one was."""
+    def _files_beside(self, inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
+        """By name: in fp32, and of the control made as the chosen file was."""
         from edgekd.harness.subject import Subject
 
-        fp32 = f"{CONTROL}.{FP32}"
-        found = {fp32: Subject(inputs[fp32])} if fp32 in inputs else {}
+        names = (f"{name}.{FP32}" for name in self.beside)
+        found = {name: Subject(inputs[name]) for name in names if name in inputs}
         if CONTROL in inputs and choice.chosen != FP32:
             found[f"{CONTROL}.{choice.chosen}"] = Subject(inputs[CONTROL], session=choice.session)
         return found
+
+    def _pairs_beside(self, models: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """The student's files against the control's, and each variant against both."""
+        for name in models:
+            network, _, file = name.partition(".")
+            if network == CONTROL:
+                yield file, name
+            elif network in self.beside:
+                yield name, file
+                if f"{CONTROL}.{file}" in models:
+                    yield name, f"{CONTROL}.{file}"

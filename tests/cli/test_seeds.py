@@ -1,8 +1,9 @@
-"""Several trainings of one pipeline, through the real command."""
+"""Several trainings of one student: with further seeds, and taught otherwise, through the real command."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ distill:
   epochs: 2
   control: true
   losses: [{use: cross_entropy}, {use: kd}]
+variants:
+  by_answers: {losses: [{use: kd}], temperature: 1}
 quantize: {candidates: [int8_weights]}
 targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}
 """
+
+
+TAUGHT = ["student", "by_answers", "control"]
+GAINING = ["fp32", "int8_weights", "by_answers.fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def record(place: Place) -> dict[str, Any]:
 
 def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher(record: dict[str, Any]) -> None:
     trained = [stage["id"] for stage in record["stages"] if stage["stage"] == "train"]
-    students = [f"train@{name}{again}" for again in ("", ".2", ".3") for name in ("student", "control")]
+    students = [f"train@{name}{again}" for again in ("", ".2", ".3") for name in TAUGHT]
     assert trained == ["train@teacher", *students]
     weights = {
         stage["outputs"]["weights"]["digest"]
@@ -68,8 +75,8 @@ def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher
     assert len(weights) == 3
     found = record["records"]["seeds"]["here"]
     assert found["seeds"] == [0, 1, 2]
-    assert set(found["accuracies"]) == {"fp32", "int8_weights", "control.fp32", "control.int8_weights"}
-    assert set(found["gains"]) == {"fp32", "int8_weights"}
+    assert set(found["accuracies"]) == {*GAINING, "control.fp32", "control.int8_weights"}
+    assert set(found["gains"]) == set(GAINING)
 
 
 def test_each_accuracy_is_that_of_the_file_of_its_seed(place: Place, record: dict[str, Any]) -> None:
@@ -77,26 +84,28 @@ def test_each_accuracy_is_that_of_the_file_of_its_seed(place: Place, record: dic
     outputs = {stage["id"]: stage["outputs"] for stage in record["stages"]}
 
     def stored(stage: str, port: str) -> Path:
-        artifact = outputs[stage][port]
+        artifact: dict[str, str] = outputs[stage][port]
         return blobs / artifact["digest"][:2] / f"{artifact['digest']}.{artifact['kind']}"
 
     contract = ModelContract.model_validate(record["records"]["contract"]["data"])
     test = np.load(stored("data", "test"))
     assert record["records"]["evaluation"]["here"]["samples"] == len(test["labels"])
-    for control in ("", "control."):
-        network = "control" if control else "student"
+    for network, name in {"student": "fp32", "by_answers": "by_answers.fp32", "control": "control.fp32"}.items():
         reached = []
         for again in ("", ".2", ".3"):
             session = onnxruntime.InferenceSession(stored(f"export@{network}{again}", "model"))
             (logits,) = session.run(None, feeds_for(contract, test["samples"]))
             reached.append(float((logits.argmax(axis=1) == test["labels"]).mean()))
-        assert record["records"]["seeds"]["here"]["accuracies"][f"{control}fp32"] == pytest.approx(reached)
+        assert record["records"]["seeds"]["here"]["accuracies"][name] == pytest.approx(reached)
 
 
 def test_the_run_says_how_much_accuracy_varies_and_what_was_gained(place: Place) -> None:
     shown = place.edgekd("show").stdout
     assert "accuracy over 3 seeds (mean ± standard deviation): fp32 " in shown
     assert "over 3 seeds distillation gained " in shown
+    assert re.search(
+        r"^by_answers: [\d.]+% in fp32, .* beside the student and .* beside the untaught student$", shown, re.M
+    )
     card = next(place.folder.glob("runs/*/*/bundle/*.md"), None)
     if card is not None:  # a busy machine may have left the latency undecided
         assert "Trained with 3 seeds, int8_weights on here" in card.read_text()
@@ -107,3 +116,11 @@ def test_one_seed_more_trains_only_that_one(place: Place) -> None:
     state = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
     assert state["train@student.3"].startswith("cached")
     assert not state["train@student.4"].startswith("cached")
+
+
+def test_a_variant_differs_from_the_student_in_what_it_says_and_in_nothing_else(record: dict[str, Any]) -> None:
+    networks = record["records"]["network"]
+    assert set(networks["by_answers"]["history"]["epochs"][-1]["terms"]) == {"kd"}
+    assert networks["by_answers"]["parameters"] == networks["student"]["parameters"]
+    pairs = {(each["model"], each["reference"]) for each in record["records"]["evaluation"]["here"]["pairs"]}
+    assert {("by_answers.fp32", "fp32"), ("by_answers.fp32", "control.fp32")} <= pairs

@@ -15,6 +15,7 @@ from edgekd.config.export import ExportOptions
 from edgekd.config.networks import check_networks
 from edgekd.config.paths import BesideFile
 from edgekd.config.section import Section
+from edgekd.config.shifts import ShiftOptions
 from edgekd.config.source import Source, assign, read_source
 from edgekd.config.target import TargetProfile
 from edgekd.config.training import TrainingOptions
@@ -140,6 +141,9 @@ class PipelineConfig(Section):
     )
     export: ExportOptions = Field(default_factory=ExportOptions)
     quantize: QuantizeSection = Field(default_factory=QuantizeSection)
+    shifts: ShiftOptions = Field(
+        default_factory=ShiftOptions, description="other conditions under which the accuracy is shown too"
+    )
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")
     release: ReleaseSection
 

@@ -19,9 +19,11 @@ from edgekd.records.model import ModelFacts
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
+from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.gains import gains
 from edgekd.report.seeds import over_seeds
+from edgekd.report.shifts import print_shifts
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
 
@@ -85,6 +87,9 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         _print_against_fp32(evaluation.shipped, latency, console)
     for line in gains(evaluation):
         print_line(console, line)
+    shifts = record.all(ShiftsRecord).get(target)
+    if shifts:
+        print_shifts(shifts, evaluation, console)
     seeds = record.all(SeedsRecord).get(target)
     for line in over_seeds(seeds) if seeds else ():
         print_line(console, line)

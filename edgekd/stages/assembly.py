@@ -25,6 +25,7 @@ from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
 from edgekd.stages.seeds import SeedsStage
+from edgekd.stages.shift import ShiftStage
 from edgekd.stages.targets import device_of
 from edgekd.stages.train import TrainStage
 from edgekd.stages.validate import ValidateStage
@@ -155,7 +156,9 @@ def _on_targets(
         if controlled and name != FP32
     }
 
-    def node(stage: ScreenStage | ChooseStage | ValidateStage | MeasureStage | CountStage, inputs: Wiring) -> Node:
+    def node(
+        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage, inputs: Wiring
+    ) -> Node:
         target = stage.target
         here = device_of(target).machine
         return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, target=target.name, machine=here)
@@ -165,10 +168,16 @@ def _on_targets(
         chosen: Wiring = {"model": (f"choose@{target}", "model"), "choice": (f"choose@{target}", "choice")}
         return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"export@{STUDENT}", "model"), **chosen}
 
+    def everybody(target: str) -> Wiring:
+        """All files that there are to compare on a target, and what they are asked about."""
+        files = {f"{name}.{FP32}": (f"export@{name}", "model") for name in beside}
+        control: Wiring = {CONTROL: (f"choose@{target}", "control")} if controlled else {}
+        return {**compared(target), **files, **control, "test": ("data", "test")}
+
     for target in targets:
         yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
     for target in targets:
-        stage = ChooseStage(
+        choosing = ChooseStage(
             target,
             names,
             tuple(name for name, scheme in candidates.items() if scheme.use in allowed),
@@ -176,17 +185,13 @@ def _on_targets(
             quantize.max_accuracy_drop,
             controlled,
         )
-        yield node(stage, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
+        yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
     for target in targets:
-        wiring: Wiring = {
-            **compared(target.name),
-            **VALIDATION,
-            "test": ("data", "test"),
-            **{f"{name}.{FP32}": (f"export@{name}", "model") for name in beside},
-        }
-        if controlled:
-            wiring["control"] = (f"choose@{target.name}", "control")
-        yield node(ValidateStage(target, modality, beside), wiring)
+        yield node(ValidateStage(target, modality, beside), {**everybody(target.name), **VALIDATION})
+    if pipeline.config.shifts.given():
+        for target in targets:
+            stage = ShiftStage(target, modality, beside, pipeline.config.shifts)
+            yield node(stage, {**everybody(target.name), **CONTRACT})
     # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
     for target in timed:
         yield node(MeasureStage(target, modality), {**compared(target.name), **VALIDATION})

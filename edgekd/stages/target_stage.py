@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
+from edgekd.config.networks import CONTROL
 from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Stage
 from edgekd.records.contract import ModelContract
@@ -81,8 +82,52 @@ class TargetStage(Stage, ABC):
         return feeds_for(contract, load_split(inputs["validation"]).samples[:count])
 
 
-def fed_in_parts(contract: ModelContract, samples: Rows, after: NDArray[Any] | None = None) -> Iterator[Feeds]:
-    """What the models are fed: the samples, which may be more than memory holds, and with the last of them `after`."""
+@dataclass(frozen=True)
+class ComparingStage(TargetStage, ABC):
+    """It asks every network that there is to compare. beside: the control and the student's variants; the fp32 file of
+    each arrives at `NAME.fp32`, and at `control` what was made of the control as of the chosen file."""
+
+    beside: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The ports of all their files."""
+        control = (CONTROL,) if CONTROL in self.beside else ()
+        return ("teacher", "fp32", "model", "choice", *control, *(f"{name}.{FP32}" for name in self.beside))
+
+    def all_compared(self, inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
+        """By the names that reports call them."""
+        from edgekd.harness.subject import Subject
+
+        names = (f"{name}.{FP32}" for name in self.beside)
+        found = {name: Subject(inputs[name]) for name in names if name in inputs}
+        if CONTROL in inputs and choice.chosen != FP32:
+            found[f"{CONTROL}.{choice.chosen}"] = Subject(inputs[CONTROL], session=choice.session)
+        return {**self.compared(inputs, choice), **found}
+
+    def all_pairs(self, models: tuple[str, ...], choice: ChoiceRecord) -> list[tuple[str, str]]:
+        """Beside `compared_pairs`, the student's files against the control's, and each variant against both."""
+        pairs = self.compared_pairs(choice)
+        for name in models:
+            network, _, file = name.partition(".")
+            if network == CONTROL:
+                pairs.append((file, name))
+            elif network in self.beside:
+                pairs.append((name, file))
+                if f"{CONTROL}.{file}" in models:
+                    pairs.append((name, f"{CONTROL}.{file}"))
+        return pairs
+
+
+def fed_in_parts(
+    contract: ModelContract,
+    samples: Rows,
+    *,
+    after: NDArray[Any] | None = None,
+    change: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+) -> Iterator[Feeds]:
+    """What the models are fed: the samples, which may be more than memory holds, changed; and with the last of them
+    `after`."""
     import numpy as np
 
     from edgekd.data.modalities.base import fed_at_once, feeds_for
@@ -90,5 +135,7 @@ def fed_in_parts(contract: ModelContract, samples: Rows, after: NDArray[Any] | N
     few = fed_at_once(contract)
     for start in range(0, len(samples), few):
         part = samples[start : start + few]
+        if change is not None:
+            part = change(part)
         last = start + few >= len(samples)
         yield feeds_for(contract, np.concatenate([part, after]) if last and after is not None else part)

@@ -33,6 +33,7 @@ distill:
   losses: [{use: cross_entropy}, {use: kd}]
 variants:
   by_answers: {losses: [{use: kd}], temperature: 1}
+shifts: {rotate: 30, noise: 0.3}
 quantize: {candidates: [int8_weights]}
 targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}
@@ -124,3 +125,16 @@ def test_a_variant_differs_from_the_student_in_what_it_says_and_in_nothing_else(
     assert networks["by_answers"]["parameters"] == networks["student"]["parameters"]
     pairs = {(each["model"], each["reference"]) for each in record["records"]["evaluation"]["here"]["pairs"]}
     assert {("by_answers.fp32", "fp32"), ("by_answers.fp32", "control.fp32")} <= pairs
+
+
+def test_every_file_is_tried_under_other_conditions(place: Place, record: dict[str, Any]) -> None:
+    found = record["records"]["shifts"]["here"]["shifts"]
+    clean = record["records"]["evaluation"]["here"]["models"]
+    assert {kind: each["amount"] for kind, each in found.items()} == {"rotate": 30, "noise": 0.3}
+    for each in found.values():
+        assert set(each["evaluation"]["models"]) == set(clean)
+        right = each["evaluation"]["models"]["teacher"]["accuracy"]["correct"]
+        assert 0 < right < clean["teacher"]["accuracy"]["correct"], "it was not trained for that"
+    shown = place.edgekd("show").stdout
+    assert re.search(r"^accuracy +as they are +rotate 30 +noise 0\.3 *$", shown, re.M)
+    assert "rotate 30: distillation gained" in shown

@@ -75,6 +75,14 @@ class Modality(Protocol):
         """
         ...
 
+    def shifted(self, samples: Samples, specs: Sequence[Spec], kind: str, amount: float, seed: int) -> Samples:
+        """Samples as they come under other conditions; kind and amount: an option of `ShiftOptions`.
+
+        Raises:
+            ValueError: a change that this kind of input does not know; the message is as of `accepted`.
+        """
+        ...
+
     def augmentation(self, options: AugmentOptions, specs: Sequence[Spec]) -> Augment | None:
         """What changes a batch of inputs in training, None where the options ask for nothing.
 

@@ -137,6 +137,16 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     return image
 
 
+def shifted(
+    samples: NDArray[np.uint8], specs: Sequence[Spec], kind: str, amount: float, seed: int
+) -> NDArray[np.uint8]:
+    """Changed copies; see `image_shift.py`."""
+    del specs
+    from edgekd.data.modalities import image_shift
+
+    return image_shift.shifted(samples, kind, amount, seed)
+
+
 def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | None:
     """Shifts, rotations and so on of normalised images, as `image_augment` makes them.
 

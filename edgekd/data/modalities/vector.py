@@ -113,6 +113,22 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.float32]:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
+def shifted(
+    samples: NDArray[np.float32], specs: Sequence[Spec], kind: str, amount: float, seed: int
+) -> NDArray[np.float32]:
+    """Copies with Gaussian noise, `amount` times as wide as the features of the training samples.
+
+    Raises:
+        ValueError: another kind of change, of which vectors know none.
+    """
+    if kind != "noise":
+        raise ValueError(f"{kind} is for images\nvectors take noise")
+    spread = np.array(specs[0]["preprocessing"]["std"], dtype=np.float32)
+    drawn = np.random.default_rng(seed).standard_normal(samples.shape, dtype=np.float32)
+    changed: NDArray[np.float32] = samples + np.float32(amount) * spread * drawn
+    return changed
+
+
 def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | None:
     """Gaussian noise on the standardised features.
 

@@ -136,5 +136,5 @@ def test_every_file_is_tried_under_other_conditions(place: Place, record: dict[s
         right = each["evaluation"]["models"]["teacher"]["accuracy"]["correct"]
         assert 0 < right < clean["teacher"]["accuracy"]["correct"], "it was not trained for that"
     shown = place.edgekd("show").stdout
-    assert re.search(r"^accuracy +as they are +rotate 30 +noise 0\.3 *$", shown, re.M)
+    assert re.search(r"^ accuracy +as they are +rotate 30 +noise 0\.3 *$", shown, re.M)
     assert "rotate 30: distillation gained" in shown

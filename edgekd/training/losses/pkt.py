@@ -31,8 +31,9 @@ def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
     student, teacher: (N, ...), flattened.
 
     Source: Passalis and Tefas 2018, Learning Deep Representations with Probabilistic Knowledge Transfer, section 3
-    with the cosine kernel. As in the authors' code a sample is its own neighbour too, and the mean is over all pairs. There 1e-7 is added to
-    the probabilities within the logarithm, which are none then, so that the value may be negative; here to k.
+    with the cosine kernel. As in the authors' code a sample is its own neighbour too, and the mean is over all pairs.
+    There 1e-7 is added to the probabilities within the logarithm, which are none then, so that the value may be
+    negative; here it is added to k.
     """
     from torch.nn import functional
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class VariationalInformation(FeatureLoss):
-    """How surprising the teacher's layer is under a Gaussian of learned mean and variance; of two layers of maps
-    (C, H, W) or two of vectors (D,).
+    """How surprising the teacher's layer is under a Gaussian of learned mean and variance; of maps or vectors.
 
-    The mean is a learned function of the student's layer, the variance is learned for each channel. The customary
-    weight is 1. The term may be negative: where the teacher's layer is told exactly, it is log(σ²) / 2.
+    The mean is a learned function of the student's layer, the variance is learned for each channel. Layers are two of
+    maps (C, H, W), the larger averaged to the smaller size, or two of vectors (D,). The customary weight is 1. The term
+    may be negative: where the mean is exact, it is log(σ²) / 2.
     """
 
     initial_variance: float = Field(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -34,10 +36,10 @@ def by_hand(student: Array, teacher: Array) -> float:
                 for row in range(height)
                 for column in range(width)
             ]
-            length = sum(each**2 for each in attention) ** 0.5
+            length = math.sqrt(sum(each**2 for each in attention))
             maps.append([each / length for each in attention])
         total += sum((mine - theirs) ** 2 for mine, theirs in zip(*maps, strict=True))
-    return total / (samples * height * width)
+    return float(total / (samples * height * width))
 
 
 def test_other_data_of_other_widths_agree_with_loops_over_the_formula() -> None:

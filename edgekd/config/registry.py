@@ -71,6 +71,12 @@ LOSSES = Group(
         "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
         "kd": "edgekd.training.losses.kd:SoftTargets",
         "fitnet": "edgekd.training.losses.fitnet:FitNet",
+        "at": "edgekd.training.losses.at:AttentionTransfer",
+        "sp": "edgekd.training.losses.sp:SimilarityPreserving",
+        "rkd": "edgekd.training.losses.rkd:Relational",
+        "pkt": "edgekd.training.losses.pkt:ProbabilisticTransfer",
+        "nst": "edgekd.training.losses.nst:NeuronSelectivity",
+        "vid": "edgekd.training.losses.vid:VariationalInformation",
     },
 )
 

@@ -85,6 +85,13 @@ def test_the_student_that_says_what_the_teacher_says_has_no_soft_target_loss() -
     assert float(soft_target_loss(logits + 7, logits, 4.0)) == pytest.approx(0, abs=1e-12)
 
 
+# what a batch twice is worth instead of the same
+WORTH_TWICE = {
+    "sp": 0.5,  # rows of length 1 over twice the samples, and the mean over pairs: as published, it falls as 1 / N
+    "pkt": 0.5,  # each row is a distribution over the samples, and the mean is over pairs: the same
+}
+
+
 @pytest.fixture(params=LOSSES.members)
 def use(request: pytest.FixtureRequest) -> str:
     """Each member of the registry."""
@@ -144,7 +151,8 @@ def test_a_batch_twice_is_worth_the_same(use: str) -> None:
         teachers={name: repeated(answers) for name, answers in once.teachers.items()},
         progress=0.0,
     )
-    assert float(term(twice).detach()) == pytest.approx(float(term(once).detach()), rel=1e-12)
+    factor = WORTH_TWICE.get(use, 1.0)
+    assert float(term(twice).detach()) == pytest.approx(factor * float(term(once).detach()), rel=1e-12)
 
 
 def test_a_module_has_no_buffer_or_parameter_that_a_checkpoint_would_miss(use: str) -> None:

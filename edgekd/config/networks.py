@@ -100,7 +100,7 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
             refuse("epochs", "0 needs a checkpoint to load", f"set {dotted}.checkpoint, or epochs of 1 or more")
         refuse("epochs", "is missing", "how many passes over the training samples?")
     elif section.epochs == 0:
-        for key in ("from", "losses", "temperature"):
+        for key in ("ensemble", "from", "losses", "temperature"):
             if key in given_keys:
                 refuse(key, "it is loaded and learns nothing", f"set {dotted}.epochs, or leave out `{key}`")
 

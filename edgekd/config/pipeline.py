@@ -38,6 +38,13 @@ class NetworkSection(TrainingOptions):
     checkpoint: BesideFile | None = Field(
         None, description="weights to start from (.safetensors, or .pt holding plain tensors)"
     )
+    ensemble: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="how many of it are trained, each with the next seed; whoever learns from it learns from all, and "
+        "the first is what the student is held against",
+    )
     sources: Sources = Field(default_factory=list, alias="from")
     temperature: Annotated[Component, Use("temperatures")] = Field(
         DEFAULT_TEMPERATURE, validate_default=True, description="for every term of `losses` that sets none of its own"

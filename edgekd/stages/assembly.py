@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER
@@ -20,7 +19,7 @@ from edgekd.stages.data import DataStage
 from edgekd.stages.export import ExportStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_graph import networks_of
-from edgekd.stages.networks import Network, TrainedNetwork
+from edgekd.stages.networks import Network, TrainedNetwork, member_of
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
@@ -106,7 +105,13 @@ def _training(networks: Mapping[str, Network], modality: str, known: Mapping[str
             for each in sources
             if isinstance(each, TrainedNetwork)
         }
-        yield Node(f"train@{name}", TrainStage(network, sources, modality), {**LEARNED_FROM, **weights}, name)
+        yield Node(
+            f"train@{name}",
+            TrainStage(network, sources, modality),
+            {**LEARNED_FROM, **weights},
+            name,
+            further_seed=network.further_seed,
+        )
 
 
 def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
@@ -208,20 +213,17 @@ def _repeated(
     beside = _beside(pipeline, networks)
     wiring: Wiring = {}
     for further in range(1, config.seeds):
-        again = {
-            _again(name, further): replace(network, name=_again(name, further))
+        again: dict[str, Network] = {
+            member_of(name, further): network.again(further)
             for name in (STUDENT, *beside)
             if isinstance(network := networks[name], TrainedNetwork)
         }
-        made = [_again(name, further) for name in SHIPPING if name in networks]
-        nodes = [
-            *_training(again, modality, networks),
-            *_exports(pipeline, again, modality),
-            *_quantizing(candidates, modality, made),
-        ]
-        yield from (replace(node, further_seed=further) for node in nodes)
+        made = [member_of(name, further) for name in SHIPPING if name in networks]
+        yield from _training(again, modality, networks)
+        yield from _exports(pipeline, again, modality)
+        yield from _quantizing(candidates, modality, made)
         for name in (STUDENT, *beside):
-            repeated = _again(name, further)
+            repeated = member_of(name, further)
             for candidate in candidates if repeated in made else (FP32,):
                 maker = f"export@{repeated}" if candidate == FP32 else f"quantize@{_candidate_of(repeated, candidate)}"
                 wiring[f"{_candidate_of(name, candidate)}@{further + 1}"] = (maker, "model")
@@ -239,11 +241,6 @@ def _repeated(
         }
         machine = device_of(target).machine
         yield Node(f"seeds@{target.name}", stage, inputs, target.name, target=target.name, machine=machine)
-
-
-def _again(network: str, further: int) -> str:
-    """What a network is called that is trained once more; no name in a file has a dot."""
-    return f"{network}.{further + 1}"
 
 
 def _release(

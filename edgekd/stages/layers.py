@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekd.config.networks import CONTROL
+from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
@@ -28,8 +28,9 @@ def layers_of(pipeline: Pipeline, progress: Progress) -> dict[str, list[tuple[st
     (data,) = engine.run(assemble(pipeline), Selection(until="data"))
     contract = load_record(ModelContract, engine.paths(data.record.outputs)["contract"])
     inputs = [torch.zeros(2, *each.shape) for each in contract.inputs]
+    own = (*network_sections(pipeline.config), STUDENT)
     return {
         name: layers(build_network(network.model, contract, pipeline.config.seed), inputs)
         for name, network in networks_of(pipeline).items()
-        if isinstance(network, TrainedNetwork) and name != CONTROL  # which is the student again
+        if isinstance(network, TrainedNetwork) and name in own  # the others are one of these again
     }

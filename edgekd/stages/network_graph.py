@@ -14,7 +14,7 @@ from edgekd.config.section import nearest
 from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
-from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
 from edgekd.teachers.base import Teacher
 from edgekd.training.losses.base import Loss, TaughtLoss
 from edgekd.training.temperatures.base import Temperature, with_temperature
@@ -46,16 +46,20 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             found[name] = GivenNetwork(name, dotted, teacher)
             continue
         losses = cast("list[Loss] | None", section.losses) or _default_losses(taught=bool(section.sources))
-        found[name] = TrainedNetwork(
+        first = TrainedNetwork(
             name=name,
             section=dotted,
             model=cast("Model", section.model),
             options=_options(section) if section.epochs else None,
             losses=tuple(with_temperature(losses, cast("Temperature", section.temperature))),
-            sources=tuple(section.sources),
+            sources=_members(config, section.sources),
             checkpoint=section.checkpoint,
             min_accuracy=section.min_accuracy,
         )
+        found[name] = first
+        for further in range(1, section.ensemble):
+            member = first.again(further)
+            found[member.name] = member
     for name, variant in config.variants.items():
         found[name] = _variant(config, name, variant)
     if config.distill.control:
@@ -74,8 +78,14 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         model=cast("Model", config.student.model),
         options=_options(config.distill),
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
-        sources=tuple(config.distill.sources),
+        sources=_members(config, config.distill.sources),
     )
+
+
+def _members(config: PipelineConfig, sources: Sequence[str]) -> tuple[str, ...]:
+    """The networks by these names, each with all of its ensemble."""
+    sections = network_sections(config)
+    return tuple(member_of(name, further) for name in sources for further in range(sections[name].ensemble))
 
 
 def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> TrainedNetwork:
@@ -86,7 +96,7 @@ def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> Trai
         name=name,
         section=f"variants.{name}" if variant.losses else "distill",  # where its losses stand
         losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
-        sources=tuple(config.distill.sources if variant.sources is None else variant.sources),
+        sources=_members(config, config.distill.sources if variant.sources is None else variant.sources),
     )
 
 

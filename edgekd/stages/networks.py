@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def member_of(network: str, further: int) -> str:
+    """What a network is called that is trained once more with a further seed; no name in a file has a dot."""
+    return f"{network}.{further + 1}" if further else network
+
+
 @dataclass(frozen=True)
 class TrainedNetwork:
     """A network that is trained or loaded here. section: what the file calls its training (`distill`, `teacher`);
-    sources: the networks that it learns from."""
+    sources: the networks that it learns from. further_seed: how much larger its seed is than the pipeline's."""
 
     name: str
     section: str
@@ -36,6 +41,11 @@ class TrainedNetwork:
     sources: tuple[str, ...]
     checkpoint: Path | None = None
     min_accuracy: float = 0.0
+    further_seed: int = 0
+
+    def again(self, further: int) -> TrainedNetwork:
+        """The same, trained with a further seed."""
+        return replace(self, name=member_of(self.name, further), further_seed=self.further_seed + further)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class TaughtLoss(Loss):
         return True
 
     def hears(self, teacher: str) -> bool:
-        return self.network in (None, teacher)
+        return self.network in (None, teacher.partition(".")[0])  # `teacher.2` is of the ensemble of `teacher`
 
     def heard(self, lesson: Lesson) -> dict[str, Answers]:
         """The answers of the teachers that this term listens to, by name."""

@@ -71,6 +71,11 @@ LOSSES = Group(
         "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
         "kd": "edgekd.training.losses.kd:SoftTargets",
         "fitnet": "edgekd.training.losses.fitnet:FitNet",
+        "mlkd": "edgekd.training.losses.mlkd:MultiLevelLogits",
+        "wkd_logits": "edgekd.training.losses.wkd_logits:WassersteinLogits",
+        "pseudo_labels": "edgekd.training.losses.pseudo_labels:PseudoLabels",
+        "entropy": "edgekd.training.losses.entropy:Entropy",
+        "confidence_penalty": "edgekd.training.losses.entropy:ConfidencePenalty",
     },
 )
 
@@ -81,6 +86,8 @@ TEMPERATURES = Group(
     members={
         "fixed": "edgekd.training.temperatures.fixed:Fixed",
         "linear": "edgekd.training.temperatures.linear:Linear",
+        "cosine": "edgekd.training.temperatures.cosine:Cosine",
+        "learned": "edgekd.training.temperatures.learned:Learned",
     },
     number=("fixed", "value"),
 )

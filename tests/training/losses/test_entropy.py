@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -33,6 +33,7 @@ def test_it_is_the_expected_surprise() -> None:
     assert float(entropy(torch.from_numpy(logits))) == pytest.approx(expected, rel=1e-12)
 
 
+@settings(deadline=None, max_examples=50)
 @given(LOGITS)
 def test_it_lies_between_one_sure_class_and_all_alike(
     logits: np.ndarray[tuple[int, int], np.dtype[np.float64]],

@@ -29,7 +29,7 @@ class ClassCosts(nn.Module):
         centred = logits - logits.mean(dim=1, keepdim=True)
         mean = centred.mean(dim=0)
         deviations = centred - mean
-        # the covariance of both together: Chan, Golub and LeVeque 1983, equation 2.1
+        # the covariance of both together: Chan, Golub and LeVeque 1983, Algorithms for Computing the Sample Variance
         count = self.count + len(logits)
         share = len(logits) / count
         moved = mean - self.mean

@@ -18,7 +18,7 @@ class Entropy(Loss):
     class. It starts slowly, for where the probabilities are all the same its gradient is 0. The customary weight is 0.1
     to 1, and `warmup` leaves the first steps to the other terms.
 
-    Source: Grandvalet and Bengio 2004, Semi-supervised Learning by Entropy Minimization, equation 6.
+    Source: Grandvalet and Bengio 2004, Semi-supervised Learning by Entropy Minimization.
     """
 
     def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - nothing in it has a size

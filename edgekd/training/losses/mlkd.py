@@ -20,7 +20,7 @@ class MultiLevelLogits(ResponseLoss):
     The customary weight is 1. The paper shows each image in a weak and a strong augmentation and adds both; here it is
     one view. With `standardise` all three parts see standardised logits.
 
-    Source: Jin, Wang and Lin 2023, Multi-Level Logit Distillation, equations 3 to 9.
+    Source: Jin, Wang and Lin 2023, Multi-Level Logit Distillation, section 3.
     """
 
     temperatures: tuple[Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)], ...] = Field(

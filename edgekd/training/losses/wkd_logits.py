@@ -21,11 +21,11 @@ class WassersteinLogits(SoftenedLoss):
     numbers, several times: it is for tens of classes, or a hundred.
 
     Source: Lv, Yang and Li 2024, Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation,
-    equations 3 to 5. Their cost of carrying from class to class is 1 - the similarity (CKA) of two classes' features in
-    the teacher, taken once from all training images, or 1 - the cosine of two rows of its last layer. Neither is
+    WKD-L in section 3. Their cost of carrying from class to class is 1 - the similarity (CKA) of two classes' features
+    in the teacher, taken once from all training images, or 1 - the cosine of two rows of its last layer. Neither is
     known here, where a teacher may be anything that answers: the cost is 1 - the correlation of two classes' logits
-    over the samples (`class_costs.py`), which for a linear last layer is the cosine of the rows in the metric of the
-    features' covariance. Their weight falls along a cosine at the end of the training; here it stays.
+    over the samples, 1 at most (`class_costs.py`), which for a linear last layer is the cosine of the rows in the
+    metric of the features' covariance. Their weight falls along a cosine at the end of the training; here it stays.
     """
 
     transport: float = Field(600.0, ge=0, allow_inf_nan=False, description="factor of the Wasserstein distance")

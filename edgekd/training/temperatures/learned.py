@@ -15,9 +15,8 @@ class Learned(Temperature):
     not decay, in any optimizer: decay would pull T to the middle of its range. AdamW and Muon, whose steps do not
     depend on the size of a gradient, hardly feel the strength after the first steps; with SGD it is as published.
 
-    Source: Li et al. 2023, Curriculum Temperature for Knowledge Distillation, equations 3 to 8 (its global
-    temperature), with the start of the authors' code. There the strength changes once an epoch over 10 of 240; here
-    in every step.
+    Source: Li et al. 2023, Curriculum Temperature for Knowledge Distillation, the global version, with the start of the
+    authors' code. There the strength changes once an epoch, over 10 of 240; here in every step.
     """
 
     lowest: float = Field(1.0, gt=0, le=500, allow_inf_nan=False, description="temperature that it stays above")

@@ -77,6 +77,11 @@ LOSSES = Group(
         "pkt": "edgekd.training.losses.pkt:ProbabilisticTransfer",
         "nst": "edgekd.training.losses.nst:NeuronSelectivity",
         "vid": "edgekd.training.losses.vid:VariationalInformation",
+        "mlkd": "edgekd.training.losses.mlkd:MultiLevelLogits",
+        "wkd_logits": "edgekd.training.losses.wkd_logits:WassersteinLogits",
+        "pseudo_labels": "edgekd.training.losses.pseudo_labels:PseudoLabels",
+        "entropy": "edgekd.training.losses.entropy:Entropy",
+        "confidence_penalty": "edgekd.training.losses.entropy:ConfidencePenalty",
     },
 )
 
@@ -87,6 +92,8 @@ TEMPERATURES = Group(
     members={
         "fixed": "edgekd.training.temperatures.fixed:Fixed",
         "linear": "edgekd.training.temperatures.linear:Linear",
+        "cosine": "edgekd.training.temperatures.cosine:Cosine",
+        "learned": "edgekd.training.temperatures.learned:Learned",
     },
     number=("fixed", "value"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from edgekd.training.losses.base import Loss, Term
 
 
 class Objective(nn.Module):
-    """terms: name, weight and function of each. Terms that are modules are trained with the student."""
+    """terms: name, weight at each progress, and function of each. Modules among them are trained with the student."""
 
-    def __init__(self, terms: Sequence[tuple[str, float, Term]]) -> None:
+    def __init__(self, terms: Sequence[tuple[str, Callable[[float], float], Term]]) -> None:
         super().__init__()
         self.terms = tuple(terms)
         self.learned = nn.ModuleList(term for _, _, term in terms if isinstance(term, nn.Module))
@@ -28,7 +28,7 @@ class Objective(nn.Module):
         """
         values: dict[str, Tensor] = {}
         total = lesson.student.logits.new_zeros(())
-        for name, weight, term in self.terms:
+        for name, weight_at, term in self.terms:
             value = term(lesson)
             if not isinstance(value, Tensor) or value.numel() != 1:
                 shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -36,7 +36,7 @@ class Objective(nn.Module):
                     f"the loss {name} gave {shown} instead of one number", hint="take the mean over the batch"
                 )
             values[name] = value.detach()
-            total = total + weight * value.reshape(())
+            total = total + weight_at(lesson.progress) * value.reshape(())
         return total, values
 
 
@@ -55,7 +55,7 @@ def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         terms = [_built(loss, shapes, place_of(section, position)) for position, loss in enumerate(losses)]
-    weights = [loss.weight for loss in losses]
+    weights = [loss.weight_at for loss in losses]
     return Objective(list(zip(names, weights, terms, strict=True)))
 
 

@@ -20,7 +20,11 @@ from edgekd.training.loop import TrainingData
 from edgekd.training.losses.base import Loss
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.fitnet import FitNet
+from edgekd.training.losses.kd import SoftTargets
+from edgekd.training.losses.wkd_logits import WassersteinLogits
 from edgekd.training.teachers import Live
+from edgekd.training.temperatures.fixed import Fixed
+from edgekd.training.temperatures.learned import Learned as LearnedTemperature
 from edgekd.training.weights import read_tensors
 
 from .conftest import HINTON, OPTIONS, StopAfter, StoppedError, network, own, same, weights
@@ -129,9 +133,20 @@ def test_a_checkpoint_of_another_training_is_not_used(data: TrainingData, work: 
     assert "it belongs to another training" in progress.lines[0]
 
 
-def test_a_distillation_with_hints_goes_on_with_its_projectors(data: TrainingData, tmp_path: Path) -> None:
-    """The projector is learned, and its batch norm has statistics: both must come back for the same weights."""
-    losses = [*HINTON, FitNet(use="fitnet", student="0", teacher="3", weight=5.0)]
+@pytest.mark.parametrize(
+    ("term", "part"),
+    [
+        (FitNet(use="fitnet", student="0", teacher="3", weight=5.0), "running_mean"),
+        (SoftTargets(use="kd", temperature=LearnedTemperature(use="learned")), "theta"),
+        (WassersteinLogits(use="wkd_logits", temperature=Fixed(use="fixed", value=8.0)), "covariance"),
+    ],
+    ids=["projector", "temperature", "costs"],
+)
+def test_a_distillation_goes_on_with_what_its_terms_learned(
+    data: TrainingData, tmp_path: Path, term: Loss, part: str
+) -> None:
+    """A projector is learned, and its batch norm has statistics: both must come back for the same weights."""
+    losses = [*HINTON, term]
 
     def distilled(folder: str, progress: Silent) -> tuple[dict[str, Tensor], object]:
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -153,7 +168,7 @@ def test_a_distillation_with_hints_goes_on_with_its_projectors(data: TrainingDat
     assert same(ended, whole)
     assert same_history == history
     kept = read_tensors(next((tmp_path / "whole").glob("epoch-*.safetensors")))
-    assert any(name.startswith("objective.") and name.endswith("running_mean") for name in kept)
+    assert any(name.startswith("objective.") and name.endswith(part) for name in kept)
 
 
 def test_only_the_last_checkpoint_is_kept(data: TrainingData, work: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -36,6 +36,16 @@ class Loss(Component):
     """One term of an objective: `weight` times the term's value."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="factor of this term in the sum")
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the training over which the weight rises along a line from 0; 0: it is there at once",
+    )
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when this share of the training is over."""
+        return self.weight * min(1.0, progress / self.warmup) if self.warmup else self.weight
 
     @property
     def taught(self) -> bool:
@@ -87,6 +97,10 @@ class ResponseLoss(TaughtLoss):
     def between(self, compare: Compare, *parts: object) -> Term:
         """The term of `compare(student, teacher, lesson)`, both logits (N, C): the mean over the teachers that it
         hears; those of `parts` that are modules are trained with the student."""
+        return self.between_each(lambda _teacher: compare, parts)
+
+    def between_each(self, compare: Callable[[str], Compare], parts: Iterable[object]) -> Term:
+        """The same where each teacher, by its name, has a comparison of its own."""
         import torch
 
         from edgekd.training.losses.parts import TermWithParts, standardised
@@ -96,7 +110,9 @@ class ResponseLoss(TaughtLoss):
 
         def term(lesson: Lesson) -> Tensor:
             student = seen(lesson.student.logits)
-            values = [compare(student, seen(each.logits), lesson) for each in self.heard(lesson).values()]
+            values = [
+                compare(name)(student, seen(answers.logits), lesson) for name, answers in self.heard(lesson).items()
+            ]
             return torch.stack(values).mean()
 
         return TermWithParts(term, *parts)

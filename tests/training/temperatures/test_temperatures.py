@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edgekd.config.component import component_class
@@ -12,6 +16,7 @@ from edgekd.training.losses.base import Loss
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.temperatures.base import Schedule, Temperature, with_temperature
+from edgekd.training.temperatures.cosine import Cosine
 from edgekd.training.temperatures.fixed import Fixed
 from edgekd.training.temperatures.linear import Linear
 
@@ -25,12 +30,16 @@ def temperature(use: str, **options: float) -> Temperature:
     return made
 
 
+def at(schedule: Schedule, progress: float) -> float:
+    return float(torch.as_tensor(schedule(progress), dtype=torch.float64).detach())
+
+
 @pytest.mark.parametrize("use", TEMPERATURES.members)
 def test_every_temperature_is_positive_and_finite_from_the_first_step_to_the_last(use: str) -> None:
     schedule = temperature(use).build()
-    values = [float(schedule(step / 100)) for step in range(101)]
+    values = [at(schedule, step / 100) for step in range(101)]
     assert all(0 < value <= 1000 for value in values)
-    assert values == [float(schedule(step / 100)) for step in range(101)]
+    assert values == [at(schedule, step / 100) for step in range(101)]
 
 
 @pytest.mark.parametrize("use", TEMPERATURES.members)
@@ -57,6 +66,28 @@ def test_a_fixed_temperature_stays() -> None:
 def test_a_linear_temperature_goes_from_start_to_end() -> None:
     schedule = Linear(use="linear", start=8, end=2).build()
     assert [schedule(progress) for progress in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([8, 6.5, 5, 2])
+
+
+def test_a_cosine_temperature_goes_from_start_to_end_and_fastest_half_way() -> None:
+    schedule = Cosine(use="cosine", start=8, end=2).build()
+    half = math.sqrt(0.5)
+    expected = [8, 5 + 3 * half, 5, 5 - 3 * half, 2]
+    assert [schedule(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(expected, rel=1e-12)
+    assert (schedule(0.0), schedule(1.0)) == (8, 2)
+
+
+@settings(deadline=None)
+@given(start=st.floats(0.1, 1000), end=st.floats(0.1, 1000), early=st.floats(0, 1), late=st.floats(0, 1))
+def test_a_cosine_temperature_stays_between_its_ends_and_goes_one_way(
+    start: float, end: float, early: float, late: float
+) -> None:
+    schedule = Cosine(use="cosine", start=start, end=end).build()
+    early, late = sorted((early, late))
+    least, largest = sorted((start, end))
+    slack = 1e-12 * largest
+    values = [at(schedule, early), at(schedule, late)]
+    assert all(least - slack <= each <= largest + slack for each in values)
+    assert (values[1] - values[0]) * (end - start) >= -slack * largest
 
 
 def test_the_sections_temperature_goes_to_the_softened_terms_that_set_none() -> None:

@@ -71,6 +71,12 @@ LOSSES = Group(
         "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
         "kd": "edgekd.training.losses.kd:SoftTargets",
         "fitnet": "edgekd.training.losses.fitnet:FitNet",
+        "review_kd": "edgekd.training.losses.review_kd:KnowledgeReview",
+        "srd": "edgekd.training.losses.srd:SimpleRecipe",
+        "wkd_features": "edgekd.training.losses.wkd_features:WassersteinFeatures",
+        "contrastive": "edgekd.training.losses.contrastive:Contrastive",
+        "crd": "edgekd.training.losses.crd:ContrastiveRepresentation",
+        "triplet": "edgekd.training.losses.triplet:Triplet",
     },
 )
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.errors import ConfigError
@@ -39,9 +40,9 @@ def worth(term: Contrast, given: Lesson) -> Tensor:
 
 
 def unit(
-    vectors: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def by_hand(term: Contrast, given: Lesson, temperature: float) -> tuple[float, list[float]]:
@@ -132,7 +133,7 @@ def test_draws_come_from_the_seed_and_none_is_the_sample_itself() -> None:
     assert draws[0].shape == (150, 6)
     assert torch.equal(draws[0][:, 0], rows)
     assert not (draws[0][:, 1:] == rows[:, None]).any()
-    assert draws[0].unique().tolist() == list(range(SAMPLES))
+    assert sorted(set(draws[0].flatten().tolist())) == list(range(SAMPLES))
     assert not torch.equal(draws[0], term._shown(rows))
 
 
@@ -168,9 +169,9 @@ def test_a_nearer_positive_and_farther_negatives_are_worth_less(seed: int) -> No
 
 
 def test_with_its_options_as_published_it_learns_to_tell_samples_apart() -> None:
-    rows = list(range(SAMPLES))
-    given = shown(rows)
-    term = contrast(dimensions=16)
+    given = compared(noise(1, SAMPLES, 12), noise(2, SAMPLES, 12))
+    torch.manual_seed(0)
+    term = Contrast(12, 12, SAMPLES, dimensions=128, negatives=1024, temperature=0.07, momentum=0.5).double()
     optimizer = torch.optim.Adam(term.parameters(), 0.02)
     values = []
     for _ in range(150):
@@ -179,13 +180,13 @@ def test_with_its_options_as_published_it_learns_to_tell_samples_apart() -> None
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         values.append(float(value.detach()))
-    assert min(values[-10:]) < 0.5 * max(values[:10])
+    assert values[-1] < 0.5 * values[0]
     nearest = (term.student_bank @ term.teacher_bank.T).argmax(1)
-    assert (nearest == torch.arange(SAMPLES)).sum() >= SAMPLES - 2
+    assert nearest.tolist() == list(range(SAMPLES))
 
 
 def test_a_single_training_sample_is_refused() -> None:
     given = compared(noise(0, 1, 2), noise(1, 1, 3))
     with pytest.raises(ConfigError, match="no other sample"):
         built(loss("crd"), given=given)
-    assert loss("crd").build(dataclasses.replace(shapes_of(given), samples=2))
+    loss("crd").build(dataclasses.replace(shapes_of(given), samples=2))

@@ -47,34 +47,32 @@ class Contrast(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
         mine, theirs = of_unit_length(self.student(student)), of_unit_length(self.teacher(teacher))
         rows = moved(lesson.batch.rows, student.device)
-        shown = self._shown(rows)
-        value = self._direction(mine, self.teacher_bank[shown], self.student_log_normaliser) + self._direction(
-            theirs, self.student_bank[shown], self.teacher_log_normaliser
-        )
+        others = moved(self._drawn(), student.device)
+        value = self._direction(mine, self.teacher_bank, rows, others, self.student_log_normaliser)
+        value = value + self._direction(theirs, self.student_bank, rows, others, self.teacher_log_normaliser)
         if self.training:
             self._remember(self.student_bank, rows, mine)
             self._remember(self.teacher_bank, rows, theirs)
         return value
 
-    def _shown(self, rows: Tensor) -> Tensor:
-        """Rows of the bank (N, 1 + K): each sample's own, then K others."""
-        count = len(rows)
+    def _drawn(self) -> Tensor:
+        """Rows of the bank for a step: on the processor, so that another device draws the same, from torch's own
+        generator, which has a seed for each epoch."""
         if self.negatives == self.samples - 1:
-            steps = torch.arange(1, self.samples).expand(count, -1)
-        else:
-            # on the processor, so that another device draws the same; torch's own generator has a seed for each epoch
-            steps = torch.randint(1, self.samples, (count, self.negatives))
-        steps = torch.cat([torch.zeros(count, 1, dtype=steps.dtype), steps], dim=1)
-        return (rows[:, None] + moved(steps, rows.device)) % self.samples
+            return torch.arange(self.samples)
+        return torch.randperm(self.samples)[: self.negatives]
 
-    def _direction(self, anchors: Tensor, remembered: Tensor, log_normaliser: Tensor) -> Tensor:
-        scores = torch.einsum("nd,nkd->nk", anchors, remembered) / self.temperature
-        # Z = n · mean exp(score), fixed at the first batch
-        found = scores.detach().flatten().logsumexp(0) - math.log(scores.numel() / self.samples)
+    def _direction(self, anchors: Tensor, bank: Tensor, rows: Tensor, others: Tensor, log_normaliser: Tensor) -> Tensor:
+        own = (anchors * bank[rows]).sum(1, keepdim=True)
+        told = (anchors @ bank[others].T).masked_fill(rows[:, None] == others, -math.inf)
+        scores = torch.cat([own, told], dim=1) / self.temperature
+        # Z = n · mean exp(score), fixed at the first batch, without asking the device whether it is this one
+        shown = scores.isfinite().sum(dtype=scores.dtype)
+        found = scores.detach().flatten().logsumexp(0) - shown.log() + math.log(self.samples)
         settled = torch.where(log_normaliser.isinf(), found, log_normaliser)
         if self.training:
             log_normaliser.copy_(settled)
-        return nce_loss(scores, settled, self.samples)
+        return nce_loss(scores, settled, self.negatives / self.samples)
 
     @torch.no_grad()
     def _remember(self, bank: Tensor, rows: Tensor, latest: Tensor) -> None:

@@ -20,20 +20,22 @@ class ContrastiveRepresentation(FeatureLoss):
     Both layers go through a learned linear layer each to `dimensions` numbers of length 1; maps are averaged over
     space. A bank remembers both networks' embeddings of each training sample, as a mean that each look at the sample
     moves by 1 - `momentum`. The student's embedding is compared with the teacher's bank, and the teacher's with the
-    student's: with the row of the sample, and with `negatives` others, drawn evenly; where there are no more than so
-    many, with all. The term is the sum of both directions of `nce_loss`. No gradient reaches the bank. The customary
-    weight is 0.8.
+    student's: with the sample's own row, and with `negatives` rows, drawn evenly in each step; where there are no more
+    than so many, with all others. The term is the sum of both directions of `nce_loss`. No gradient reaches the bank.
+    The customary weight is 0.8.
 
-    The bank takes 2 · samples · dimensions floats, in memory and in each checkpoint: 61 MB for 60,000 samples; a step
-    takes 2 · batch · negatives · dimensions more.
+    The bank takes 2 · samples · dimensions floats, in memory and in each checkpoint: 61 MB for 60,000 samples.
 
-    Source: Tian, Krishnan and Isola 2020, Contrastive Representation Distillation, section 3.2 and the appendix on its
-    implementation (equation 18 is `nce_loss`). There 16,384 negatives are of other classes; here they are fewer, of all
-    classes, and never the sample itself, so that it needs no labels.
+    Source: Tian, Krishnan and Isola 2020, Contrastive Representation Distillation, section 3.2, and equation 18 for
+    `nce_loss`. There each sample has 16,384 negatives of its own, of other classes; here those of a step are for the
+    whole batch, which makes a product of matrices of it (each sample leaves its own row out, so that each other row is
+    one with the chance that the loss reckons with); they are fewer, and of all classes, so that it reads no labels.
     """
 
     dimensions: int = Field(128, ge=1, le=4096, description="length of the embeddings")
-    negatives: int = Field(1024, ge=1, description="other samples that each one is told from; at most all there are")
+    negatives: int = Field(
+        1024, ge=1, description="other samples that those of a step are told from; at most all there are"
+    )
     temperature: float = Field(0.07, gt=0, le=100, allow_inf_nan=False, description="divides the cosines")
     momentum: float = Field(0.5, ge=0, lt=1, description="what an embedding in the bank keeps when a new one is added")
 
@@ -54,12 +56,13 @@ class ContrastiveRepresentation(FeatureLoss):
         )
 
 
-def nce_loss(scores: Tensor, log_normaliser: Tensor, samples: int) -> Tensor:
-    """-log(P₀ / (P₀ + K/n)) - Σₖ log((K/n) / (Pₖ + K/n)), the mean over the batch, with P = exp(score) / Z.
+def nce_loss(scores: Tensor, log_normaliser: Tensor, noise: float) -> Tensor:
+    """-log(P₀ / (P₀ + c)) - Σₖ log(c / (Pₖ + c)), the mean over the batch, with P = exp(score) / Z.
 
-    scores: cosines divided by the temperature (N, 1 + K), the positive first; log_normaliser: log Z; samples: n, over
-    which the noise is even. Computed from logarithms: at a temperature below 0.0113 exp(score) is more than float32
-    holds. The authors add 1e-7 to the denominators, which need none.
+    scores: cosines divided by the temperature (N, 1 + K), the positive first; one of -inf is none. log_normaliser:
+    log Z. noise: c, how many negatives there are for each training sample, K / n. Computed from logarithms: at a
+    temperature below 0.0113 exp(score) is more than float32 holds. The authors add 1e-7 to the denominators, which need
+    none.
 
     Source: Gutmann and Hyvärinen 2010, Noise-contrastive estimation; Tian, Krishnan and Isola 2020, equation 18.
     """
@@ -67,6 +70,6 @@ def nce_loss(scores: Tensor, log_normaliser: Tensor, samples: int) -> Tensor:
 
     from torch.nn import functional
 
-    odds = scores - log_normaliser - math.log((scores.shape[1] - 1) / samples)
+    odds = scores - log_normaliser - math.log(noise)
     positive, negative = functional.logsigmoid(odds[:, 0]), functional.logsigmoid(-odds[:, 1:])
     return -(positive + negative.sum(1)).mean()

@@ -108,7 +108,7 @@ def test_no_gradient_reaches_the_bank_and_one_lesson_does_not_hang_on_the_one_be
 def test_in_eval_mode_nothing_moves() -> None:
     term = contrast().eval()
     before = copy.deepcopy(term.state_dict())
-    worth(term, shown([1, 2]))
+    assert torch.isfinite(worth(term, shown([1, 2])))
     assert all(torch.equal(each, before[name]) for name, each in term.state_dict().items())
 
 
@@ -122,36 +122,60 @@ def test_the_bank_and_the_constants_are_in_the_state_and_lead_on_to_the_same() -
     assert sizes["student_bank"] == sizes["teacher_bank"] == (SAMPLES, 4)
 
 
-def test_draws_come_from_the_seed_and_none_is_the_sample_itself() -> None:
-    term = contrast(negatives=5)
-    rows = torch.tensor([0, 3, 8] * 50)
-    draws = []
+def test_draws_come_from_the_seed_and_are_even() -> None:
+    term, draws = contrast(negatives=5), []
     for _ in range(2):
         torch.manual_seed(3)
-        draws.append(term._shown(rows))
+        draws.append(torch.stack([term._drawn() for _ in range(900)]))
     assert torch.equal(*draws)
-    assert draws[0].shape == (150, 6)
-    assert torch.equal(draws[0][:, 0], rows)
-    assert not (draws[0][:, 1:] == rows[:, None]).any()
-    assert sorted(set(draws[0].flatten().tolist())) == list(range(SAMPLES))
-    assert not torch.equal(draws[0], term._shown(rows))
+    assert all(len(set(each)) == 5 for each in draws[0].tolist())
+    counts = np.bincount(draws[0].flatten().numpy(), minlength=SAMPLES)
+    assert counts == pytest.approx([500] * SAMPLES, rel=0.2)
 
 
-def test_where_there_are_no_more_others_than_asked_for_they_are_all_there_once() -> None:
-    before = torch.random.get_rng_state()
+def test_a_sample_is_not_told_from_itself() -> None:
+    """Its own row is among the rows of the step for all of these."""
+    term, given = contrast(samples=5), shown([0, 1, 2])
+    expected, _ = by_hand(term, given, 0.07)
+    assert float(worth(term, given).detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_drawn_is_worth_the_formula_too() -> None:
+    term, given = contrast(negatives=4, temperature=1.0).eval(), shown([4, 0, 8])
+    term.student_log_normaliser.fill_(math.log(11.0))
+    term.teacher_log_normaliser.fill_(math.log(11.0))
+    torch.manual_seed(5)
+    drawn = term._drawn().tolist()
+    assert set(drawn) & {4, 0, 8}
+    torch.manual_seed(5)
+    value = float(worth(term, given).detach())
+    (teacher,) = given.teachers.values()
+    anchors = [
+        unit(part(each).detach().numpy())
+        for part, each in ((term.student, given.student.taps["layer"]), (term.teacher, teacher.taps["layer"]))
+    ]
+    expected = 0.0
+    for embeddings, bank in zip(anchors, (term.teacher_bank.numpy(), term.student_bank.numpy()), strict=True):
+        for row, anchor in zip((4, 0, 8), embeddings, strict=True):
+            p = [math.exp(anchor @ each) / 11 for each in bank]
+            c = 4 / SAMPLES
+            expected -= math.log(p[row] / (p[row] + c)) / 3
+            expected -= sum(math.log(c / (p[j] + c)) for j in drawn if j != row) / 3
+    assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_where_there_are_no_more_others_than_asked_for_none_is_drawn() -> None:
     term = contrast(negatives=8)
     state = torch.random.get_rng_state()
-    found = term._shown(torch.tensor([5, 0]))
-    assert [sorted(each) for each in found.tolist()] == [list(range(SAMPLES))] * 2
+    assert term._drawn().tolist() == list(range(SAMPLES))
     assert torch.equal(torch.random.get_rng_state(), state)
-    torch.random.set_rng_state(before)
 
 
 @given(seed=st.integers(0, 2**31), size=st.sampled_from([1.0, 100.0, 1e4]))
 def test_it_is_computed_in_logarithms(seed: int, size: float) -> None:
     """As published, exp(score) overflows, and the term is not a number."""
     scores = (size * noise(seed, 3, 6)).float().requires_grad_()
-    value = nce_loss(scores, scores.detach().logsumexp(dim=(0, 1)), 10)
+    value = nce_loss(scores, scores.detach().logsumexp(dim=(0, 1)), 0.5)
     value.backward()  # type: ignore[no-untyped-call]
     assert float(value.detach()) >= 0
     assert torch.isfinite(value)
@@ -165,7 +189,7 @@ def test_a_nearer_positive_and_farther_negatives_are_worth_less(seed: int) -> No
     shift = torch.zeros_like(scores)
     shift[:, 0], shift[:, 1:] = 0.5, -0.5
     normaliser = torch.tensor(1.0)
-    assert float(nce_loss(scores + shift, normaliser, 10)) < float(nce_loss(scores, normaliser, 10))
+    assert float(nce_loss(scores + shift, normaliser, 0.5)) < float(nce_loss(scores, normaliser, 0.5))
 
 
 def test_with_its_options_as_published_it_learns_to_tell_samples_apart() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgekd.config.pipeline import load_pipeline
 from edgekd.errors import ConfigError
 from edgekd.training.lesson import Answers, Lesson
 from edgekd.training.losses.base import Taps
@@ -177,6 +180,18 @@ def test_lists_of_different_lengths_and_empty_ones_are_refused() -> None:
         loss("review_kd", student=NAMES[:2], teacher=NAMES[:1])
     with pytest.raises(ValidationError, match="at least 1 item"):
         loss("review_kd", student=[], teacher=[])
+
+
+def test_a_file_with_lists_of_different_lengths_is_refused_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "here.yaml").write_text("name: here\ndevice: local\n")
+    (tmp_path / "p.yaml").write_text(
+        "name: small\ndata: {use: digits, validation: 0.2}\n"
+        "teacher: {model: conv, epochs: 1, learning_rate: 1e-3}\nstudent: {model: conv}\n"
+        "distill: {epochs: 1, losses: [{use: review_kd, student: [a, b], teacher: [c]}]}\n"
+        "quantize: {candidates: [fp32]}\ntargets: [here.yaml]\nrelease: {max_accuracy_drop: 0.02}\n"
+    )
+    with pytest.raises(ConfigError, match=r"distill\.losses\.0: student has 2 layers and teacher 1"):
+        load_pipeline(tmp_path / "p.yaml")
 
 
 def test_a_vector_among_the_layers_is_refused() -> None:

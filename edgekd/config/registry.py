@@ -82,6 +82,12 @@ LOSSES = Group(
         "pseudo_labels": "edgekd.training.losses.pseudo_labels:PseudoLabels",
         "entropy": "edgekd.training.losses.entropy:Entropy",
         "confidence_penalty": "edgekd.training.losses.entropy:ConfidencePenalty",
+        "review_kd": "edgekd.training.losses.review_kd:KnowledgeReview",
+        "srd": "edgekd.training.losses.srd:SimpleRecipe",
+        "wkd_features": "edgekd.training.losses.wkd_features:WassersteinFeatures",
+        "contrastive": "edgekd.training.losses.contrastive:Contrastive",
+        "crd": "edgekd.training.losses.crd:ContrastiveRepresentation",
+        "triplet": "edgekd.training.losses.triplet:Triplet",
     },
 )
 

@@ -18,6 +18,7 @@ from edgekd.progress import Silent
 from edgekd.training.lesson import Lesson
 from edgekd.training.loop import TrainingData
 from edgekd.training.losses.base import Loss
+from edgekd.training.losses.crd import ContrastiveRepresentation
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.fitnet import FitNet
 from edgekd.training.losses.kd import SoftTargets
@@ -169,6 +170,21 @@ def test_a_distillation_goes_on_with_what_its_terms_learned(
     assert same_history == history
     kept = read_tensors(next((tmp_path / "whole").glob("epoch-*.safetensors")))
     assert any(name.startswith("objective.") and name.endswith(part) for name in kept)
+
+
+def test_a_distillation_with_a_bank_goes_on_with_it_and_draws_the_same(data: TrainingData, tmp_path: Path) -> None:
+    losses = [*HINTON, ContrastiveRepresentation(use="crd", student="0", teacher="3", weight=0.8, negatives=50)]
+
+    def distilled(folder: str, progress: Silent) -> dict[str, Tensor]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        student, teachers = network(), {"teacher": Live(network(seed=5))}
+        train_with(student, data, tmp_path / folder, losses=losses, teachers=teachers, progress=progress)
+        return weights(student)
+
+    whole = distilled("whole", Silent())
+    with pytest.raises(StoppedError):
+        distilled("stopped", StopAfter(25))
+    assert same(distilled("stopped", Silent()), whole)
 
 
 def test_only_the_last_checkpoint_is_kept(data: TrainingData, work: Path) -> None:

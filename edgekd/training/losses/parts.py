@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edgekd.errors import ConfigError
 from edgekd.training.lesson import Lesson
@@ -29,6 +30,29 @@ def standardised(logits: Tensor) -> Tensor:
     """
     spread = logits.std(dim=1, keepdim=True)
     return (logits - logits.mean(dim=1, keepdim=True)) / (spread + 1e-7)
+
+
+def embedded(features: Tensor) -> Tensor:
+    """One vector a sample (N, D): of maps (N, C, H, W) the mean over space, and vectors as they are."""
+    return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+
+def embedded_size(shape: tuple[int, ...]) -> int:
+    """How long the vectors are that `embedded` makes of a layer; shape: without the batch.
+
+    Raises:
+        ConfigError: the layer gives neither maps nor vectors.
+    """
+    if len(shape) not in (1, 3):
+        raise ConfigError(
+            f"a layer of shape {shape} gives no single vector", hint="take layers of shape (C, H, W) or (D,)"
+        )
+    return shape[0]
+
+
+def of_unit_length(vectors: Tensor) -> Tensor:
+    """Each of the vectors (N, D) divided by its length; one of zeros stays one, with a gradient that is finite."""
+    return functional.normalize(vectors, dim=1, eps=1e-6)
 
 
 def need_maps(*shapes: tuple[int, ...]) -> None:

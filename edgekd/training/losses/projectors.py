@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from edgekd.errors import ConfigError
 from edgekd.training.lesson import Lesson
+from edgekd.training.losses.base import Compare
+from edgekd.training.losses.parts import embedded
 
 
 class Projected(nn.Module):
@@ -59,3 +61,39 @@ def projector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:
     else:
         parts = [nn.AdaptiveAvgPool2d(smaller), nn.Conv2d(channels, out, 1, bias=False)]
     return nn.Sequential(*parts, nn.BatchNorm2d(out))
+
+
+class Fitted(nn.Module):
+    """A comparison of the student's layer, through a learned part, with the teacher's as it is."""
+
+    def __init__(self, part: nn.Module, compare: Compare) -> None:
+        super().__init__()
+        self.part = part
+        self.compare = compare
+
+    def forward(self, student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
+        return self.compare(self.part(student), teacher, lesson)
+
+
+class Embedding(nn.Linear):
+    """Maps (N, C, H, W), averaged over space, or vectors (N, C) through a linear layer: (N, out)."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        return super().forward(embedded(input))
+
+
+class MapNorm(nn.BatchNorm2d):
+    """Batch norm that takes one value a channel too, which has no spread: it is normalised with the running statistics.
+
+    That is a batch of 1 with maps of 1 x 1, which torch refuses.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.numel() > self.num_features:
+            return super().forward(input)
+        return functional.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+def pointwise(channels: int, out: int) -> nn.Sequential:
+    """Maps of `channels` to maps of `out` channels, of the same size: a 1 x 1 convolution and batch norm."""
+    return nn.Sequential(nn.Conv2d(channels, out, 1, bias=False), MapNorm(out))

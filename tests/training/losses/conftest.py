@@ -47,6 +47,23 @@ def lesson(
     )
 
 
+def compared(student: Tensor, *teachers: Tensor, labels: Tensor | None = None) -> Lesson:
+    """A lesson with these outputs of the layer; the teachers are t0, t1 and so on."""
+    count = len(student)
+    logits = torch.zeros(count, 4, dtype=student.dtype)
+    return Lesson(
+        batch=Batch({}, torch.arange(count) % 4 if labels is None else labels, np.arange(count), view=0),
+        student=Answers(logits, {LAYER: student}),
+        teachers={f"t{number}": Answers(logits, {LAYER: each}) for number, each in enumerate(teachers)},
+        progress=0.0,
+    )
+
+
+def noise(seed: int, *size: int) -> Tensor:
+    """float64, from the seed alone."""
+    return torch.randn(*size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
 def shapes_of(given: Lesson) -> Shapes:
     """What a dry pass of this lesson would find."""
     return Shapes(
@@ -65,9 +82,13 @@ def fixed(value: float) -> Temperature:
 
 
 def loss(use: str, **options: object) -> Loss:
-    """A registered loss; options that it cannot do without are names of layers."""
+    """A registered loss; options that it cannot do without are names of layers, or lists of them."""
     kind = component_class(LOSSES, use)
-    required = {name: LAYER for name, field in kind.model_fields.items() if field.is_required() and name != "use"}
+    required = {
+        name: LAYER if field.annotation is str else [LAYER]
+        for name, field in kind.model_fields.items()
+        if field.is_required() and name != "use"
+    }
     made = kind.model_validate({"use": use, **required, **options})
     assert isinstance(made, Loss)
     return made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +15,51 @@ from edgekd.training.losses.base import Loss, Term
 
 
 class Objective(nn.Module):
-    """terms: name, weight at each progress, and function of each. Modules among them are trained with the student."""
+    """Modules among the terms are trained with the student."""
 
-    def __init__(self, terms: Sequence[tuple[str, Callable[[float], float], Term]]) -> None:
+    def __init__(self, terms: Sequence[WeightedTerm]) -> None:
         super().__init__()
         self.terms = tuple(terms)
-        self.learned = nn.ModuleList(term for _, _, term in terms if isinstance(term, nn.Module))
+        self.learned = nn.ModuleList(each.term for each in terms if isinstance(each.term, nn.Module))
 
     def forward(self, lesson: Lesson) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each term's own value without its weight.
 
         Raises:
-            ConfigError: a term gave something else than one number.
+            ConfigError: a term gave something else than one number, or cannot be had of this lesson.
         """
         values: dict[str, Tensor] = {}
         total = lesson.student.logits.new_zeros(())
-        for name, weight_at, term in self.terms:
-            value = term(lesson)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ConfigError(
-                    f"the loss {name} gave {shown} instead of one number", hint="take the mean over the batch"
-                )
-            values[name] = value.detach()
-            total = total + weight_at(lesson.progress) * value.reshape(())
+        for each in self.terms:
+            with _at(each.place):
+                value = each.value(lesson)
+            values[each.name] = value.detach()
+            total = total + each.weight_at(lesson.progress) * value
         return total, values
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """name: for reports; weight_at: of each progress; place: where the file has the loss."""
+
+    name: str
+    weight_at: Callable[[float], float]
+    term: Term
+    place: str
+
+    def value(self, lesson: Lesson) -> Tensor:
+        """The term's value without its weight.
+
+        Raises:
+            ConfigError: the term gave something else than one number.
+        """
+        value = self.term(lesson)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(
+                f"the loss {self.name} gave {shown} instead of one number", hint="take the mean over the batch"
+            )
+        return value.reshape(())
 
 
 def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: str) -> Objective:
@@ -52,11 +74,14 @@ def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: s
     for loss in losses:
         count = sum(name.partition("#")[0] == loss.use for name in names)
         names.append(f"{loss.use}#{count + 1}" if count else loss.use)
+    places = [place_of(section, position) for position in range(len(losses))]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        terms = [_built(loss, shapes, place_of(section, position)) for position, loss in enumerate(losses)]
-    weights = [loss.weight_at for loss in losses]
-    return Objective(list(zip(names, weights, terms, strict=True)))
+        terms = [
+            WeightedTerm(name, loss.weight_at, _built(loss, shapes, place), place)
+            for name, loss, place in zip(names, losses, places, strict=True)
+        ]
+    return Objective(terms)
 
 
 def place_of(section: str, position: int) -> str:
@@ -65,8 +90,15 @@ def place_of(section: str, position: int) -> str:
 
 
 def _built(loss: Loss, shapes: Shapes, place: str) -> Term:
-    try:
+    with _at(place):
         return loss.build(shapes)
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Gives an error without one the place in the file."""
+    try:
+        yield
     except ConfigError as error:
         error.where = error.where or place
         raise

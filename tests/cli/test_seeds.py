@@ -25,7 +25,7 @@ PIPELINE = """\
 name: small
 seeds: 3
 data: {use: digits, validation: 0.15}
-teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 3}
+teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 3, ensemble: 2}
 student: {model: {use: conv, width: 4, stages: 2}}
 distill:
   epochs: 2
@@ -67,7 +67,7 @@ def record(place: Place) -> dict[str, Any]:
 def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher(record: dict[str, Any]) -> None:
     trained = [stage["id"] for stage in record["stages"] if stage["stage"] == "train"]
     students = [f"train@{name}{again}" for again in ("", ".2", ".3") for name in TAUGHT]
-    assert trained == ["train@teacher", *students]
+    assert trained == ["train@teacher", "train@teacher.2", *students]
     weights = {
         stage["outputs"]["weights"]["digest"]
         for stage in record["stages"]
@@ -138,3 +138,13 @@ def test_every_file_is_tried_under_other_conditions(place: Place, record: dict[s
     shown = place.edgekd("show").stdout
     assert re.search(r"^ accuracy +as they are +rotate 30 +noise 0\.3 *$", shown, re.M)
     assert "rotate 30: distillation gained" in shown
+
+
+def test_an_ensemble_is_trained_with_further_seeds_and_the_student_learns_from_all_of_it(
+    record: dict[str, Any],
+) -> None:
+    networks = record["records"]["network"]
+    assert networks["student"]["learned_from"] == ["teacher", "teacher.2"]
+    outputs = {stage["id"]: stage["outputs"] for stage in record["stages"]}
+    assert outputs["train@teacher"]["weights"] != outputs["train@teacher.2"]["weights"]
+    assert "export@teacher.2" not in outputs, "the first of it is what the student is held against"

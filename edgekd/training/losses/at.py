@@ -35,7 +35,7 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     from torch.nn import functional
 
-    from edgekd.training.losses.layers import directions, same_size
+    from edgekd.training.losses.parts import directions, same_size
 
     mine, theirs = same_size(*(maps.square().mean(dim=1, keepdim=True) for maps in (student, teacher)))
     return functional.mse_loss(directions(mine.flatten(1), 1), directions(theirs.flatten(1), 1))

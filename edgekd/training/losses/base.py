@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field
 
@@ -93,6 +93,11 @@ class ResponseLoss(TaughtLoss):
         description="bring each sample's logits to mean 0 and standard deviation 1 first, in student and teacher; 2 is "
         "a customary temperature then",
     )
+    several: Literal["each", "mean", "confident"] = Field(
+        "each",
+        description="what several teachers say: each: the mean of the term over them; mean: they are one teacher with "
+        "the mean of their probabilities; confident: so, but in each sample the surer ones count more",
+    )
 
     def between(self, compare: Compare, *parts: object) -> Term:
         """The term of `compare(student, teacher, lesson)`, both logits (N, C): the mean over the teachers that it
@@ -103,16 +108,18 @@ class ResponseLoss(TaughtLoss):
         """The same where each teacher, by its name, has a comparison of its own."""
         import torch
 
-        from edgekd.training.losses.parts import TermWithParts, standardised
+        from edgekd.training.losses.parts import TermWithParts, agreed, standardised
 
         def seen(logits: Tensor) -> Tensor:
             return standardised(logits) if self.standardise else logits
 
         def term(lesson: Lesson) -> Tensor:
             student = seen(lesson.student.logits)
-            values = [
-                compare(name)(student, seen(answers.logits), lesson) for name, answers in self.heard(lesson).items()
-            ]
+            teachers = {name: answers.logits for name, answers in self.heard(lesson).items()}
+            if self.several != "each":
+                agreement = agreed(list(teachers.values()), confident=self.several == "confident")
+                teachers = {next(iter(teachers)): agreement}
+            values = [compare(name)(student, seen(logits), lesson) for name, logits in teachers.items()]
             return torch.stack(values).mean()
 
         return TermWithParts(term, *parts)

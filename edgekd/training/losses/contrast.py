@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgekd.data.tensors import moved
 from edgekd.training.lesson import Lesson
 from edgekd.training.losses.crd import nce_loss
-from edgekd.training.losses.parts import of_unit_length
+from edgekd.training.losses.parts import directions
 from edgekd.training.losses.projectors import Embedding
 
 
@@ -45,7 +45,7 @@ class Contrast(nn.Module):
             self.register_buffer(f"{whose}_log_normaliser", torch.tensor(math.inf))  # until the first batch
 
     def forward(self, student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
-        mine, theirs = of_unit_length(self.student(student)), of_unit_length(self.teacher(teacher))
+        mine, theirs = directions(self.student(student), 1), directions(self.teacher(teacher), 1)
         rows = moved(lesson.batch.rows, student.device)
         others = moved(self._drawn(), student.device)
         value = self._direction(mine, self.teacher_bank, rows, others, self.student_log_normaliser)
@@ -76,4 +76,4 @@ class Contrast(nn.Module):
 
     @torch.no_grad()
     def _remember(self, bank: Tensor, rows: Tensor, latest: Tensor) -> None:
-        bank[rows] = of_unit_length(self.momentum * bank[rows] + (1 - self.momentum) * latest)
+        bank[rows] = directions(self.momentum * bank[rows] + (1 - self.momentum) * latest, 1)

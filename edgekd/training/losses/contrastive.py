@@ -43,7 +43,7 @@ def contrastive_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
     """The mean over i of -log softmaxⱼ(cos(sᵢ, tⱼ) / T) at j = i; student, teacher: embeddings (N, D)."""
     from torch.nn import functional
 
-    from edgekd.training.losses.parts import of_unit_length
+    from edgekd.training.losses.parts import directions
 
-    scores = of_unit_length(student) @ of_unit_length(teacher).T / temperature
+    scores = directions(student, 1) @ directions(teacher, 1).T / temperature
     return -functional.log_softmax(scores, dim=1).diagonal().mean()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from edgekd.training.lesson import Shapes
+from typing import TYPE_CHECKING
+
+from edgekd.training.lesson import Lesson, Shapes
 from edgekd.training.losses.base import Compare, FeatureLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class FitNet(FeatureLoss):
@@ -19,6 +24,11 @@ class FitNet(FeatureLoss):
     def comparing(self, student: tuple[int, ...], teacher: tuple[int, ...], shapes: Shapes) -> Compare:  # noqa: ARG002
         from torch.nn import functional
 
-        from edgekd.training.losses.projectors import Projected, projector
+        from edgekd.training.losses.parts import same_size
+        from edgekd.training.losses.projectors import Fitted, projector
 
-        return Projected(projector(student, teacher), functional.mse_loss)
+        def compare(student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:  # noqa: ARG001 - it reads no labels
+            maps = student.ndim == 4
+            return functional.mse_loss(*(same_size(student, teacher) if maps else (student, teacher)))
+
+        return Fitted(projector(student, teacher), compare)

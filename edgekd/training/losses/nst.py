@@ -33,7 +33,7 @@ def selectivity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Huang and Wang 2017, Like What You Like: Knowledge Distill via Neuron Selectivity Transfer, section 4,
     the polynomial kernel with d = 2 and c = 0; the factor λ / 2 is the weight's.
     """
-    from edgekd.training.losses.layers import directions, same_size
+    from edgekd.training.losses.parts import directions, same_size
 
     mine, theirs = (directions(maps.flatten(2), 2) for maps in same_size(student, teacher))
     return _kernel(theirs, theirs) + _kernel(mine, mine) - 2 * _kernel(mine, theirs)

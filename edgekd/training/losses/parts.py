@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,6 +36,21 @@ def standardised(logits: Tensor) -> Tensor:
     return (logits - logits.mean(dim=1, keepdim=True)) / (spread + 1e-7)
 
 
+def agreed(teachers: Sequence[Tensor], *, confident: bool) -> Tensor:
+    """The logarithm of the teachers' mean probabilities (N, C), which is logits of them; teachers: logits (N, C) each.
+
+    confident: in each sample, a teacher counts by exp(-H) of its answer's entropy H instead of all alike.
+
+    Source: Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network, section 2, for the arithmetic
+    mean; Kwon et al. 2020, Adaptive Knowledge Distillation Based on Entropy, for entropy as what a teacher counts by.
+    """
+    answers = torch.stack([functional.log_softmax(each, dim=1) for each in teachers])
+    if not confident:
+        return answers.logsumexp(0) - math.log(len(teachers))
+    certainty = (answers.exp() * answers).sum(dim=2, keepdim=True)  # minus the entropy
+    return (answers + functional.log_softmax(certainty, dim=0)).logsumexp(0)
+
+
 def embedded(features: Tensor) -> Tensor:
     """One vector a sample (N, D): of maps (N, C, H, W) the mean over space, and vectors as they are."""
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features
@@ -50,9 +69,23 @@ def embedded_size(shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
-def of_unit_length(vectors: Tensor) -> Tensor:
-    """Each of the vectors (N, D) divided by its length; one of zeros stays one, with a gradient that is finite."""
-    return functional.normalize(vectors, dim=1, eps=1e-6)
+def directions(vectors: Tensor, dim: int) -> Tensor:
+    """The vectors along `dim`, each divided by its length; one of length 0 stays 0 and passes no gradient.
+
+    The customary division by max(length, 1e-12) passes it one that is 1e12 times too large, and by sqrt(Σ v²) a NaN.
+    """
+    length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    return vectors / torch.where(length > 0, length, math.inf)
+
+
+def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (N, C, H, W), the larger ones averaged to the smaller size, on each axis by itself; C may differ."""
+    height, width = (min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    return _averaged(student, height, width), _averaged(teacher, height, width)
+
+
+def _averaged(maps: Tensor, height: int, width: int) -> Tensor:
+    return maps if maps.shape[2:] == (height, width) else functional.adaptive_avg_pool2d(maps, (height, width))
 
 
 def need_maps(*shapes: tuple[int, ...]) -> None:

@@ -43,7 +43,7 @@ def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _log_probabilities(vectors: Tensor) -> Tensor:
     """(N, D) to (N, N), each row a distribution."""
-    from edgekd.training.losses.layers import directions
+    from edgekd.training.losses.parts import directions
 
     unit = directions(vectors, 1)
     kernel = (unit @ unit.T + 1).div(2).clamp(min=0) + SMALLEST  # a rounded cosine may lie below -1

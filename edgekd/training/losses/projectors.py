@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,21 +9,6 @@ from edgekd.errors import ConfigError
 from edgekd.training.lesson import Lesson
 from edgekd.training.losses.base import Compare
 from edgekd.training.losses.parts import embedded
-
-
-class Projected(nn.Module):
-    """A comparison of the student's layer, through a learned projector, with the teacher's, averaged to its size."""
-
-    def __init__(self, projector: nn.Module, compare: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.projector = projector
-        self.compare = compare
-
-    def forward(self, student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:  # noqa: ARG002 - as all compare
-        predicted: Tensor = self.projector(student)
-        if predicted.shape != teacher.shape:
-            teacher = functional.adaptive_avg_pool2d(teacher, (predicted.shape[2], predicted.shape[3]))
-        return self.compare(predicted, teacher)
 
 
 def projector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:

@@ -69,7 +69,7 @@ def _distances(vectors: Tensor) -> Tensor:
 
 def _cosines(vectors: Tensor) -> Tensor:
     """(N, D) to (N, N, N)."""
-    from edgekd.training.losses.layers import directions
+    from edgekd.training.losses.parts import directions
 
     ways = directions(vectors.unsqueeze(0) - vectors.unsqueeze(1), 2)
     return ways @ ways.transpose(1, 2)

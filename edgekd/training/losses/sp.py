@@ -28,7 +28,7 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     from torch.nn import functional
 
-    from edgekd.training.losses.layers import directions
+    from edgekd.training.losses.parts import directions
 
     mine, theirs = (directions(each @ each.T, 1) for each in (student.flatten(1), teacher.flatten(1)))
     return functional.mse_loss(mine, theirs)

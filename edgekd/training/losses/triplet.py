@@ -64,9 +64,9 @@ def triplet_losses(student: Tensor, teacher: Tensor, labels: Tensor, margin: flo
     """
     import torch
 
-    from edgekd.training.losses.parts import of_unit_length
+    from edgekd.training.losses.parts import directions
 
-    student, teacher = of_unit_length(student), of_unit_length(teacher)
+    student, teacher = directions(student, 1), directions(teacher, 1)
     known = labels >= 0
     negative = (labels[:, None] != labels) | ~known | ~known[:, None]
     negative = negative & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from edgekd.errors import ConfigError
 from edgekd.training.lesson import Lesson
-from edgekd.training.losses.layers import same_size
+from edgekd.training.losses.parts import same_size
 from edgekd.training.losses.vid import surprise
 
 SMALLEST = 1e-5

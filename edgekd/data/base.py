@@ -41,7 +41,8 @@ class Dataset(Component):
         None,
         ge=0,
         description="share (below 1) or number of the other training samples that keep their label, in each class its "
-        "share; networks without a teacher learn from these alone. By default all do",
+        "share. Networks without a teacher learn from these alone, and see each several times in an epoch, which takes "
+        "as many steps as with all. By default all do",
     )
 
     if TYPE_CHECKING:  # an option of UserDataset, and pydantic wants no field in the place of a property

@@ -158,7 +158,8 @@ class TrainStage(Stage):
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
-        """Of which training samples it is shown: without a teacher of those that have a label.
+        """Which training samples it is shown in an epoch: without a teacher those that have a label, and where only some
+        have one, each of them several times, so that it has as many steps as a network that is shown all.
 
         Raises:
             ConfigError: a class to be left out is none, or nothing is left to learn from.
@@ -180,7 +181,9 @@ class TrainStage(Stage):
                 where=section,
                 hint="without a teacher it learns from labels alone: see data.labelled, and leave_out",
             )
-        return np.flatnonzero(shown)
+        rows = np.flatnonzero(shown)
+        partly = not self.sources and bool((labels == UNLABELLED).any())
+        return np.resize(rows, len(labels)) if partly else rows
 
     def _recordings(self, context: Context, inputs: Mapping[str, Path], chosen: NDArray[np.int64]) -> Recordings | None:
         from edgekd.training.recorded import Recordings

@@ -143,8 +143,11 @@ def test_without_a_teacher_it_is_shown_what_is_labelled_and_with_one_everything(
     inputs = {**place[1], **partly_labelled}
     untaught = TrainStage(network("teacher", OPTIONS), (), "image")
     seen = shown(tmp_path / "alone", inputs, monkeypatch, untaught)
-    assert len(seen) == 121
+    assert len(seen) == 1213, "as many steps as with a teacher"
+    labels = load_split(inputs["train"]).labels
+    labelled = np.bincount(labels[labels >= 0])
     assert min(seen) == 0
+    assert (abs(np.bincount(seen) / labelled - 10) <= 1).all(), "each about as often"
     taught = TrainStage(network("student", OPTIONS, taught=True), (network("teacher", OPTIONS),), "image")
     seen = shown(tmp_path / "taught", inputs, monkeypatch, taught)
     assert len(seen) == 1213

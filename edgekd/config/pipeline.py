@@ -23,6 +23,7 @@ from edgekd.errors import ConfigError, UsageError
 DEFAULT_CANDIDATES: Any = ["fp32", "int8_weights", "int8_qdq", "int8_qoperator"]  # validated, as what a file says is
 DEFAULT_TEMPERATURE: Any = 4.0
 Losses = list[Annotated[Component, Use("losses")]]
+Start = Annotated[Component, Use("initialisers")] | None
 Sources = Annotated[list[str], Field(alias="from", description="the networks that teach it, by name")]
 
 
@@ -37,6 +38,7 @@ class NetworkSection(TrainingOptions):
     checkpoint: BesideFile | None = Field(
         None, description="weights to start from (.safetensors, or .pt holding plain tensors)"
     )
+    start: Start = Field(None, description="weights to start from, made of those of another network; by default fresh")
     sources: Sources = Field(default_factory=list, alias="from")
     temperature: Annotated[Component, Use("temperatures")] = Field(
         DEFAULT_TEMPERATURE, validate_default=True, description="for every term of `losses` that sets none of its own"
@@ -56,6 +58,9 @@ class StudentSection(Section):
     """The network that ships."""
 
     model: Annotated[Component, Use("models")] = Field(description="architecture and its options")
+    start: Start = Field(
+        None, description="weights to start from, made of those of another network; by default fresh; not the control's"
+    )
 
 
 class DistillSection(TrainingOptions):

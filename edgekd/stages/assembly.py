@@ -19,7 +19,7 @@ from edgekd.stages.data import DataStage
 from edgekd.stages.export import ExportStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_graph import networks_of
-from edgekd.stages.networks import Network, TrainedNetwork
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
@@ -94,12 +94,11 @@ def _training(networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
         if not isinstance(network, TrainedNetwork):
             continue
         sources = tuple(networks[each] for each in network.sources)
-        weights: Wiring = {
-            f"weights@{each.name}": (f"train@{each.name}", "weights")
-            for each in sources
-            if isinstance(each, TrainedNetwork)
-        }
-        yield Node(f"train@{name}", TrainStage(network, sources, modality), {**LEARNED_FROM, **weights}, name)
+        origin = networks[network.start.network] if network.start is not None else None
+        assert not isinstance(origin, GivenNetwork)  # the configuration is checked
+        stage = TrainStage(network, sources, modality, origin)
+        weights: Wiring = {f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}
+        yield Node(f"train@{name}", stage, {**LEARNED_FROM, **weights}, name)
 
 
 def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:

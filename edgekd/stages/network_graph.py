@@ -15,6 +15,7 @@ from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.teachers.base import Teacher
+from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss, TaughtLoss
 from edgekd.training.temperatures.base import Temperature, with_temperature
 
@@ -53,6 +54,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             losses=tuple(with_temperature(losses, cast("Temperature", section.temperature))),
             sources=tuple(section.sources),
             checkpoint=section.checkpoint,
+            start=cast("Initialiser | None", section.start),
             min_accuracy=section.min_accuracy,
         )
     if config.distill.control:
@@ -72,11 +74,13 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         options=_options(config.distill),
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=tuple(config.distill.sources),
+        start=cast("Initialiser | None", config.student.start),
     )
 
 
 def _control(config: PipelineConfig) -> TrainedNetwork:
-    """The student with the same budget, weights to begin with and order of samples, learning from the labels alone.
+    """The student with the same budget and order of samples, learning from the labels alone, from the weights that the
+    student begins with, or would if it did not start from another network.
 
     Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part.
     """

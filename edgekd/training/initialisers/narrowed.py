@@ -17,12 +17,11 @@ Keep = Literal["norm", "product", "first", "random"]
 
 
 class Narrowed(Initialiser):
-    """Of each layer the units that matter most, the same ones wherever they are read; of a deeper network every few
-    layers.
+    """Of each layer of a wider network the units that matter most, of a deeper one every few layers.
 
     Layers are paired by their place (`pairing.py`), units are followed through the network (`units.py`), and of each
-    set of units as many are kept as the student has there (`selection.py`), in their order. What has no counterpart
-    stays fresh. Where a plain stack loses a layer, the next one reads units that stand for others; a residual network
+    set of units as many are kept as the student has there (`selection.py`), in their order; they are
+    the same ones wherever they are read. What has no counterpart stays fresh. Where a plain stack loses a layer, the next one reads units that stand for others; a residual network
     has the same ones before and after a block. Going the other way, from a small network to a larger one, is Net2Net
     (Chen et al. 2016): not this.
 

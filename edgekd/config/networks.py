@@ -1,21 +1,27 @@
-"""Who learns from whom: the networks of a pipeline as a graph, checked, in the order of their training."""
+"""Who learns from whom, or starts from it: the networks of a pipeline as a graph, checked, in the order of training."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from edgekd.config.section import nearest
 from edgekd.config.source import KeyPath, Source
 from edgekd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgekd.config.pipeline import NetworkSection, PipelineConfig
+    from edgekd.config.pipeline import NetworkSection, PipelineConfig, StudentSection, VariantSection
 
 TEACHER, STUDENT, CONTROL = "teacher", "student", "control"
 """The names with a meaning: the reference, what ships, and what ships as it would be without a teacher."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class _Start(Protocol):
+    """What is behind `start`, as far as the graph goes."""
+
+    network: str
 
 
 def network_sections(config: PipelineConfig) -> dict[str, NetworkSection]:
@@ -23,9 +29,14 @@ def network_sections(config: PipelineConfig) -> dict[str, NetworkSection]:
     return {TEACHER: config.teacher, **config.networks}
 
 
+def started_from(section: NetworkSection | StudentSection | VariantSection) -> tuple[str, ...]:
+    """The network whose weights it starts from, if it does."""
+    return () if section.start is None else (cast("_Start", section.start).network,)
+
+
 def training_order(config: PipelineConfig) -> tuple[str, ...]:
-    """Every network after those that it learns from, the student last; of a graph without cycles."""
-    sources = {name: tuple(section.sources) for name, section in network_sections(config).items()}
+    """Every network after those that it learns or starts from, the student last; of a graph without cycles."""
+    sources = _needed(network_sections(config))
     order: list[str] = []
 
     def visit(name: str) -> None:
@@ -50,7 +61,9 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
         _check_name(name, source, at)
         _check_section(section, source, at)
         _check_sources(section.sources, sections, source, (*at, "from"))
+        _check_start(section, sections, source, at)
     _check_sources(config.distill.sources, sections, source, ("distill", "from"))
+    _check_start(config.student, sections, source, (STUDENT,))
     for name, variant in config.variants.items():
         _check_name(name, source, ("variants", name))
         if name in sections:
@@ -58,17 +71,24 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
                 f"variants: {name!r} is the name of another network", where=source.where(("variants", name))
             )
         _check_sources(variant.sources or (), sections, source, ("variants", name, "from"))
-    _check_cycles({name: section.sources for name, section in sections.items()}, source)
-    taught = [*(section.sources for section in sections.values()), config.distill.sources]
-    taught += [variant.sources or [] for variant in config.variants.values()]
-    heard = {each for sources in taught for each in sources}
+        _check_start(variant, sections, source, ("variants", name))
+    _check_cycles(sections, source)
+    used = {each for needed in _needed(sections).values() for each in needed}
+    used.update(config.distill.sources, started_from(config.student))
+    for variant in config.variants.values():
+        used.update(variant.sources or (), started_from(variant))
     for name in config.networks:
-        if name not in heard:
+        if name not in used:
             raise ConfigError(
                 f"networks.{name}: nobody learns from it",
                 where=source.where(("networks", name)),
                 hint="name it in `distill.from`, or in `from` of another network",
             )
+
+
+def _needed(sections: Mapping[str, NetworkSection]) -> dict[str, tuple[str, ...]]:
+    """Of each network those that must be there before it."""
+    return {name: (*section.sources, *started_from(section)) for name, section in sections.items()}
 
 
 def _check_name(name: str, source: Source, at: KeyPath) -> None:
@@ -103,6 +123,8 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
         for key in ("ensemble", "from", "losses", "temperature"):
             if key in given_keys:
                 refuse(key, "it is loaded and learns nothing", f"set {dotted}.epochs, or leave out `{key}`")
+    if section.start is not None and section.checkpoint is not None:
+        refuse("start", "it has its weights from a checkpoint", "leave out `checkpoint` or `start`")
 
 
 def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath) -> None:
@@ -117,18 +139,43 @@ def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection],
             raise ConfigError(f"{'.'.join(map(str, at))}: {name!r} stands twice", where=source.where((*at, position)))
 
 
-def _check_cycles(sources: Mapping[str, Sequence[str]], source: Source) -> None:
+def _check_start(
+    section: NetworkSection | StudentSection | VariantSection,
+    sections: Mapping[str, NetworkSection],
+    source: Source,
+    at: KeyPath,
+) -> None:
+    at = (*at, "start", "network")
+    for name in started_from(section):
+        if name not in sections:
+            raise ConfigError(
+                f"{'.'.join(map(str, at))}: no network is named {name!r}",
+                where=source.where(at),
+                hint=nearest(name, sections),
+            )
+        if sections[name].given is not None:
+            raise ConfigError(
+                f"{'.'.join(map(str, at))}: {name} is given and only answers: it has no weights to start from",
+                where=source.where(at),
+                hint="name a network with a `model`; one that is trained already takes `checkpoint` and `epochs: 0`",
+            )
+
+
+def _check_cycles(sections: Mapping[str, NetworkSection], source: Source) -> None:
+    needed = _needed(sections)
+
     def walk(name: str, above: tuple[str, ...]) -> None:
         if name in above:
             circle = " -> ".join((*above[above.index(name) :], name))
-            at: KeyPath = (TEACHER, "from") if name == TEACHER else ("networks", name, "from")
+            learns = (*above, name)[above.index(name) + 1] in sections[name].sources
+            at: KeyPath = (TEACHER,) if name == TEACHER else ("networks", name)
             raise ConfigError(
                 f"networks learn from each other in a circle: {circle}",
-                where=source.where(at),
-                hint="one of them must learn from the labels alone",
+                where=source.where((*at, "from" if learns else "start")),
+                hint="one of them must learn from the labels alone, and start with fresh weights",
             )
-        for each in sources[name]:
+        for each in needed[name]:
             walk(each, (*above, name))
 
-    for name in sources:
+    for name in needed:
         walk(name, ())

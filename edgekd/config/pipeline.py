@@ -24,6 +24,7 @@ from edgekd.errors import ConfigError, UsageError
 DEFAULT_CANDIDATES: Any = ["fp32", "int8_weights", "int8_qdq", "int8_qoperator"]  # validated, as what a file says is
 DEFAULT_TEMPERATURE: Any = 4.0
 Losses = list[Annotated[Component, Use("losses")]]
+Start = Annotated[Component, Use("initialisers")] | None
 Sources = Annotated[list[str], Field(alias="from", description="the networks that teach it, by name")]
 
 
@@ -45,6 +46,7 @@ class NetworkSection(TrainingOptions):
         description="how many of it are trained, each with the next seed; whoever learns from it learns from all, and "
         "the first is what the student is held against",
     )
+    start: Start = Field(None, description="weights to start from, made of those of another network; by default fresh")
     sources: Sources = Field(default_factory=list, alias="from")
     temperature: Annotated[Component, Use("temperatures")] = Field(
         DEFAULT_TEMPERATURE, validate_default=True, description="for every term of `losses` that sets none of its own"
@@ -64,6 +66,9 @@ class StudentSection(Section):
     """The network that ships."""
 
     model: Annotated[Component, Use("models")] = Field(description="architecture and its options")
+    start: Start = Field(
+        None, description="weights to start from, made of those of another network; by default fresh; not the control's"
+    )
 
 
 class DistillSection(TrainingOptions):
@@ -89,6 +94,7 @@ class VariantSection(Section):
         None, description="softens outputs in every term that sets none of its own"
     )
     losses: Losses | None = Field(None, min_length=1, description="the terms of the loss, each with its weight")
+    start: Start = Field(None, description="weights to start from; null: fresh, where the student starts from others")
 
     @model_validator(mode="after")
     def _differs(self) -> Self:

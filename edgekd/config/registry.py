@@ -104,6 +104,15 @@ TEMPERATURES = Group(
     number=("fixed", "value"),
 )
 
+INITIALISERS = Group(
+    "initialisers",
+    "initialiser",
+    custom="",
+    members={
+        "narrowed": "edgekd.training.initialisers.narrowed:Narrowed",
+    },
+)
+
 OPTIMIZERS = Group(
     "optimizers",
     "optimizer",
@@ -148,5 +157,16 @@ DEVICES = Group(
 )
 
 GROUPS: dict[str, Group] = {
-    group.name: group for group in (DATASETS, MODELS, LOSSES, TEMPERATURES, OPTIMIZERS, TEACHERS, SCHEMES, DEVICES)
+    group.name: group
+    for group in (
+        DATASETS,
+        MODELS,
+        LOSSES,
+        TEMPERATURES,
+        INITIALISERS,
+        OPTIMIZERS,
+        TEACHERS,
+        SCHEMES,
+        DEVICES,
+    )
 }

@@ -8,6 +8,20 @@ from edgekd.records.base import Record
 from edgekd.records.training import TrainingHistory
 
 
+class StartRecord(Record):
+    """What a network took of the one that it started from, before it was trained.
+
+    tensors: how many it has; fresh: those that it did not take, by name, each with the reason.
+    """
+
+    network: str
+    tensors: int
+    fresh: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return f"{self.tensors - len(self.fresh)} of {self.tensors} tensors from {self.network}"
+
+
 class NetworkRecord(Record):
     """`learned_from`: the networks that taught it. `history` is None for one that was loaded and not trained."""
 
@@ -17,6 +31,7 @@ class NetworkRecord(Record):
     validation_correct: int
     validation_total: int
     learned_from: tuple[str, ...] = ()
+    started_from: StartRecord | None = None
     history: TrainingHistory | None
 
     @property

@@ -19,7 +19,7 @@ from edgekd.stages.data import DataStage
 from edgekd.stages.export import ExportStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_graph import networks_of
-from edgekd.stages.networks import Network, TrainedNetwork, member_of
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
@@ -100,18 +100,12 @@ def _training(networks: Mapping[str, Network], modality: str, known: Mapping[str
         if not isinstance(network, TrainedNetwork):
             continue
         sources = tuple(known[each] for each in network.sources)
-        weights: Wiring = {
-            f"weights@{each.name}": (f"train@{each.name}", "weights")
-            for each in sources
-            if isinstance(each, TrainedNetwork)
-        }
-        yield Node(
-            f"train@{name}",
-            TrainStage(network, sources, modality),
-            {**LEARNED_FROM, **weights},
-            name,
-            further_seed=network.further_seed,
-        )
+        origin = known[network.start.network] if network.start is not None else None
+        assert not isinstance(origin, GivenNetwork)  # the configuration is checked
+        stage = TrainStage(network, sources, modality, origin)
+        weights: Wiring = {f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}
+        wiring = {**LEARNED_FROM, **weights}
+        yield Node(f"train@{name}", stage, wiring, name, further_seed=network.further_seed)
 
 
 def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:

@@ -16,6 +16,7 @@ from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
 from edgekd.teachers.base import Teacher
+from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss, TaughtLoss
 from edgekd.training.temperatures.base import Temperature, with_temperature
 
@@ -54,6 +55,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             losses=tuple(with_temperature(losses, cast("Temperature", section.temperature))),
             sources=_members(config, section.sources),
             checkpoint=section.checkpoint,
+            start=cast("Initialiser | None", section.start),
             min_accuracy=section.min_accuracy,
         )
         found[name] = first
@@ -79,6 +81,7 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         options=_options(config.distill),
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=_members(config, config.distill.sources),
+        start=cast("Initialiser | None", config.student.start),
     )
 
 
@@ -97,11 +100,13 @@ def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> Trai
         section=f"variants.{name}" if variant.losses else "distill",  # where its losses stand
         losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
         sources=_members(config, config.distill.sources if variant.sources is None else variant.sources),
+        start=cast("Initialiser | None", (variant if "start" in variant.model_fields_set else config.student).start),
     )
 
 
 def _control(config: PipelineConfig) -> TrainedNetwork:
-    """The student with the same budget, weights to begin with and order of samples, learning from the labels alone.
+    """The student with the same budget and order of samples, learning from the labels alone, from the weights that the
+    student begins with, or would if it did not start from another network.
 
     Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part.
     """

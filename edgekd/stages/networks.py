@@ -16,6 +16,7 @@ from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher
+from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def member_of(network: str, further: int) -> str:
 @dataclass(frozen=True)
 class TrainedNetwork:
     """A network that is trained or loaded here. section: what the file calls its training (`distill`, `teacher`);
-    sources: the networks that it learns from. further_seed: how much larger its seed is than the pipeline's."""
+    sources: the networks that it learns from; start: what makes its weights of those of another one. further_seed: how
+    much larger its seed is than the pipeline's."""
 
     name: str
     section: str
@@ -40,6 +42,7 @@ class TrainedNetwork:
     losses: tuple[Loss, ...]
     sources: tuple[str, ...]
     checkpoint: Path | None = None
+    start: Initialiser | None = None
     min_accuracy: float = 0.0
     further_seed: int = 0
 

@@ -13,13 +13,14 @@ from pydantic import JsonValue
 from edgekd.agent.machine import cpu_facts
 from edgekd.closure import closure
 from edgekd.config.component import identity
+from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError
 from edgekd.pipeline.fingerprint import preimage, versions
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import digest, file_digest
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord
+from edgekd.records.network import NetworkRecord, StartRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.together import call_others
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainStage(Stage):
-    """`sources`: the networks that this one learns from; the weights of those trained here arrive at `weights@NAME`."""
+    """sources: the networks that this one learns from; origin: the one that it starts from. The weights of those that
+    are trained here arrive at `weights@NAME`."""
 
     network: TrainedNetwork
     sources: tuple[Network, ...]
     modality: str
+    origin: TrainedNetwork | None = None
 
     name = "train"
     outputs = {"weights": "weights.safetensors", "training": "training.json"}
@@ -56,8 +59,13 @@ class TrainStage(Stage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        weights = (f"weights@{each.name}" for each in self.sources if isinstance(each, TrainedNetwork))
-        return ("train", "validation", "contract", *weights)
+        return ("train", "validation", "contract", *(f"weights@{name}" for name in self.weighed))
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The networks whose weights it needs, each once."""
+        needed = (*self.sources, *([self.origin] if self.origin is not None else []))
+        return tuple(dict.fromkeys(each.name for each in needed if isinstance(each, TrainedNetwork)))
 
     def identity(self) -> JsonValue:
         network = self.network
@@ -67,6 +75,9 @@ class TrainStage(Stage):
             "model": network.model.identity(),
             "losses": [loss.identity() for loss in network.losses] if network.options else [],
             "checkpoint": None if network.checkpoint is None else file_digest(network.checkpoint),
+            "start": None
+            if network.start is None or self.origin is None
+            else {"initialiser": network.start.identity(), "model": self.origin.model.identity()},
             "teachers": {
                 each.name: each.identity() if isinstance(each, GivenNetwork) else each.model.identity()
                 for each in self.sources
@@ -118,6 +129,7 @@ class TrainStage(Stage):
             except ConfigError as error:
                 error.where = f"{network.section}.checkpoint"
                 raise
+        started = self._start(module, contract, inputs, context.seed)
         teachers = {each.name: self._teacher(each, contract, inputs) for each in self.sources}
         self._warn_of_small_teachers(context, module, teachers)
         result = None
@@ -137,16 +149,38 @@ class TrainStage(Stage):
                 recordings=self._recordings(context, inputs, chosen),
                 group=group,
             )
-        record = describe_network(module, data, result, tuple(each.name for each in self.sources))
+        record = describe_network(module, data, result, tuple(each.name for each in self.sources), started)
         save_weights(module, context.output("weights"))
         save_record(context.output("training"), record)
         headline = f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
+        if started is not None:
+            headline += f" · {started}"
         if result is not None and result.speed is not None:
             headline += (
                 f" · {result.speed.samples_per_s:,.0f} samples/s, "
                 f"{result.speed.matrix_share:.0%} of the rate of plain matrix products"
             )
         return headline
+
+    def _start(
+        self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path], seed: int
+    ) -> StartRecord | None:
+        """Fills the fresh network from the one that it starts from, if it does."""
+        import torch
+
+        from edgekd.training.network import trained_network
+
+        start, origin = self.network.start, self.origin
+        if start is None or origin is None:
+            return None
+        given = trained_network(origin.model, contract, inputs[f"weights@{origin.name}"])
+        samples = [torch.zeros(2, *each.shape) for each in contract.inputs]
+        try:
+            taken = start.fill(module, given, samples, seed)
+        except ConfigError as error:
+            error.where = f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"
+            raise
+        return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
 
     @staticmethod
     def _teacher(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
@@ -158,8 +192,9 @@ class TrainStage(Stage):
         return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
-        """Which training samples it is shown in an epoch: without a teacher those that have a label, and where only some
-        have one, each of them several times, so that it has as many steps as a network that is shown all.
+        """Which training samples it is shown in an epoch: without a teacher those that have a label.
+
+        Where only some have one, each of them is shown several times: so it has as many steps as one that is shown all.
 
         Raises:
             ConfigError: a class to be left out is none, or nothing is left to learn from.

@@ -10,7 +10,7 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord
+from edgekd.records.network import NetworkRecord, StartRecord
 from edgekd.training.evaluate import count_right
 from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.replicas import Replicas
@@ -60,7 +60,11 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def describe_network(
-    network: nn.Module, data: TrainingData, result: TrainingResult | None, learned_from: tuple[str, ...]
+    network: nn.Module,
+    data: TrainingData,
+    result: TrainingResult | None,
+    learned_from: tuple[str, ...],
+    started_from: StartRecord | None = None,
 ) -> NetworkRecord:
     """The record of a network that was trained on `data`, or only loaded."""
     return NetworkRecord(
@@ -68,5 +72,6 @@ def describe_network(
         validation_correct=count_right(Replicas(network, ALONE), data.validation, data.contract),
         validation_total=len(data.validation),
         learned_from=learned_from,
+        started_from=started_from,
         history=result.history if result else None,
     )

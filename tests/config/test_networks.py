@@ -64,6 +64,11 @@ def test_the_order_follows_the_graph_and_not_the_file(folder: Path) -> None:
         ("  big:", "  control:", "p.yaml:5: networks: 'control' cannot be the name of a network", "meanings of their own"),
         ("  big:", "  a.b:", "p.yaml:5: networks: 'a.b' cannot be the name of a network", ""),
         ("teacher: {model: conv, epochs: 2}", "teacher: {given: {use: onnx, path: t.onnx}, epochs: 2}", "p.yaml:3: teacher.given", "t.onnx"),
+        ("student: {model: conv}", "student: {model: conv, start: {use: narrowed, network: techer}}", "p.yaml:7: student.start.network: no network is named 'techer'", "did you mean 'teacher'?"),
+        ("student: {model: conv}", "student: {model: conv, start: {use: narrowed}}", "p.yaml:7: student.start.network: is missing", ""),
+        ("epochs: 2}\n  assistant", "epochs: 2, start: {use: narrowed, network: assistant}}\n  assistant", "p.yaml:5: networks learn from each other in a circle: big -> assistant -> big", "fresh weights"),
+        ("from: [teacher, big]", "from: [big], start: {use: narrowed, network: assistant}", "p.yaml:6: networks learn from each other in a circle: assistant -> assistant", ""),
+        ("teacher: {model: conv, epochs: 2}", "teacher: {model: conv, epochs: 2, start: {use: narrowed, network: student}}", "p.yaml:3: teacher.start.network: no network is named 'student'", ""),
         ("networks:\n", "networks:\n  extra: 3\n", "p.yaml:5: networks.extra: expected keys with values, found 3", ""),
     ],
 )  # fmt: skip
@@ -79,6 +84,40 @@ def test_a_wrong_graph_is_refused_in_one_line(folder: Path, before: str, after: 
     assert hint in f"{found} {caught.value.hint}"
 
 
+STARTED = "student: {model: conv, start: {use: narrowed, network: NAME, keep: product}}"
+
+
+def test_a_network_that_somebody_only_starts_from_is_used_and_is_there_before_it(folder: Path) -> None:
+    text = GOOD.replace("from: [teacher, big]", "from: [teacher]")
+    (folder / "p.yaml").write_text(text.replace("student: {model: conv}", STARTED.replace("NAME", "big")))
+    assert training_order(load_pipeline(folder / "p.yaml").config) == ("teacher", "big", "assistant", "student")
+    begun = "epochs: 2, from: [teacher], start: {use: narrowed, network: big}"
+    later = GOOD.replace("  big: {model: {use: conv, width: 32}, epochs: 2}\n", "").replace(
+        "epochs: 2, from: [teacher, big]}\n", f"{begun}}}\n  big: {{model: conv, epochs: 2}}\n"
+    )
+    (folder / "p.yaml").write_text(later)
+    order = training_order(load_pipeline(folder / "p.yaml").config)
+    assert order.index("big") < order.index("assistant")
+
+
+def test_a_given_network_has_no_weights_to_start_from(folder: Path) -> None:
+    (folder / "t.onnx").write_bytes(b"anything")
+    text = GOOD.replace("teacher: {model: conv, epochs: 2}", "teacher: {given: {use: onnx, path: t.onnx}}")
+    (folder / "p.yaml").write_text(text.replace("student: {model: conv}", STARTED.replace("NAME", "teacher")))
+    with pytest.raises(ConfigError, match=r"p\.yaml:7: student\.start\.network: teacher is given") as caught:
+        load_pipeline(folder / "p.yaml")
+    assert caught.value.hint
+    assert "checkpoint" in caught.value.hint
+
+
+def test_weights_come_from_a_checkpoint_or_from_another_network(folder: Path) -> None:
+    (folder / "w.safetensors").write_bytes(b"anything")
+    both = "epochs: 2, checkpoint: w.safetensors, start: {use: narrowed, network: big}, from: [teacher, big]"
+    (folder / "p.yaml").write_text(GOOD.replace("epochs: 2, from: [teacher, big]", both))
+    with pytest.raises(ConfigError, match=r"networks\.assistant\.start: it has its weights from a checkpoint"):
+        load_pipeline(folder / "p.yaml")
+
+
 def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
     (folder / "t.onnx").write_bytes(b"anything")
     given = "teacher: {given: {use: onnx, path: t.onnx}"
@@ -87,6 +126,7 @@ def test_a_given_network_is_not_trained_as_well(folder: Path) -> None:
         ("epochs: 2", "teacher.epochs"),
         ("model: conv", "teacher.model"),
         ("from: [big]", "teacher.from"),
+        ("start: {use: narrowed, network: big}", "teacher.start"),
     ):
         (folder / "p.yaml").write_text(GOOD.replace("teacher: {model: conv, epochs: 2}", f"{given}, {extra}}}"))
         with pytest.raises(ConfigError, match=what):

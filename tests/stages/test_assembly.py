@@ -94,6 +94,30 @@ def test_the_control_is_the_student_but_for_teachers_and_what_needs_them(folder:
     assert "quantize@control.fp32" not in nodes, "it is its export"
 
 
+START = "student.start={use: narrowed, network: teacher}"
+
+
+def test_the_weights_to_start_from_arrive_and_count_and_the_control_does_without(folder: Path) -> None:
+    before, after = (plan_of(folder, "distill.control=true", *each) for each in ((), (START,)))
+    for name in ("train@teacher", "train@control"):
+        assert decided_by(before[name]) == decided_by(after[name])
+    one, other = (decided_by(each["train@student"])["options"] for each in (before, after))
+    assert isinstance(one, dict)
+    assert isinstance(other, dict)
+    assert {key for key in one if one[key] != other[key]} == {"start"}
+    assert "initialisers/narrowed.py" in json.dumps(other["start"])
+    kept = decided_by(plan_of(folder, START.replace("}", ", keep: first}"))["train@student"])["options"]
+    assert kept != other
+
+
+def test_a_network_that_only_gives_its_weights_is_an_input_all_the_same(folder: Path) -> None:
+    untaught = ("distill.from=[]", "distill.losses=[cross_entropy]")
+    assert "weights@teacher" not in plan_of(folder, *untaught)["train@student"].inputs
+    student = plan_of(folder, *untaught, START)["train@student"]
+    assert student.inputs["weights@teacher"] == ("train@teacher", "weights")
+    assert set(student.inputs) == set(student.stage.inputs)
+
+
 def test_a_control_changes_nothing_about_student_and_candidates(folder: Path) -> None:
     before, after = plan_of(folder), plan_of(folder, "distill.control=true")
     for name in ("train@student", "export@student", "quantize@int8_weights", "screen@here", "measure@here"):

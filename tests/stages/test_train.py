@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ from edgekd.errors import ConfigError, StageError
 from edgekd.models.conv import ConvStack
 from edgekd.pipeline.stage import Context
 from edgekd.progress import Silent
+from edgekd.records.network import NetworkRecord, StartRecord
 from edgekd.stages.data import DataStage
-from edgekd.stages.files import load_split
+from edgekd.stages.files import load_record, load_split
 from edgekd.stages.networks import TrainedNetwork
 from edgekd.stages.train import TrainStage
+from edgekd.training.initialisers.narrowed import Narrowed
 from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.kd import SoftTargets
 from edgekd.training.temperatures.fixed import Fixed
+from edgekd.training.weights import read_tensors
 
 OPTIONS = TrainingOptions(epochs=2, batch_size=128, augment=AugmentOptions(shift=1))
 
@@ -90,6 +94,35 @@ def test_every_student_of_a_teacher_reads_what_the_first_one_recorded(place: tup
     assert recordings(folder) == kept
     again = student(folder, inputs, "again")
     assert again["weights"].read_bytes() == (folder / "first" / "outputs" / "weights.safetensors").read_bytes()
+
+
+def test_a_student_starts_with_the_units_of_its_teacher_and_says_how_many(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path
+) -> None:
+    folder, inputs = place
+    loaded = replace(
+        network("student", OPTIONS, width=3), options=None, start=Narrowed(use="narrowed", network="teacher")
+    )
+    stage = TrainStage(loaded, (), "image", network("teacher", OPTIONS))
+    assert stage.inputs == ("train", "validation", "contract", "weights@teacher")
+    (tmp_path / "work").mkdir()
+    context = Context(tmp_path / "work", folder / "cache", stage.outputs, 0, Silent())
+    assert stage.run(context, inputs).endswith("% of validation right · 14 of 14 tensors from teacher")
+    record = load_record(NetworkRecord, context.output("training"))
+    assert record.started_from == StartRecord(network="teacher", tensors=14)
+    mine, theirs = (read_tensors(path) for path in (context.output("weights"), inputs["weights@teacher"]))
+    rows = [row.tolist() for row in theirs["stages.0.0.0.weight"]]
+    assert all(row.tolist() in rows for row in mine["stages.0.0.0.weight"])
+
+
+def test_a_student_that_nothing_fits_is_told_where_it_is_written(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path
+) -> None:
+    folder, inputs = place
+    start = Narrowed(use="narrowed", network="teacher")
+    wide = replace(network("student", OPTIONS, width=9), section="distill", start=start)
+    with pytest.raises(ConfigError, match=r"student\.start: no weights of teacher fit"):
+        run(TrainStage(wide, (), "image", network("teacher", OPTIONS)), tmp_path / "student", folder, inputs)
 
 
 @pytest.mark.parametrize("changed", ["augmentation", "seed", "teacher", "samples"])

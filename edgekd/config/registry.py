@@ -71,6 +71,13 @@ LOSSES = Group(
         "cross_entropy": "edgekd.training.losses.cross_entropy:CrossEntropy",
         "kd": "edgekd.training.losses.kd:SoftTargets",
         "fitnet": "edgekd.training.losses.fitnet:FitNet",
+        "logit_regression": "edgekd.training.losses.logit_regression:LogitRegression",
+        "dkd": "edgekd.training.losses.dkd:Decoupled",
+        "dist": "edgekd.training.losses.dist:Correlation",
+        "nkd": "edgekd.training.losses.nkd:Normalised",
+        "ttm": "edgekd.training.losses.ttm:TransformedTeacher",
+        "rld": "edgekd.training.losses.rld:Refined",
+        "norm_kd": "edgekd.training.losses.norm_kd:NormalisedTemperature",
     },
 )
 

@@ -35,7 +35,7 @@ def log_softmax_among(logits: Tensor, among: Tensor) -> Tensor:
 
     Published code subtracts 1000 from the logits to leave out instead, which is too little for logits of ±500.
     """
-    lowest = torch.finfo(logits.dtype).min  # not -inf: a row of nothing else would be NaN
+    lowest = torch.finfo(logits.dtype).min  # not -inf: a row of nothing else would be NaN on the way
     return logits.masked_fill(~among, lowest).log_softmax(dim=1).masked_fill(~among, 0)
 
 

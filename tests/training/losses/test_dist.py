@@ -92,3 +92,10 @@ def test_rounding_is_no_relation_to_learn_from(value: float) -> None:
     (gradient,) = torch.autograd.grad(distance, row)
     assert float(distance.detach()) == 1
     assert not gradient.any()
+
+
+def test_a_class_too_rare_for_its_squares_is_no_relation_either() -> None:
+    row = torch.tensor([[1e-22, 0.0, 3e-22, 5e-23]], requires_grad=True)
+    distance = row_distance(row, row.detach())
+    assert float(distance.detach()) == 1
+    assert not torch.autograd.grad(distance, row)[0].any()

@@ -88,6 +88,13 @@ LOSSES = Group(
         "contrastive": "edgekd.training.losses.contrastive:Contrastive",
         "crd": "edgekd.training.losses.crd:ContrastiveRepresentation",
         "triplet": "edgekd.training.losses.triplet:Triplet",
+        "logit_regression": "edgekd.training.losses.logit_regression:LogitRegression",
+        "dkd": "edgekd.training.losses.dkd:Decoupled",
+        "dist": "edgekd.training.losses.dist:Correlation",
+        "nkd": "edgekd.training.losses.nkd:Normalised",
+        "ttm": "edgekd.training.losses.ttm:TransformedTeacher",
+        "rld": "edgekd.training.losses.rld:Refined",
+        "norm_kd": "edgekd.training.losses.norm_kd:NormalisedTemperature",
     },
 )
 

@@ -36,9 +36,9 @@ class Narrowed(Initialiser):
     )
 
     def fill(self, student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], seed: int) -> Taken:
+        from edgekd.training.initialisers.following import follow
         from edgekd.training.initialisers.narrowing import narrow
         from edgekd.training.initialisers.selection import CHOICES
-        from edgekd.training.initialisers.units import follow
 
         mine, theirs = follow(student, inputs), follow(teacher, inputs)
         taken = narrow(student, mine, teacher, theirs, CHOICES[self.keep](teacher, theirs, seed))

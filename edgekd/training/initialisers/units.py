@@ -8,17 +8,10 @@ What is not known here gives units that cannot be told apart: they are taken all
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
-from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-
-from edgekd.errors import ConfigError
-from edgekd.training.initialisers.pairing import grouping
-from edgekd.training.taps import undisturbed
+from torch import fx
 
 
 @dataclass(frozen=True)
@@ -113,71 +106,13 @@ class Value:
     producer: str | None = None
 
 
-def follow(network: nn.Module, inputs: Sequence[Tensor]) -> Followed:
-    """The units of a network that takes such inputs.
+class Reading:
+    """What has been found of a network in the pass so far: its units, and what each tensor's dimensions mean."""
 
-    Raises:
-        ConfigError: its pass cannot be followed (torch.fx).
-    """
-    try:
-        with undisturbed(network):
-            graph = fx.Tracer().trace(network)
-            followed = Followed()
-            _Pass(fx.GraphModule(network, graph), followed).run(*inputs)
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(
-            f"the layers of a {type(network).__name__} cannot be followed: {reason}",
-            hint="its forward pass must be the same for every input, without `if` on tensors; or leave out `start`",
-        ) from error
-    saved = network.state_dict()
-    for name, dims in followed.dims.items():
-        if name not in saved:  # it is fixed, and not among what is taken
-            for dim in dims:
-                followed.units.make_whole(dim)
-    return followed
-
-
-class _Pass(fx.Interpreter):
-    """Runs the network and keeps of every tensor what its dimensions mean."""
-
-    def __init__(self, module: fx.GraphModule, followed: Followed) -> None:
-        super().__init__(module)
-        self.followed, self.units = followed, followed.units
+    def __init__(self) -> None:
+        self.followed = Followed()
+        self.units = self.followed.units
         self.values: dict[fx.Node, Value] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n.op == "output":
-            for each in n.all_input_nodes:
-                for dim in self._dims(each):
-                    self.units.make_whole(dim)
-        elif isinstance(result, Tensor):
-            self.values[n] = self._value(n, tuple(result.shape))
-        return result
-
-    def _value(self, node: fx.Node, shape: tuple[int, ...]) -> Value:
-        if node.op == "get_attr":
-            return Value(shape, (), weight=str(node.target))
-        if node.op == "call_module":
-            layer = self.submodules[str(node.target)]
-            rule = next((each for kinds, each in LAYERS.items() if isinstance(layer, kinds)), None)
-            if rule is not None and self._inputs(node):
-                return rule(self, layer, str(node.target), self._inputs(node)[0], shape)
-            if type(layer).__module__ in KEEPING and not isinstance(layer, MIXING):
-                return self.aligned(self._inputs(node), shape)
-        elif node.op in ("call_function", "call_method"):
-            name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-            known = FUNCTIONS.get(name)
-            if known is not None and self._inputs(node):
-                return known(self, node, self._inputs(node), shape)
-        return self.unknown(shape)
-
-    def _inputs(self, node: fx.Node) -> list[Value]:
-        return [self.values[each] for each in node.all_input_nodes if each in self.values]
-
-    def _dims(self, node: fx.Node) -> tuple[Dim, ...]:
-        return self.values[node].dims if node in self.values else ()
 
     def unknown(self, shape: Sequence[int]) -> Value:
         return Value(tuple(shape), tuple(self.units.new(size, whole=True) for size in shape))
@@ -294,150 +229,3 @@ class _Pass(fx.Interpreter):
         out = list(dims[0])
         out[place] = tuple(part for each in dims for part in each[place])
         return Value(shape, tuple(out))
-
-
-Layer = Callable[[_Pass, Any, str, Value, tuple[int, ...]], Value]
-Function = Callable[[_Pass, fx.Node, Sequence[Value], tuple[int, ...]], Value]
-
-
-def _linear(run: _Pass, layer: nn.Linear, name: str, x: Value, shape: tuple[int, ...]) -> Value:
-    return run.linear(f"{name}.weight", None if layer.bias is None else f"{name}.bias", x, shape)
-
-
-def _convolution(run: _Pass, layer: _ConvNd, name: str, x: Value, shape: tuple[int, ...]) -> Value:
-    bias = None if layer.bias is None else f"{name}.bias"
-    channel = len(shape) - len(layer.kernel_size) - 1
-    return run.convolution(f"{name}.weight", bias, grouping(layer), x, shape, channel=channel)
-
-
-def _transposed(run: _Pass, _layer: _ConvTransposeNd, _name: str, _x: Value, shape: tuple[int, ...]) -> Value:
-    return run.unknown(shape)
-
-
-def _batch_norm(run: _Pass, layer: _BatchNorm, name: str, x: Value, shape: tuple[int, ...]) -> Value:
-    there = ("weight", "bias", "running_mean", "running_var")
-    names = [f"{name}.{each}" for each in there if getattr(layer, each) is not None]
-    return run.norm(names, f"{name}.weight" if layer.affine else None, x, shape)
-
-
-def _layer_norm(run: _Pass, layer: nn.LayerNorm, name: str, x: Value, shape: tuple[int, ...]) -> Value:
-    dims = run.known(x)
-    for each in ("weight", "bias"):
-        if getattr(layer, each) is not None:
-            run.followed.declare(f"{name}.{each}", dims[-len(layer.normalized_shape) :])
-    return Value(shape, dims)
-
-
-def _flatten(run: _Pass, _layer: nn.Module, _name: str, x: Value, shape: tuple[int, ...]) -> Value:
-    return run.reshaped(x, shape)
-
-
-LAYERS: Mapping[tuple[type[nn.Module], ...], Layer] = {
-    (nn.Linear,): _linear,
-    (_ConvTransposeNd,): _transposed,
-    (_ConvNd,): _convolution,
-    (_BatchNorm,): _batch_norm,
-    (nn.LayerNorm,): _layer_norm,
-    (nn.Flatten, nn.Unflatten): _flatten,
-}
-KEEPING = frozenset(
-    {f"torch.nn.modules.{each}" for each in ("activation", "dropout", "linear", "padding", "pooling", "upsampling")}
-)
-MIXING = (nn.MultiheadAttention, nn.GLU, nn.PReLU, nn.Bilinear)
-"""Layers of the modules KEEPING that do not keep each channel by itself, or have weights of their own."""
-
-
-def _weight(node: fx.Node, place: int, name: str) -> fx.Node | None:
-    found = node.args[place] if place < len(node.args) else node.kwargs.get(name)
-    return found if isinstance(found, fx.Node) else None
-
-
-def _named(run: _Pass, node: fx.Node | None) -> str | None:
-    return run.values[node].weight if node is not None and node in run.values else None
-
-
-def _functional(rule: Callable[[_Pass, fx.Node, str, str | None, Value, tuple[int, ...]], Value]) -> Function:
-    """A layer as a function of its weights; of computed ones nothing is known."""
-
-    def found(run: _Pass, node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-        weight, bias = _named(run, _weight(node, 1, "weight")), _named(run, _weight(node, 2, "bias"))
-        return run.unknown(shape) if weight is None else rule(run, node, weight, bias, inputs[0], shape)
-
-    return found
-
-
-def _linear_function(
-    run: _Pass, _node: fx.Node, weight: str, bias: str | None, x: Value, shape: tuple[int, ...]
-) -> Value:
-    return run.linear(weight, bias, x, shape)
-
-
-def _convolution_function(
-    run: _Pass, node: fx.Node, weight: str, bias: str | None, x: Value, shape: tuple[int, ...]
-) -> Value:
-    groups = cast("int", node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1))
-    kind: str | int = "plain" if groups == 1 else "depthwise" if groups == x.shape[1] else groups
-    return run.convolution(weight, bias, kind, x, shape)
-
-
-def _aligned(run: _Pass, _node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    return run.aligned(inputs, shape)
-
-
-def _reshaped(run: _Pass, _node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    return run.reshaped(inputs[0], shape)
-
-
-def _concatenated(run: _Pass, node: fx.Node, _inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    place = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
-    parts = node.args[0] if node.args else node.kwargs["tensors"]
-    ordered = [run.values[each] for each in cast("Sequence[fx.Node]", parts)]  # the same one may stand there twice
-    return run.concatenated(ordered, cast("int", place), shape)
-
-
-def _reduced(run: _Pass, node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    """A mean, sum or maximum over some dimensions."""
-    x = inputs[0]
-    named = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-    if named is None:
-        return run.unknown(shape)
-    places = [named] if isinstance(named, int) else list(cast("Sequence[int]", named))
-    gone = {place % len(x.shape) for place in places}
-    dims = run.known(x)
-    if len(shape) == len(x.shape):
-        return Value(shape, tuple(run.units.new(1, whole=True) if at in gone else each for at, each in enumerate(dims)))
-    return Value(shape, tuple(each for at, each in enumerate(dims) if at not in gone))
-
-
-def _permuted(run: _Pass, node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    given = node.args[1:] or (node.kwargs["dims"],)
-    order = cast("Sequence[int]", given[0] if isinstance(given[0], (list, tuple)) else given)
-    dims = run.known(inputs[0])
-    return Value(shape, tuple(dims[place] for place in order))
-
-
-def _transposed_function(run: _Pass, node: fx.Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    one, other = cast("tuple[int, int]", node.args[1:3])
-    dims = list(run.known(inputs[0]))
-    dims[one], dims[other] = dims[other], dims[one]
-    return Value(shape, tuple(dims))
-
-
-ALIGNED = (
-    "relu", "relu_", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "gelu", "sigmoid", "tanh", "elu",
-    "leaky_relu", "softplus", "mish", "softmax", "dropout", "dropout2d", "stochastic_depth",
-    "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate",
-    "contiguous", "clone", "float", "abs", "neg", "exp", "log", "sqrt", "rsqrt", "clamp", "pow",
-    "add", "add_", "iadd", "sub", "isub", "mul", "mul_", "imul", "div", "truediv", "itruediv", "maximum", "minimum",
-)  # fmt: skip
-FUNCTIONS: Mapping[str, Function] = {
-    **dict.fromkeys(ALIGNED, _aligned),
-    **dict.fromkeys(("flatten", "reshape", "view", "squeeze", "unsqueeze"), _reshaped),
-    **dict.fromkeys(("mean", "sum", "amax", "amin"), _reduced),
-    **dict.fromkeys(("cat", "concat", "concatenate"), _concatenated),
-    **dict.fromkeys(("transpose", "swapaxes"), _transposed_function),
-    "permute": _permuted,
-    "linear": _functional(_linear_function),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _functional(_convolution_function)),
-}
-"""By their names, of functions and methods alike. They take a tensor to one whose entries are the same units."""

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from edgekd.config.registry import INITIALISERS, MODELS
 from edgekd.errors import ConfigError
 from edgekd.training.initialisers.base import Taken
+from edgekd.training.initialisers.following import follow
 from edgekd.training.initialisers.narrowed import Keep, Narrowed
 from edgekd.training.initialisers.narrowing import LARGER, OTHERWISE, UNKNOWN, UNPAIRED
 from edgekd.training.initialisers.pairing import pairs
-from edgekd.training.initialisers.units import Followed, follow
+from edgekd.training.initialisers.units import Followed
 from tests.training.initialisers.conftest import CASES, CLASSES, REGISTERED, Case
 
 KEEPS = get_args(Keep)

@@ -20,10 +20,10 @@ class Narrowed(Initialiser):
     """Of each layer of a wider network the units that matter most, of a deeper one every few layers.
 
     Layers are paired by their place (`pairing.py`), units are followed through the network (`units.py`), and of each
-    set of units as many are kept as the student has there (`selection.py`), in their order; they are
-    the same ones wherever they are read. What has no counterpart stays fresh. Where a plain stack loses a layer, the next one reads units that stand for others; a residual network
-    has the same ones before and after a block. Going the other way, from a small network to a larger one, is Net2Net
-    (Chen et al. 2016): not this.
+    set of units as many are kept as the student has there (`selection.py`), in their order; they are the same ones
+    wherever they are read. What has no counterpart stays fresh. Where a plain stack loses a layer, the next one reads
+    units that stand for others; a residual network has the same ones before and after a block. Going the other way,
+    from a small network to a larger one, is Net2Net (Chen et al. 2016): not this.
 
     Source: Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1 (`norm`; theirs is the L1 norm, of one
     layer); Sanh et al. 2019, DistilBERT, section 3 (every other layer).

@@ -89,7 +89,7 @@ class Followed:
     readers: list[str] = field(default_factory=list)
 
     def declare(self, name: str, dims: Sequence[Dim]) -> None:
-        """A layer that runs twice reads the same units each time."""
+        """A layer that runs twice reads the same units each time, and makes the same."""
         for old, new in zip(self.dims.get(name, ()), dims, strict=False):
             self.units.join(old, new)
         self.dims.setdefault(name, tuple(dims))
@@ -150,8 +150,6 @@ class Reading:
     def _made(
         self, weight: str, bias: str | None, dims: tuple[Dim, ...], out: tuple[Dim, ...], shape: tuple[int, ...]
     ) -> Value:
-        if weight in self.followed.dims:  # it runs once more: the same units come out
-            self.units.join(self.followed.dims[weight][0], dims[0])
         self.followed.declare(weight, dims)
         self.followed.producers.setdefault(weight, None)
         if len(dims) > 1 and weight not in self.followed.readers:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Container, MutableSequence, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from edgekd.errors import ConfigError
 from edgekd.graph.inspect import external_files, load_model
@@ -15,20 +19,32 @@ from edgekd.graph.slim import graphs_of
 from edgekd.records.contract import ModelContract
 
 
-def adopt(file: Path, contract: ModelContract, path: Path) -> None:
+@dataclass(frozen=True)
+class Normalisation:
+    """What a model wants of its input, by channel: (pixel / 255 - mean) / std, or the feature itself so."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def adopt(file: Path, contract: ModelContract, path: Path, wanted: Normalisation | None = None) -> None:
     """Writes the model to `path`, its weights inside and the logits its only output; the same bytes where it is so
     already.
 
+    wanted: what it was trained with, where that is not what the contract feeds; the file brings one to the other.
+
     Raises:
-        ConfigError: it is no model that can be read, or none of its outputs is the logits.
+        ConfigError: it is no model that can be read, none of its outputs is the logits, or `wanted` does not fit.
     """
     model = load_model(file)
     names = [str(each.name) for each in model.graph.output]
-    if len(names) == 1 and not external_files(file):
+    if len(names) == 1 and not external_files(file) and wanted is None:
         shutil.copyfile(file, path)
         return
     if len(names) > 1:
         _keep_output(model.graph, logits_among(names, contract, file))
+    if wanted is not None:
+        _normalise(model.graph, contract, wanted, file)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -46,6 +62,41 @@ def logits_among(outputs: Sequence[str], contract: ModelContract, file: Path) ->
             hint=f"rename the one with the logits to {contract.output!r}",
         )
     return contract.output
+
+
+def _normalise(graph: onnx.GraphProto, contract: ModelContract, wanted: Normalisation, file: Path) -> None:
+    """Puts x · std / wanted.std + (mean - wanted.mean) / wanted.std before everything that reads the input."""
+    made = {tensor.name for tensor in graph.initializer}
+    inputs = [each.name for each in graph.input if each.name not in made]
+    if len(inputs) != 1 or len(contract.inputs) != 1:
+        raise ConfigError(f"{file}: it has {len(inputs)} inputs, and mean and std are for one")
+    (spec,) = contract.inputs
+    given = {key: np.array(spec.preprocessing[key], dtype=np.float64) for key in ("mean", "std")}
+    mean, std = np.array(wanted.mean), np.array(wanted.std)
+    if not given["mean"].shape == mean.shape == std.shape:
+        raise ConfigError(
+            f"{file}: mean and std have {mean.size} and {std.size} numbers, the data has {given['mean'].size} channels"
+        )
+    form = (1, -1, *[1] * (len(spec.shape) - 1))
+    factors = {"scale": given["std"] / std, "offset": (given["mean"] - mean) / std}
+    taken = {name for each in graphs_of(graph) for node in each.node for name in (*node.input, *node.output)}
+    fresh = {key: _unused(f"normalised.{key}", taken) for key in (*factors, "scaled", "input")}
+    for each in graphs_of(graph):
+        for node in each.node:
+            for place, name in enumerate(node.input):
+                if name == inputs[0]:
+                    node.input[place] = fresh["input"]
+    for key, values in factors.items():
+        tensor = numpy_helper.from_array(values.astype(np.float32).reshape(form), fresh[key])
+        graph.initializer.append(tensor)
+    graph.node.insert(0, helper.make_node("Mul", [inputs[0], fresh["scale"]], [fresh["scaled"]]))
+    graph.node.insert(1, helper.make_node("Add", [fresh["scaled"], fresh["offset"]], [fresh["input"]]))
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    return next(
+        each for each in itertools.chain([name], (f"{name}.{n}" for n in itertools.count())) if each not in taken
+    )
 
 
 def _keep_output(graph: onnx.GraphProto, wanted: str) -> None:

@@ -53,7 +53,7 @@ class ExportStage(Stage):
             file = self.network.teacher.model_file
             assert file is not None, "only a teacher that is a file is exported"
             self.network.open(contract)  # refuses one that does not fit
-            adopt(file, contract, path)
+            adopt(file, contract, path, self.network.teacher.normalisation)
             record = ExportedRecord(facts=describe(path), parity=None)
             told = "given, not trained here"
         else:

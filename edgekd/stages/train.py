@@ -116,6 +116,7 @@ class TrainStage(Stage):
         from edgekd.stages.files import load_record, load_split, save_record
         from edgekd.training.loop import TrainingData, train
         from edgekd.training.network import build_network, describe_network
+        from edgekd.training.preflight import accuracies, outgrown, refuse_useless
         from edgekd.training.weights import load_weights, save_weights
 
         network, contract = self.network, load_record(ModelContract, inputs["contract"])
@@ -131,7 +132,9 @@ class TrainStage(Stage):
                 raise
         started = self._start(module, contract, inputs, context.seed)
         teachers = {each.name: self._teacher(each, contract, inputs) for each in self.sources}
-        self._warn_of_small_teachers(context, module, teachers)
+        self._warn_of_teachers(context, module, teachers)
+        right = accuracies(teachers, data)
+        refuse_useless({each.name: right[each.name] for each in self.sources if isinstance(each, GivenNetwork)}, data)
         result = None
         if network.options is not None:
             result = train(
@@ -150,6 +153,10 @@ class TrainStage(Stage):
                 group=group,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources), started)
+        for name in outgrown(right, record.validation_accuracy, data):
+            context.warn(
+                f"{network.name} is right more often than {name} ({right[name]:.2%}): is it worth learning from?"
+            )
         save_weights(module, context.output("weights"))
         save_record(context.output("training"), record)
         headline = f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
@@ -249,10 +256,18 @@ class TrainStage(Stage):
             },
         )
 
-    def _warn_of_small_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:
+    def _warn_of_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:
+        from edgekd.training.losses.base import SoftenedLoss
         from edgekd.training.network import count_parameters
         from edgekd.training.teachers import Live
 
+        if any(isinstance(loss, SoftenedLoss) for loss in self.network.losses):
+            for source in self.sources:
+                if isinstance(source, TrainedNetwork) and _smoothed(source):
+                    context.warn(
+                        f"{source.name} was trained with label smoothing, which hides what a soft answer tells: it is "
+                        "right more often and teaches less (Müller et al. 2019)"
+                    )
         size = count_parameters(module)
         for name, teacher in teachers.items():
             if isinstance(teacher, Live) and size >= count_parameters(teacher.module):
@@ -273,3 +288,9 @@ class TrainStage(Stage):
                 where=section,
                 hint=f"train it for longer, give it more width or data, or lower {section}.min_accuracy",
             )
+
+
+def _smoothed(network: TrainedNetwork) -> bool:
+    from edgekd.training.losses.cross_entropy import CrossEntropy
+
+    return any(isinstance(loss, CrossEntropy) and loss.label_smoothing > 0 for loss in network.losses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from edgekd.config.component import Component
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
+
+if TYPE_CHECKING:
+    from edgekd.graph.adopt import Normalisation
 
 Answerer = Callable[[Feeds], NDArray[np.float32]]
 """From inputs (N, ...) by name to logits float32 (N, classes)."""
@@ -24,6 +28,11 @@ class Teacher(Component):
     @property
     def model_file(self) -> Path | None:
         """Its ONNX file, where it is one: what is measured and validated as the reference."""
+        return None
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """What that file wants of its input, where it is not what the data says."""
         return None
 
     @abstractmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from edgekd.config.component import module_code
 from edgekd.config.paths import BesideFile
@@ -20,11 +21,38 @@ from edgekd.teachers.base import Answerer, Teacher, checked_logits
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from edgekd.graph.adopt import Normalisation
+
 
 class OnnxTeacher(Teacher):
-    """An ONNX model that takes the same inputs, preprocessed as the data says, and gives one logit a class."""
+    """An ONNX model that takes the same inputs and gives one logit a class.
+
+    What it was normalised with in its own training is given by `mean` and `std`; without them it is taken to be what
+    the data says.
+    """
 
     path: BesideFile = Field(description="the ONNX file")
+    mean: tuple[float, ...] | None = Field(
+        None,
+        description="of its input, by channel, of pixels from 0 to 1: [0.485, 0.456, 0.406] for many ImageNet models",
+    )
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None, description="standard deviation of its input, by channel: [0.229, 0.224, 0.225] for many ImageNet models"
+    )
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together")
+        return self
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        if self.mean is None or self.std is None:
+            return None
+        from edgekd.graph.adopt import Normalisation
+
+        return Normalisation(self.mean, self.std)
 
     @property
     def model_file(self) -> Path | None:
@@ -36,10 +64,12 @@ class OnnxTeacher(Teacher):
 
         files = {name: file_digest(self.path.parent / name) for name in external_files(self.path)}
         content: JsonValue = {"model": file_digest(self.path), "beside": dict(files)}
-        return {"options": {"use": self.use, "content": content}, "code": module_code(type(self).__module__)}
+        normalised: JsonValue = None if self.mean is None or self.std is None else [[*self.mean], [*self.std]]
+        options: JsonValue = {"use": self.use, "content": content, "normalisation": normalised}
+        return {"options": options, "code": module_code(type(self).__module__)}
 
     def open(self, contract: ModelContract) -> Answerer:
-        session = _session(self.path)
+        session = self._session(contract)
         names = _input_names(session, contract, self.path)
         output = _output_name(session, contract, self.path)
         one_by_one = all(each.shape[:1] == [1] for each in session.get_inputs())
@@ -62,6 +92,16 @@ class OnnxTeacher(Teacher):
             return checked_logits(np.concatenate(parts), samples, len(contract.classes), self.path.name)
 
         return answerer
+
+    def _session(self, contract: ModelContract) -> InferenceSession:
+        if self.normalisation is None:
+            return _session(self.path)
+        from edgekd.graph.adopt import adopt
+
+        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+            adopted = Path(folder) / self.path.name
+            adopt(self.path, contract, adopted, self.normalisation)
+            return _session(adopted)
 
 
 def _session(path: Path) -> InferenceSession:

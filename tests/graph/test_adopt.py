@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import ConfigError
-from edgekd.graph.adopt import adopt
+from edgekd.graph.adopt import Normalisation, adopt
 from edgekd.graph.inspect import external_files
 from edgekd.graph.runtime import load_session, run_onnx
 from edgekd.records.contract import InputSpec, ModelContract
@@ -94,3 +94,31 @@ def test_of_several_outputs_none_of_which_is_called_as_the_contracts_none_is_tak
         adopt(file, CONTRACT, tmp_path / "model.onnx")
     assert error.value.what.startswith(f"{file}: ")
     assert not (tmp_path / "model.onnx").exists()
+
+
+IMAGES = ModelContract(
+    modality="vector",
+    inputs=(InputSpec(name="x", shape=(3,), preprocessing={"mean": [0.5, 0.1, -2.0], "std": [2.0, 1.0, 0.25]}),),
+    classes=("a", "b"),
+)
+
+
+@pytest.mark.parametrize("outputs", [{"logits": 2}, {"hidden": 4, "logits": 2}], ids=str)
+def test_a_model_that_was_normalised_otherwise_gets_what_it_was_trained_with(
+    tmp_path: Path, outputs: dict[str, int]
+) -> None:
+    """Fed with what the data says, it answers as it would if it were fed with what it wants."""
+    file, path = written(tmp_path / "given.onnx", outputs), tmp_path / "model.onnx"
+    mean, std = np.array([1.0, 2.0, 3.0]), np.array([0.5, 4.0, 1.5])
+    adopt(file, IMAGES, path, Normalisation(tuple(mean), tuple(std)))
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    ours = (X - np.array([0.5, 0.1, -2.0])) / np.array([2.0, 1.0, 0.25])
+    theirs = (X - mean) / std
+    expected = np.maximum(theirs @ WEIGHTS["first"], 0) @ WEIGHTS["last"]
+    assert run_onnx(path, {"x": ours.astype(np.float32)}) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_normalisation_of_other_channels_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path / "given.onnx", {"logits": 2})
+    with pytest.raises(ConfigError, match="mean and std have 1 and 1 numbers, the data has 3 channels"):
+        adopt(file, IMAGES, tmp_path / "model.onnx", Normalisation((0.5,), (0.5,)))

@@ -207,6 +207,22 @@ def test_a_class_that_there_is_not_and_a_training_without_samples_are_refused(
         run(TrainStage(network("teacher", everything), (), "image"), tmp_path / "all", tmp_path, partly_labelled)
 
 
+def test_a_teacher_that_learned_smoothed_labels_is_warned_of(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path
+) -> None:
+    smooth = replace(network("teacher", OPTIONS), losses=(CrossEntropy(use="cross_entropy", label_smoothing=0.1),))
+    told = []
+    for teacher in (network("teacher", OPTIONS), smooth):
+        stage = TrainStage(network("student", OPTIONS, taught=True), (teacher,), "image")
+        work = tmp_path / str(len(told))
+        work.mkdir()
+        context = Context(work, tmp_path / "cache", stage.outputs, 0, Silent())
+        stage.run(context, place[1])
+        told.append([each for each in context.warnings if "label smoothing" in each])
+    assert [len(each) for each in told] == [0, 1]
+    assert told[1][0].startswith("teacher was trained with label smoothing")
+
+
 def test_answers_to_other_rows_are_recorded_anew(place: tuple[Path, Mapping[str, Path]], tmp_path: Path) -> None:
     """As many samples are left without one class as without the other: nothing but their rows tells them apart."""
     folder, inputs = place

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
+from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
 from edgekd.teachers.onnx import OnnxTeacher
@@ -141,3 +142,28 @@ def test_its_external_data_is_part_of_its_identity(tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes((2 * WEIGHT).tobytes())
     assert teacher(path).identity() != before
     assert teacher(path).open(CONTRACT)(feeds()) == pytest.approx(2 * expected(feeds()), abs=1e-4)
+
+
+def test_a_file_with_a_normalisation_of_its_own_is_fed_with_it(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "own.onnx")
+    preprocessing = {"mean": [0.2, 0.4], "std": [0.5, 2.0]}
+    contract = ModelContract(
+        modality="image",
+        inputs=(InputSpec(name="image", shape=SHAPE, preprocessing=preprocessing),),
+        classes=CONTRACT.classes,
+    )
+    own = OnnxTeacher(use="onnx", path=path, mean=(0.485, 0.456), std=(0.229, 0.224))
+    pixels = np.random.default_rng(2).random((5, *SHAPE)).astype(np.float32)
+
+    def normalised(mean: list[float], std: list[float]) -> Feeds:
+        form = (1, 2, 1, 1)
+        return {"image": ((pixels - np.reshape(mean, form)) / np.reshape(std, form)).astype(np.float32)}
+
+    answer = own.open(contract)(normalised([0.2, 0.4], [0.5, 2.0]))
+    assert answer == pytest.approx(expected(normalised([0.485, 0.456], [0.229, 0.224])), abs=1e-3)
+    assert own.identity() != OnnxTeacher(use="onnx", path=path).identity()
+
+
+def test_a_mean_without_its_deviation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="mean and std belong together"):
+        OnnxTeacher(use="onnx", path=write_onnx(tmp_path / "own.onnx"), mean=(0.5, 0.5))

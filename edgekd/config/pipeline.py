@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from edgekd.config.check import check
 from edgekd.config.component import Component, Use
@@ -15,6 +16,7 @@ from edgekd.config.export import ExportOptions
 from edgekd.config.networks import check_networks
 from edgekd.config.paths import BesideFile
 from edgekd.config.section import Section
+from edgekd.config.select import SelectSection
 from edgekd.config.shifts import ShiftOptions
 from edgekd.config.source import Source, assign, read_source
 from edgekd.config.target import TargetProfile
@@ -81,6 +83,9 @@ class DistillSection(TrainingOptions):
         description="softens outputs in every term that sets none of its own",
     )
     losses: Losses = Field(min_length=1, description="the terms of the loss, each with its weight")
+    select: SelectSection | None = Field(
+        None, description="settings that are chosen on validation samples, in trainings before the student's"
+    )
     control: bool = Field(
         False, description="trains the same student without a teacher too, to see what distillation gained"
     )
@@ -187,7 +192,27 @@ def load_pipeline(path: Path, *, assignments: Sequence[str] = (), seed: int | No
         source = assign(source, "seed", str(seed), "--seed")
     config = check(PipelineConfig, source)
     check_networks(config, source)
-    return Pipeline(source, config, tuple(_targets(source, config)))
+    pipeline = Pipeline(source, config, tuple(_targets(source, config)))
+    if config.distill.select is not None:
+        for key, place, example in config.distill.select.examples():
+            with_choice(pipeline, {key: example}, source.where(("distill", "select", "space", key, place)))
+    return pipeline
+
+
+def with_choice(pipeline: Pipeline, choice: Mapping[str, JsonValue], where: str = "distill.select") -> Pipeline:
+    """The pipeline with these settings of `distill`, by their keys below it; `where` they come from.
+
+    Raises:
+        ConfigError: a setting does not exist, or not with such a value.
+    """
+    source = pipeline.source
+    for key, value in choice.items():
+        try:
+            source = assign(source, f"distill.{key}", json.dumps(value), where)
+        except ConfigError as error:
+            error.where = where
+            raise
+    return replace(pipeline, source=source, config=check(PipelineConfig, source))
 
 
 def _targets(source: Source, config: PipelineConfig) -> list[TargetProfile]:

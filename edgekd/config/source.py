@@ -82,7 +82,9 @@ def assign(source: Source, dotted: str, text: str, option: str = "--set") -> Sou
     data = _with(source.data, dotted.split("."), value, f"{option} {dotted}")
     assert isinstance(data, dict)
     location = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
-    return Source(source.path, data, source.lines, {**source.options, location: option})
+    replaced = len(location)
+    lines = {at: line for at, line in source.lines.items() if at[:replaced] != location}
+    return Source(source.path, data, lines, {**source.options, location: option})
 
 
 def _with(node: JsonValue, keys: list[str], value: JsonValue, setting: str) -> JsonValue:

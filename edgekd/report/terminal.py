@@ -19,10 +19,12 @@ from edgekd.records.model import ModelFacts
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
+from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.gains import gains
 from edgekd.report.seeds import over_seeds
+from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
@@ -36,6 +38,9 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     evaluations = record.all(Evaluation)
     for target in evaluations:
         _print_target(record, target, console)
+    for selection in record.all(SelectionRecord).values():
+        for line in selected(selection):
+            print_line(console, line)
     if not evaluations:
         _print_stages(record, console)
     print_targets(record, console)

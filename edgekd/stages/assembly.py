@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
-from edgekd.config.networks import CONTROL, STUDENT, TEACHER
-from edgekd.config.pipeline import Pipeline
+from pydantic import JsonValue
+
+from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections
+from edgekd.config.pipeline import Pipeline, with_choice
 from edgekd.data.base import Dataset
 from edgekd.errors import ConfigError
 from edgekd.graph.quantization.base import Scheme
@@ -24,6 +28,7 @@ from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.screen import ScreenStage
 from edgekd.stages.seeds import SeedsStage
+from edgekd.stages.select import SelectStage
 from edgekd.stages.shift import ShiftStage
 from edgekd.stages.targets import device_of
 from edgekd.stages.train import TrainStage
@@ -31,6 +36,7 @@ from edgekd.stages.validate import ValidateStage
 
 Wiring = dict[str, tuple[str, str]]
 SHIPPING = (STUDENT, CONTROL)
+SELECT = "select"
 CONTRACT: Wiring = {"contract": ("data", "contract")}
 VALIDATION: Wiring = {**CONTRACT, "validation": ("data", "validation")}
 LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}
@@ -51,7 +57,7 @@ def assemble(pipeline: Pipeline) -> Plan:
     exported = (TEACHER, *SHIPPING, *config.variants)
     nodes = [
         Node("data", DataStage(dataset), {}),
-        *_training(networks, dataset.modality, networks),
+        *_training(pipeline, networks, dataset.modality, networks),
         *_exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
         *_quantizing(candidates, dataset.modality, [name for name in SHIPPING if name in networks]),
         *_on_targets(pipeline, candidates, dataset.modality, networks),
@@ -94,18 +100,45 @@ def _require_evidence(pipeline: Pipeline) -> None:
             )
 
 
-def _training(networks: Mapping[str, Network], modality: str, known: Mapping[str, Network]) -> Iterator[Node]:
-    """known: all that they may learn from."""
+def _training(
+    pipeline: Pipeline, networks: Mapping[str, Network], modality: str, known: Mapping[str, Network]
+) -> Iterator[Node]:
+    """known: all that they may learn or start from. The student's like is trained with what is selected before."""
+    select = pipeline.config.distill.select
+    sections = network_sections(pipeline.config)
     for name, network in networks.items():
         if not isinstance(network, TrainedNetwork):
             continue
-        sources = tuple(known[each] for each in network.sources)
-        origin = known[network.start.network] if network.start is not None else None
-        assert not isinstance(origin, GivenNetwork)  # the configuration is checked
-        stage = TrainStage(network, sources, modality, origin)
-        weights: Wiring = {f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}
-        wiring = {**LEARNED_FROM, **weights}
+        stage = _train_stage(network, modality, known)
+        wiring: Wiring = {**LEARNED_FROM, **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}}
+        if select is not None and name.partition(".")[0] not in sections:
+            if name == STUDENT:
+                attempt = functools.partial(_attempt, pipeline, modality)
+                trying = SelectStage(select, pipeline.config.distill.epochs, stage, attempt)
+                yield Node(SELECT, trying, {**wiring}, name)
+            stage = replace(stage, chosen=functools.partial(_chosen, pipeline, name))
+            wiring["selection"] = (SELECT, "selection")
         yield Node(f"train@{name}", stage, wiring, name, further_seed=network.further_seed)
+
+
+def _train_stage(network: TrainedNetwork, modality: str, known: Mapping[str, Network]) -> TrainStage:
+    sources = tuple(known[each] for each in network.sources)
+    origin = known[network.start.network] if network.start is not None else None
+    assert not isinstance(origin, GivenNetwork)  # the configuration is checked
+    return TrainStage(network, sources, modality, origin)
+
+
+def _attempt(pipeline: Pipeline, modality: str, choice: Mapping[str, JsonValue]) -> TrainStage:
+    """The student's training with these settings."""
+    networks = networks_of(with_choice(pipeline, choice))
+    return _train_stage(cast("TrainedNetwork", networks[STUDENT]), modality, networks)
+
+
+def _chosen(pipeline: Pipeline, name: str, choice: Mapping[str, JsonValue]) -> TrainedNetwork:
+    """The network of this name with these settings; of one that is trained again with a further seed too."""
+    first, _, number = name.partition(".")
+    network = cast("TrainedNetwork", networks_of(with_choice(pipeline, choice))[first])
+    return network.again(int(number) - 1) if number else network
 
 
 def _exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
@@ -213,7 +246,7 @@ def _repeated(
             if isinstance(network := networks[name], TrainedNetwork)
         }
         made = [member_of(name, further) for name in SHIPPING if name in networks]
-        yield from _training(again, modality, networks)
+        yield from _training(pipeline, again, modality, networks)
         yield from _exports(pipeline, again, modality)
         yield from _quantizing(candidates, modality, made)
         for name in (STUDENT, *beside):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import digest, file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, StartRecord
+from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.together import call_others
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TrainStage(Stage):
     """sources: the networks that this one learns from; origin: the one that it starts from. The weights of those that
-    are trained here arrive at `weights@NAME`."""
+    are trained here arrive at `weights@NAME`. chosen: the network with settings that were chosen in a `SelectionRecord`
+    before, which then arrives at `selection`."""
 
     network: TrainedNetwork
     sources: tuple[Network, ...]
     modality: str
     origin: TrainedNetwork | None = None
+    chosen: Callable[[Mapping[str, JsonValue]], TrainedNetwork] | None = None
 
     name = "train"
     outputs = {"weights": "weights.safetensors", "training": "training.json"}
@@ -59,7 +62,8 @@ class TrainStage(Stage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return ("train", "validation", "contract", *(f"weights@{name}" for name in self.weighed))
+        selection = ("selection",) if self.chosen is not None else ()
+        return ("train", "validation", "contract", *selection, *(f"weights@{name}" for name in self.weighed))
 
     @property
     def weighed(self) -> tuple[str, ...]:
@@ -113,6 +117,10 @@ class TrainStage(Stage):
 
     def take_part(self, context: Context, inputs: Mapping[str, Path], group: Group) -> str:
         """`run`, as each process of the group does it."""
+        if self.chosen is not None:
+            choice = SelectionRecord.model_validate_json(inputs["selection"].read_bytes()).best.choice
+            stage = replace(self, network=self.chosen(choice), chosen=None)
+            return stage.take_part(context, inputs, group)
         from edgekd.stages.files import load_record, load_split, save_record
         from edgekd.training.loop import TrainingData, train
         from edgekd.training.network import build_network, describe_network

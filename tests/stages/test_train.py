@@ -211,7 +211,7 @@ def test_a_teacher_that_learned_smoothed_labels_is_warned_of(
     place: tuple[Path, Mapping[str, Path]], tmp_path: Path
 ) -> None:
     smooth = replace(network("teacher", OPTIONS), losses=(CrossEntropy(use="cross_entropy", label_smoothing=0.1),))
-    told = []
+    told: list[list[str]] = []
     for teacher in (network("teacher", OPTIONS), smooth):
         stage = TrainStage(network("student", OPTIONS, taught=True), (teacher,), "image")
         work = tmp_path / str(len(told))

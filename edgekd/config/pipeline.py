@@ -20,7 +20,7 @@ from edgekd.config.select import SelectSection
 from edgekd.config.shifts import ShiftOptions
 from edgekd.config.source import Source, assign, read_source
 from edgekd.config.target import TargetProfile
-from edgekd.config.training import TrainingOptions
+from edgekd.config.training import ClassName, TrainingOptions
 from edgekd.errors import ConfigError, UsageError
 
 DEFAULT_CANDIDATES: Any = ["fp32", "int8_weights", "int8_qdq", "int8_qoperator"]  # validated, as what a file says is
@@ -100,6 +100,7 @@ class VariantSection(Section):
     )
     losses: Losses | None = Field(None, min_length=1, description="the terms of the loss, each with its weight")
     start: Start = Field(None, description="weights to start from; null: fresh, where the student starts from others")
+    leave_out: tuple[ClassName, ...] | None = Field(None, description="classes of which it is shown no sample")
 
     @model_validator(mode="after")
     def _differs(self) -> Self:

@@ -93,14 +93,19 @@ def _members(config: PipelineConfig, sources: Sequence[str]) -> tuple[str, ...]:
 
 def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> TrainedNetwork:
     """The student with what the variant changes."""
+    student = _student(config)
+    assert student.options is not None
     losses = cast("list[Loss]", variant.losses or config.distill.losses)
+    left_out = student.options.leave_out if variant.leave_out is None else variant.leave_out
+    start = (variant if "start" in variant.model_fields_set else config.student).start
     return replace(
-        _student(config),
+        student,
         name=name,
         section=f"variants.{name}" if variant.losses else "distill",  # where its losses stand
+        options=student.options.model_copy(update={"leave_out": left_out}),
         losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
         sources=_members(config, config.distill.sources if variant.sources is None else variant.sources),
-        start=cast("Initialiser | None", (variant if "start" in variant.model_fields_set else config.student).start),
+        start=cast("Initialiser | None", start),
     )
 
 

@@ -1,9 +1,9 @@
 """The MNIST experiment of Hinton, Vinyals and Dean 2015, section 3: python benchmarks/hinton_mnist.py [--seeds 5]
 
-Runs pipelines/hinton_mnist.yaml with so many seeds (the store keeps what is finished) and prints the errors on the 10,000
-test images, mean and standard deviation over the seeds, beside the published ones. Of the student that never saw a 3 the
-bias of that class is raised until most *training* images are right, then the test images are looked at once; the
-paper chose it on the test images.
+Runs pipelines/hinton_mnist.yaml with so many seeds (the store keeps what is finished) and prints the errors on the
+10,000 test images, mean and standard deviation over the seeds, beside the published ones. Of the student that never saw
+a 3 the bias of that class is raised until most *training* images are right, then the test images are looked at once;
+the paper chose it on the test images.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ def with_bias(logits: NDArray[np.float32], bias: float) -> NDArray[np.float32]:
 
 def stored(record: dict[str, Any], stage: str, port: str) -> Path:
     """The file of an output in the store."""
+    artifact: dict[str, str]
     (artifact,) = [each["outputs"][port] for each in record["stages"] if each["id"] == stage]
     name = artifact["digest"]
     return store_root() / "blobs" / name[:2] / f"{name}.{artifact['kind']}"

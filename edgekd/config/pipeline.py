@@ -83,6 +83,11 @@ class DistillSection(TrainingOptions):
         description="softens outputs in every term that sets none of its own",
     )
     losses: Losses = Field(min_length=1, description="the terms of the loss, each with its weight")
+    transfer: Annotated[Component, Use("datasets")] | None = Field(
+        None,
+        description="other samples of the same kind, whose training part, without its labels, the student and its "
+        "variants are shown instead",
+    )
     select: SelectSection | None = Field(
         None, description="settings that are chosen on validation samples, in trainings before the student's"
     )

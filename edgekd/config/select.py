@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from edgekd.config.section import Section
 
-FIXED = frozenset({"from", "control", "select", "epochs", "device", "precision", "shards"})
+FIXED = frozenset({"from", "transfer", "control", "select", "epochs", "device", "precision", "shards"})
 """Keys of `distill` that are not tried out: the budget, who teaches, and what computes."""
 
 

@@ -32,11 +32,12 @@ from edgekd.stages.select import SelectStage
 from edgekd.stages.shift import ShiftStage
 from edgekd.stages.targets import device_of
 from edgekd.stages.train import TrainStage
+from edgekd.stages.transfer import TransferStage
 from edgekd.stages.validate import ValidateStage
 
 Wiring = dict[str, tuple[str, str]]
 SHIPPING = (STUDENT, CONTROL)
-SELECT = "select"
+SELECT, TRANSFER = "select", "transfer"
 CONTRACT: Wiring = {"contract": ("data", "contract")}
 VALIDATION: Wiring = {**CONTRACT, "validation": ("data", "validation")}
 LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}
@@ -52,11 +53,13 @@ def assemble(pipeline: Pipeline) -> Plan:
     config = pipeline.config
     _require_evidence(pipeline)
     dataset = cast("Dataset", config.data)  # the schema chose it from the registry of its group
+    transfer = cast("Dataset | None", config.distill.transfer)
     networks = networks_of(pipeline)
     candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
     exported = (TEACHER, *SHIPPING, *config.variants)
     nodes = [
         Node("data", DataStage(dataset), {}),
+        *([Node(TRANSFER, TransferStage(transfer), CONTRACT)] if transfer is not None else []),
         *_training(pipeline, networks, dataset.modality, networks),
         *_exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
         *_quantizing(candidates, dataset.modality, [name for name in SHIPPING if name in networks]),
@@ -111,7 +114,10 @@ def _training(
             continue
         stage = _train_stage(network, modality, known)
         wiring: Wiring = {**LEARNED_FROM, **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}}
-        if select is not None and name.partition(".")[0] not in sections:
+        like_student = name.partition(".")[0] not in sections
+        if like_student and network.sources and pipeline.config.distill.transfer is not None:
+            wiring["train"] = (TRANSFER, "train")
+        if like_student and select is not None:
             if name == STUDENT:
                 attempt = functools.partial(_attempt, pipeline, modality)
                 trying = SelectStage(select, pipeline.config.distill.epochs, stage, attempt)

@@ -253,3 +253,40 @@ def test_editing_a_module_that_an_own_file_imports_is_a_miss(tmp_path: Path) -> 
     planned = place.edgekd("plan", *arguments).stdout
     assert re.search(r"^train@student +will run  code \./helper\.py changed$", planned, re.MULTILINE), planned
     assert re.search(r"^train@teacher +cached", planned, re.MULTILINE)
+
+
+def test_a_student_learns_from_other_samples_without_labels(tmp_path: Path) -> None:
+    """The teacher knows digits; what the student is shown of it are other images and what it says to them."""
+    (tmp_path / "own.py").write_text(OTHERS)
+    text = PIPELINE.replace(
+        "  epochs: 2\n  from: [teacher, assistant]", "  epochs: 2\n  transfer: {use: own.py:blurred}", 1
+    )
+    text = re.sub(r"networks:\n.*?(?=student:)", "", text, flags=re.DOTALL)
+    text = re.sub(r"    - \{use: (cross_entropy|kd, weight: 0.4|fitnet).*\n", "", text)
+    place = place_with(tmp_path, text)
+    done = place.edgekd("run", "p.yaml", "--until", "train@student")
+    assert done.returncode == 0, done.stderr
+    assert "500 images without labels" in done.stderr
+    wrong = place.edgekd("run", "p.yaml", "--until", "train@student", "--set", "distill.transfer.use=own.py:large")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "distill.transfer: its samples are of the form (1, 9, 9), those of `data` (1, 8, 8)" in wrong.stderr
+    unread = place.edgekd("run", "p.yaml", "--until", "train@student", "--set", "distill.losses.0.use=cross_entropy")
+    assert unread.returncode == 2
+    assert "distill.losses.0" in unread.stderr
+    assert "no training sample has one" in unread.stderr
+
+
+OTHERS = """
+import numpy as np
+
+def of(size):
+    images = np.random.default_rng(0).integers(0, 256, (500, size, size), dtype=np.uint8)
+    labels = np.arange(500) % 2
+    return dict(train_images=images, train_labels=labels, test_images=images, test_labels=labels, classes=["x", "y"])
+
+def blurred():
+    return of(8)
+
+def large():
+    return of(9)
+"""

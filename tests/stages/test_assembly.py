@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 from pydantic import JsonValue
@@ -21,6 +21,7 @@ from edgekd.progress import Silent
 from edgekd.records.base import Record
 from edgekd.stages import session
 from edgekd.stages.assembly import assemble
+from edgekd.stages.train import TrainStage
 
 PIPELINE = """\
 name: small
@@ -223,3 +224,14 @@ def test_a_stage_is_one_file_and_one_line_and_appears_in_the_run_by_its_kind(
     run, record = session.run_pipeline(loaded, Selection(until="toy"), Silent(), runs=folder / "runs")
     assert record.all(Counted) == {"toy": Counted(training_samples=1078)}
     assert json.loads((run / "run.json").read_text())["records"]["counted"]["toy"] == {"training_samples": 1078}
+
+
+def test_a_variant_is_the_student_but_for_what_it_says(folder: Path) -> None:
+    nodes = plan_of(folder, "variants={few: {leave_out: [3]}, soft: {temperature: 9, losses: [{use: kd}]}}")
+    student, few, soft = (
+        cast("TrainStage", nodes[f"train@{name}"].stage).network for name in ("student", "few", "soft")
+    )
+    assert student.options is not None
+    assert few == replace(student, name="few", options=student.options.model_copy(update={"leave_out": ("3",)}))
+    assert [loss.use for loss in soft.losses] == ["kd"]
+    assert replace(soft, losses=student.losses, name="student", section="distill") == student

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,19 +10,19 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.agent.machine import cpu_facts
-from edgekd.closure import closure
 from edgekd.config.component import identity
 from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError
-from edgekd.pipeline.fingerprint import preimage, versions
+from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.base import digest, file_digest
+from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, StartRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.teaching import answers_identity, doubts, teaching
 from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     from edgekd.config.training import TrainingOptions
     from edgekd.training.group import Group
-    from edgekd.training.recorded import Recordings
-    from edgekd.training.teachers import Teaching
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,7 @@ class TrainStage(Stage):
         from edgekd.training.loop import TrainingData, train
         from edgekd.training.network import build_network, describe_network
         from edgekd.training.preflight import accuracies, outgrown, refuse_useless
+        from edgekd.training.recorded import Recordings
         from edgekd.training.weights import load_weights, save_weights
 
         network, contract = self.network, load_record(ModelContract, inputs["contract"])
@@ -139,8 +137,9 @@ class TrainStage(Stage):
                 error.where = f"{network.section}.checkpoint"
                 raise
         started = self._start(module, contract, inputs, context.seed)
-        teachers = {each.name: self._teacher(each, contract, inputs) for each in self.sources}
-        self._warn_of_teachers(context, module, teachers)
+        teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
+        for warning in doubts(network, self.sources, module, teachers):
+            context.warn(warning)
         right = accuracies(teachers, data)
         refuse_useless({each.name: right[each.name] for each in self.sources if isinstance(each, GivenNetwork)}, data)
         result = None
@@ -157,7 +156,10 @@ class TrainStage(Stage):
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
-                recordings=self._recordings(context, inputs, chosen),
+                recordings=Recordings(
+                    context.cache / "answers",
+                    answers_identity(self.sources, inputs, chosen, self.modality, self.libraries),
+                ),
                 group=group,
             )
         record = describe_network(module, data, result, tuple(each.name for each in self.sources), started)
@@ -197,15 +199,6 @@ class TrainStage(Stage):
             raise
         return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
 
-    @staticmethod
-    def _teacher(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
-        from edgekd.training.network import trained_network
-        from edgekd.training.teachers import Given, Live
-
-        if isinstance(source, GivenNetwork):
-            return Given(source.open(contract))
-        return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
-
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher those that have a label.
 
@@ -235,55 +228,6 @@ class TrainStage(Stage):
         partly = not self.sources and bool((labels == UNLABELLED).any())
         return np.resize(rows, len(labels)) if partly else rows
 
-    def _recordings(self, context: Context, inputs: Mapping[str, Path], chosen: NDArray[np.int64]) -> Recordings | None:
-        from edgekd.training.recorded import Recordings
-
-        if not self.sources:
-            return None
-        samples: dict[str, JsonValue] = {
-            "train": file_digest(inputs["train"]),
-            "rows": hashlib.sha256(chosen.tobytes()).hexdigest(),
-            "contract": file_digest(inputs["contract"]),
-            "modality": training_identity(self.modality),
-            "code": dict(closure("edgekd.training.recorded")),
-            "libraries": versions(self.libraries),
-        }
-        return Recordings(
-            context.cache / "answers",
-            {
-                each.name: digest(
-                    {**samples, "teacher": each.identity()}
-                    if isinstance(each, GivenNetwork)
-                    else {
-                        **samples,
-                        "teacher": each.model.identity(),
-                        "weights": file_digest(inputs[f"weights@{each.name}"]),
-                    }
-                )
-                for each in self.sources
-            },
-        )
-
-    def _warn_of_teachers(self, context: Context, module: nn.Module, teachers: Mapping[str, Teaching]) -> None:
-        from edgekd.training.losses.base import SoftenedLoss
-        from edgekd.training.network import count_parameters
-        from edgekd.training.teachers import Live
-
-        if any(isinstance(loss, SoftenedLoss) for loss in self.network.losses):
-            for source in self.sources:
-                if isinstance(source, TrainedNetwork) and _smoothed(source):
-                    context.warn(
-                        f"{source.name} was trained with label smoothing, which hides what a soft answer tells: it is "
-                        "right more often and teaches less (Müller et al. 2019)"
-                    )
-        size = count_parameters(module)
-        for name, teacher in teachers.items():
-            if isinstance(teacher, Live) and size >= count_parameters(teacher.module):
-                context.warn(
-                    f"{self.network.name} has {size:,} parameters, {name} {count_parameters(teacher.module):,}: "
-                    "nothing is gained by distilling"
-                )
-
     def accept(self, outputs: Mapping[str, Path]) -> None:
         from edgekd.stages.files import load_record
 
@@ -296,9 +240,3 @@ class TrainStage(Stage):
                 where=section,
                 hint=f"train it for longer, give it more width or data, or lower {section}.min_accuracy",
             )
-
-
-def _smoothed(network: TrainedNetwork) -> bool:
-    from edgekd.training.losses.cross_entropy import CrossEntropy
-
-    return any(isinstance(loss, CrossEntropy) and loss.label_smoothing > 0 for loss in network.losses)

@@ -1,0 +1,86 @@
+"""The nodes that make networks and their files: training, export, quantization."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from pydantic import JsonValue
+
+from edgekd.config.networks import STUDENT, network_sections
+from edgekd.config.pipeline import Pipeline, with_choice
+from edgekd.graph.quantization.base import Scheme
+from edgekd.pipeline.plan import Node
+from edgekd.records.screening import FP32
+from edgekd.stages.export import ExportStage
+from edgekd.stages.network_graph import networks_of
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.quantize import QuantizeStage
+from edgekd.stages.select import SelectStage
+from edgekd.stages.train import TrainStage
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SELECT, TRANSFER, VALIDATION, Wiring, candidate_of
+
+
+def training(
+    pipeline: Pipeline, networks: Mapping[str, Network], modality: str, known: Mapping[str, Network]
+) -> Iterator[Node]:
+    """known: all that they may learn or start from. The student's like is trained with what is selected before."""
+    select = pipeline.config.distill.select
+    sections = network_sections(pipeline.config)
+    for name, network in networks.items():
+        if not isinstance(network, TrainedNetwork):
+            continue
+        stage = _train_stage(network, modality, known)
+        wiring: Wiring = {**LEARNED_FROM, **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}}
+        like_student = name.partition(".")[0] not in sections
+        if like_student and network.sources and pipeline.config.distill.transfer is not None:
+            wiring["train"] = (TRANSFER, "train")
+        if like_student and select is not None:
+            if name == STUDENT:
+                attempt = functools.partial(_attempt, pipeline, modality)
+                trying = SelectStage(select, pipeline.config.distill.epochs, stage, attempt)
+                yield Node(SELECT, trying, {**wiring}, name)
+            stage = replace(stage, chosen=functools.partial(_chosen, pipeline, name))
+            wiring["selection"] = (SELECT, "selection")
+        yield Node(f"train@{name}", stage, wiring, name, further_seed=network.further_seed)
+
+
+def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) -> Iterator[Node]:
+    """The teacher, to be held against, the student and the control, to ship and to be held against."""
+    for name, network in networks.items():
+        trained = isinstance(network, TrainedNetwork)
+        wiring = {**VALIDATION, "weights": (f"train@{name}", "weights")} if trained else CONTRACT
+        yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
+
+
+def quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
+    for network in networks:
+        for name, scheme in candidates.items():
+            if network != STUDENT and name == FP32:  # the fp32 file is there already, as it was exported
+                continue
+            candidate = candidate_of(network, name)
+            wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
+            stage = QuantizeStage(candidate, network, scheme, modality)
+            yield Node(f"quantize@{candidate}", stage, wiring, candidate)
+
+
+def _train_stage(network: TrainedNetwork, modality: str, known: Mapping[str, Network]) -> TrainStage:
+    sources = tuple(known[each] for each in network.sources)
+    origin = known[network.start.network] if network.start is not None else None
+    assert not isinstance(origin, GivenNetwork)  # the configuration is checked
+    return TrainStage(network, sources, modality, origin)
+
+
+def _attempt(pipeline: Pipeline, modality: str, choice: Mapping[str, JsonValue]) -> TrainStage:
+    """The student's training with these settings."""
+    networks = networks_of(with_choice(pipeline, choice))
+    return _train_stage(cast("TrainedNetwork", networks[STUDENT]), modality, networks)
+
+
+def _chosen(pipeline: Pipeline, name: str, choice: Mapping[str, JsonValue]) -> TrainedNetwork:
+    """The network of this name with these settings; of one that is trained again with a further seed too."""
+    first, _, number = name.partition(".")
+    network = cast("TrainedNetwork", networks_of(with_choice(pipeline, choice))[first])
+    return network.again(int(number) - 1) if number else network

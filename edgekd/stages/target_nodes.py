@@ -1,0 +1,123 @@
+"""The nodes that try files on targets: screening, choice, validation, measuring, and further seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from edgekd.config.networks import CONTROL, STUDENT, TEACHER
+from edgekd.config.pipeline import Pipeline
+from edgekd.graph.quantization.base import Scheme
+from edgekd.pipeline.plan import Node
+from edgekd.records.screening import FP32
+from edgekd.stages.choose import ChooseStage
+from edgekd.stages.count import CountStage
+from edgekd.stages.measure import MeasureStage
+from edgekd.stages.network_nodes import exports, quantizing, training
+from edgekd.stages.networks import Network, TrainedNetwork, member_of
+from edgekd.stages.screen import ScreenStage
+from edgekd.stages.seeds import SeedsStage
+from edgekd.stages.shift import ShiftStage
+from edgekd.stages.targets import device_of
+from edgekd.stages.validate import ValidateStage
+from edgekd.stages.wiring import CONTRACT, SHIPPING, VALIDATION, Wiring, beside_of, candidate_of
+
+
+def on_targets(
+    pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str, networks: Mapping[str, Network]
+) -> Iterator[Node]:
+    quantize = pipeline.config.quantize
+    beside, controlled = beside_of(pipeline, networks), CONTROL in networks
+    names = tuple(candidates)
+    allowed = {scheme.use for scheme in quantize.candidates}
+    targets = pipeline.targets
+    timed = [
+        target for target in targets if not device_of(target).emulated
+    ]  # an emulated processor's times say nothing
+    files: Wiring = {f"model@{name}": (f"quantize@{name}", "model") for name in names}
+    records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
+    controls: Wiring = {
+        f"control@{name}": (f"quantize@{candidate_of(CONTROL, name)}", "model")
+        for name in names
+        if controlled and name != FP32
+    }
+
+    def node(
+        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage, inputs: Wiring
+    ) -> Node:
+        target = stage.target
+        here = device_of(target).machine
+        return Node(f"{stage.name}@{target.name}", stage, inputs, target.name, target=target.name, machine=here)
+
+    def compared(target: str) -> Wiring:
+        """The files of which one ships there, and of the others that it is held against."""
+        chosen: Wiring = {"model": (f"choose@{target}", "model"), "choice": (f"choose@{target}", "choice")}
+        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"export@{STUDENT}", "model"), **chosen}
+
+    def everybody(target: str) -> Wiring:
+        """All files that there are to compare on a target, and what they are asked about."""
+        files = {f"{name}.{FP32}": (f"export@{name}", "model") for name in beside}
+        control: Wiring = {CONTROL: (f"choose@{target}", "control")} if controlled else {}
+        return {**compared(target), **files, **control, "test": ("data", "test")}
+
+    for target in targets:
+        yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
+    for target in targets:
+        choosing = ChooseStage(
+            target,
+            names,
+            tuple(name for name, scheme in candidates.items() if scheme.use in allowed),
+            quantize.objective,
+            quantize.max_accuracy_drop,
+            controlled,
+        )
+        yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
+    for target in targets:
+        yield node(ValidateStage(target, modality, beside), {**everybody(target.name), **VALIDATION})
+    if pipeline.config.shifts.given():
+        for target in targets:
+            stage = ShiftStage(target, modality, beside, pipeline.config.shifts)
+            yield node(stage, {**everybody(target.name), **CONTRACT})
+    # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
+    for target in timed:
+        yield node(MeasureStage(target, modality), {**compared(target.name), **VALIDATION})
+    for target in targets:
+        if device_of(target).counts:
+            yield node(CountStage(target, modality), {**compared(target.name), **VALIDATION})
+
+
+def repeated_nodes(
+    pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
+) -> Iterator[Node]:
+    """The student and its like again with further seeds, of the same teachers, and their files on each target."""
+    config = pipeline.config
+    beside = beside_of(pipeline, networks)
+    wiring: Wiring = {}
+    for further in range(1, config.seeds):
+        again: dict[str, Network] = {
+            member_of(name, further): network.again(further)
+            for name in (STUDENT, *beside)
+            if isinstance(network := networks[name], TrainedNetwork)
+        }
+        made = [member_of(name, further) for name in SHIPPING if name in networks]
+        yield from training(pipeline, again, modality, networks)
+        yield from exports(pipeline, again, modality)
+        yield from quantizing(candidates, modality, made)
+        for name in (STUDENT, *beside):
+            repeated = member_of(name, further)
+            for candidate in candidates if repeated in made else (FP32,):
+                maker = f"export@{repeated}" if candidate == FP32 else f"quantize@{candidate_of(repeated, candidate)}"
+                wiring[f"{candidate_of(name, candidate)}@{further + 1}"] = (maker, "model")
+    if config.seeds == 1:
+        return
+    seeds = tuple(config.seed + further for further in range(config.seeds))
+    for target in pipeline.targets:
+        stage = SeedsStage(target, modality, tuple(candidates), seeds, beside)
+        inputs: Wiring = {
+            **CONTRACT,
+            **wiring,
+            "test": ("data", "test"),
+            "choice": (f"choose@{target.name}", "choice"),
+            "evaluation": (f"validate@{target.name}", "evaluation"),
+        }
+        machine = device_of(target).machine
+        yield Node(f"seeds@{target.name}", stage, inputs, target.name, target=target.name, machine=machine)

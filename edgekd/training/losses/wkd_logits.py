@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgekd.errors import ConfigError
 from edgekd.training.lesson import Lesson, Shapes
 from edgekd.training.losses.base import Compare, SoftenedLoss, Term
 
@@ -39,12 +38,9 @@ class WassersteinLogits(SoftenedLoss):
 
     def build(self, shapes: Shapes) -> Term:
         from edgekd.training.losses.class_costs import ClassCosts
+        from edgekd.training.losses.distributions import need_three_classes
 
-        if shapes.classes < 3:
-            raise ConfigError(
-                "two classes have one that is not the target, so there is nothing to carry",
-                hint="take kd, which knows no target",
-            )
+        need_three_classes(shapes.classes)
         temperature = self.softening()
         costs = {name: ClassCosts(shapes.classes) for name in shapes.teachers if self.hears(name)}
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from edgekd.config.component import component_class
 from edgekd.config.registry import LOSSES
@@ -19,12 +20,14 @@ from .conftest import built, lesson, loss
 from .drawn import Said, example, said, untimed
 
 RESPONSES = [name for name in LOSSES.members if issubclass(component_class(LOSSES, name), ResponseLoss)]
-LABELLED = {"dkd", "nkd", "rld"}
-ALWAYS_ABOVE_ZERO = {"nkd", "rld"}
+LABELLED = {"dkd", "nkd", "rld", "wkd_logits"}
+ALWAYS_ABOVE_ZERO = {"nkd", "rld", "wkd_logits"}
 """Where networks that agree are not worth 0: cross-entropies, and a teacher that errs is not to be agreed with."""
 OFFSETS_COUNT = {"logit_regression"}
-RELATIONAL = {"dist"}
-"""A sample is compared with the others of its batch."""
+OF_ALL = {"mlkd": {"unsure": 1}}
+"""Options with which all samples and classes count."""
+RELATIONAL = {"dist", "mlkd", "wkd_logits"}
+"""A sample is compared with the others of its batch, or what classes cost follows from them."""
 
 
 def worth(use: str, given: Lesson, **options: object) -> float:
@@ -108,14 +111,15 @@ def test_alike_samples_and_answers_that_say_nothing_or_too_much_stay_finite(
 ) -> None:
     mine = torch.tensor([student] * samples, requires_grad=True)
     given = Said(mine, torch.tensor([teacher] * samples), torch.zeros(samples, dtype=torch.int64)).lesson
-    value = built(loss(use, standardise=standardise), given=given)(given)
+    term = built(loss(use, standardise=standardise), given=given)
+    value = term.float()(given) if isinstance(term, nn.Module) else term(given)
     (gradient,) = torch.autograd.grad(value, mine)
     assert value.dtype == torch.float32
     assert torch.isfinite(value)
     assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", sorted(LABELLED))
+@pytest.mark.parametrize("name", sorted(LABELLED - RELATIONAL))
 def test_a_mixed_sample_has_both_labels_by_their_share(name: str) -> None:
     drawn = example()
     others, share = drawn.labels.flip(0), torch.linspace(0, 1, len(drawn.labels), dtype=torch.float64)
@@ -141,7 +145,7 @@ def test_it_learns_what_the_teacher_says(use: str) -> None:
     labels = drawn.teacher.argmax(dim=1)  # a teacher that is right
     student = drawn.student.clone().requires_grad_()
     optimizer = torch.optim.Adam([student], 0.05)
-    term = built(loss(use), given=drawn.lesson)
+    term = built(loss(use, **OF_ALL.get(use, {})), given=drawn.lesson)
     for _ in range(300):
         optimizer.zero_grad()
         term(Said(student, drawn.teacher, labels).lesson).backward()  # type: ignore[no-untyped-call]

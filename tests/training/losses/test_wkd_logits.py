@@ -205,7 +205,7 @@ def test_every_teacher_has_its_own_costs_and_counts_the_same() -> None:
 
 def test_two_classes_are_refused() -> None:
     given = lesson(student=tensor("S")[:, :2], teachers={"teacher": tensor("T")[:, :2]})
-    with pytest.raises(ConfigError, match="two classes have one that is not the target"):
+    with pytest.raises(ConfigError, match="of 2 classes one is left"):
         built(loss("wkd_logits"), given=given)
 
 

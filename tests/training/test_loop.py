@@ -227,7 +227,7 @@ def test_a_loss_is_told_classes_samples_and_shapes_of_the_layers_that_it_reads(d
         ),
         (
             FitNet(use="fitnet", student="2", teacher="8"),
-            "the loss fitnet cannot compare a layer of shape (8, 4, 4) with one of shape (10,)",
+            "a layer of shape (8, 4, 4) cannot be projected to one of shape (10,)",
         ),
     ],
 )

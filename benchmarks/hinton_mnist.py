@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from outputs import stored
 
 from edgekd.data.modalities.base import feeds_for
 from edgekd.pipeline.store import store_root
@@ -110,14 +111,6 @@ def with_bias(logits: NDArray[np.float32], bias: float) -> NDArray[np.float32]:
     raised = logits.copy()
     raised[:, OMITTED] += bias
     return raised
-
-
-def stored(record: dict[str, Any], stage: str, port: str) -> Path:
-    """The file of an output in the store."""
-    artifact: dict[str, str]
-    (artifact,) = [each["outputs"][port] for each in record["stages"] if each["id"] == stage]
-    name = artifact["digest"]
-    return store_root() / "blobs" / name[:2] / f"{name}.{artifact['kind']}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import yaml
+from outputs import stored
 
 from edgekd.data.modalities.base import feeds_for
 from edgekd.graph.quantization.calibrate import spread
@@ -197,14 +198,6 @@ def print_table(kind: str, reached: dict[str, list[float]]) -> None:
             ahead = f"{gain.mean:+.2f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
             line += f" {ahead:>30}  {'yes' if title in shown else 'no'}"
         print(line)
-
-
-def stored(record: dict[str, Any], stage: str, port: str) -> Path:
-    """The file of an output in the store."""
-    artifact: dict[str, str]
-    (artifact,) = [each["outputs"][port] for each in record["stages"] if each["id"] == stage]
-    name = artifact["digest"]
-    return store_root() / "blobs" / name[:2] / f"{name}.{artifact['kind']}"
 
 
 if __name__ == "__main__":

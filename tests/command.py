@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DIGITS = REPOSITORY / "pipelines" / "digits.yaml"
@@ -21,6 +23,14 @@ QUICK = (
     "release={max_accuracy_drop: 1.0}",
 )
 """Changes that make the digits pipeline take seconds; what it reaches then does not matter."""
+
+
+QUICK_TARGET = """\
+name: here
+device: local
+limits: {p90_latency_ms: 1000}
+measure: {seconds: 2, screen_seconds: 2}
+"""
 
 
 def python_argv(*arguments: str | Path, processes: int = 1) -> list[str]:
@@ -78,9 +88,28 @@ class Place:
     def argv(self, *arguments: str | Path, processes: int = 1) -> list[str]:
         return python_argv("-m", "edgekd", *arguments, processes=processes)
 
+    def last_run(self) -> dict[str, Any]:
+        """What the newest run.json says."""
+        newest = max(self.folder.glob("runs/*/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+        content: dict[str, Any] = json.loads(newest.read_text())
+        return content
+
+    def stored(self, record: dict[str, Any], stage: str, port: str) -> Path:
+        """The file of an output of a run."""
+        (artifact,) = (each["outputs"][port] for each in record["stages"] if each["id"] == stage)
+        name: str = artifact["digest"]
+        return self.folder / "store" / "blobs" / name[:2] / f"{name}.{artifact['kind']}"
+
     @property
     def env(self) -> dict[str, str]:
         return {**os.environ, "EDGEKD_STORE": str(self.folder / "store"), "COLUMNS": "160", **self.environment}
+
+
+def place_with(folder: Path, pipeline: str) -> Place:
+    """A folder with that pipeline as p.yaml, and a target here.yaml that is measured in no time."""
+    (folder / "here.yaml").write_text(QUICK_TARGET)
+    (folder / "p.yaml").write_text(pipeline)
+    return Place(folder)
 
 
 def sets(*assignments: str) -> list[str]:

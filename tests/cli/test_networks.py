@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,14 +12,8 @@ import pytest
 
 from edgekd.config.pipeline import load_pipeline
 from edgekd.stages.assembly import assemble
-from tests.command import REPOSITORY, Place
+from tests.command import REPOSITORY, Place, place_with
 
-TARGET = """\
-name: here
-device: local
-limits: {p90_latency_ms: 1000}
-measure: {seconds: 2, screen_seconds: 2}
-"""
 PIPELINE = """\
 name: small
 data: {use: digits, validation: 0.15}
@@ -51,18 +44,6 @@ GIVEN = PIPELINE.replace(
 ELSEWHERE = REPOSITORY / "tests" / "golden" / "schema1" / "bundle" / "model.onnx"
 
 
-def last_run(place: Place) -> dict[str, Any]:
-    newest = max(place.folder.glob("runs/*/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
-    content: dict[str, Any] = json.loads(newest.read_text())
-    return content
-
-
-def place_with(folder: Path, text: str) -> Place:
-    (folder / "here.yaml").write_text(TARGET)
-    (folder / "p.yaml").write_text(text)
-    return Place(folder)
-
-
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A folder in which a student has learned from a teacher and an assistant, by answers and by a feature map."""
@@ -75,9 +56,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="module")
 def record(taught: Place) -> dict[str, Any]:
     """What that run says; other tests run there again."""
-    (path,) = taught.folder.glob("runs/*/*/run.json")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    return taught.last_run()
 
 
 def test_a_student_learns_from_several_networks_and_a_layer(record: dict[str, Any]) -> None:
@@ -135,7 +114,7 @@ def test_an_onnx_file_from_elsewhere_teaches_and_is_the_reference(
     place = place_with(tmp_path, before + after.partition("\n")[2])
     done = place.edgekd("run", "p.yaml")
     assert done.returncode in (0, 3), done.stderr
-    given = last_run(place)
+    given = place.last_run()
     assert "train@teacher" not in [stage["id"] for stage in given["stages"]]
     assert given["records"]["exported"]["teacher"]["facts"]["sha256"] == digest
     same, other = (each["records"]["evaluation"]["here"]["models"]["teacher"] for each in (record, given))
@@ -151,7 +130,7 @@ def test_of_a_given_file_with_several_outputs_the_logits_alone_go_on(tmp_path: P
     place = place_with(tmp_path, GIVEN)
     done = place.edgekd("run", "p.yaml", "--until", "export@teacher")
     assert done.returncode == 0, done.stderr
-    facts = last_run(place)["records"]["exported"]["teacher"]["facts"]
+    facts = place.last_run()["records"]["exported"]["teacher"]["facts"]
     assert [each["name"] for each in facts["outputs"]] == ["logits"]
 
 

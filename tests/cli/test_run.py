@@ -27,19 +27,8 @@ STAGES = [
 ]
 
 
-def last_run(place: Place) -> dict[str, Any]:
-    newest = max(place.folder.glob("runs/*/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
-    content: dict[str, Any] = json.loads(newest.read_text())
-    return content
-
-
 def ran(record: dict[str, Any]) -> list[str]:
     return [stage["id"] for stage in record["stages"] if stage["state"] == "ran"]
-
-
-def blob(place: Place, artifact: dict[str, str]) -> Path:
-    name = artifact["digest"]
-    return place.folder / "store" / "blobs" / name[:2] / f"{name}.{artifact['kind']}"
 
 
 def weights(record: dict[str, Any]) -> list[str]:
@@ -57,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def test_the_main_job_reaches_a_verdict_with_its_evidence(place: Place) -> None:
-    record = last_run(place)
+    record = place.last_run()
     assert record["schema"] == 2
     assert ran(record) == STAGES
     records = record["records"]
@@ -77,7 +66,7 @@ def test_the_main_job_reaches_a_verdict_with_its_evidence(place: Place) -> None:
 
 
 def test_every_candidate_says_why_it_ships_or_lost(place: Place) -> None:
-    records = last_run(place)["records"]
+    records = place.last_run()["records"]
     screening, choice = records["screening"]["local"], records["choice"]["local"]
     assert [each["name"] for each in screening["candidates"]] == CANDIDATES
     assert [each["name"] for each in choice["candidates"] if each["ships"]] == [choice["chosen"]]
@@ -88,7 +77,7 @@ def test_every_candidate_says_why_it_ships_or_lost(place: Place) -> None:
 
 
 def test_the_control_is_compared_with_the_student_in_fp32_and_in_what_ships(place: Place) -> None:
-    record = last_run(place)
+    record = place.last_run()
     evaluation = record["records"]["evaluation"]["local"]
     pairs = {(each["model"], each["reference"]): each for each in evaluation["pairs"]}
     assert ("fp32", "control.fp32") in pairs
@@ -103,7 +92,7 @@ def test_the_control_is_compared_with_the_student_in_fp32_and_in_what_ships(plac
 
 
 def test_a_rerun_runs_nothing_says_the_same_and_imports_no_torch(place: Place) -> None:
-    before = last_run(place)
+    before = place.last_run()
     program = (
         "import sys; sys.argv = ['edgekd', *sys.argv[1:]]\n"
         "from edgekd.cli import main\n"
@@ -119,7 +108,7 @@ def test_a_rerun_runs_nothing_says_the_same_and_imports_no_torch(place: Place) -
         check=False,
     )
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
-    after = last_run(place)
+    after = place.last_run()
     assert ran(after) == []
     assert after["records"] == before["records"]
     assert f"verdict: {after['records']['release']['release']['verdict']}" in done.stdout
@@ -127,7 +116,7 @@ def test_a_rerun_runs_nothing_says_the_same_and_imports_no_torch(place: Place) -
 
 def test_changing_a_gate_limit_reruns_only_the_gate(place: Place) -> None:
     done = place.edgekd("run", DIGITS, *sets("release.max_accuracy_drop=0.0001"))
-    assert ran(last_run(place)) == ["release"]
+    assert ran(place.last_run()) == ["release"]
     assert done.returncode in (1, 3), "449 images cannot show a drop below 0.01 points"
 
 
@@ -183,9 +172,9 @@ def test_training_validation_and_test_samples_do_not_overlap(place: Place) -> No
     from edgekd.progress import Silent
     from edgekd.records.arrays import load_arrays
 
-    record = last_run(place)
-    outputs = record["stages"][0]["outputs"]
-    parts = {port: load_arrays(blob(place, outputs[port]))["samples"] for port in ("train", "validation", "test")}
+    record = place.last_run()
+    splits = ("train", "validation", "test")
+    parts = {port: load_arrays(place.stored(record, "data", port))["samples"] for port in splits}
     rows = np.concatenate([each.reshape(len(each), -1) for each in parts.values()])
     whole = Digits(use="digits").load(Silent())
     everything = np.concatenate([whole.train.samples, whole.test.samples]).reshape(1797, -1)
@@ -212,7 +201,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     here = Place(tmp_path_factory.mktemp("uninterrupted"))
     done = here.edgekd("run", DIGITS, *sets(*QUICK), "--until", "train")
     assert done.returncode == 0, done.stderr
-    return weights(last_run(here))
+    return weights(here.last_run())
 
 
 @pytest.mark.parametrize(
@@ -239,7 +228,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights(
     assert process.returncode == -signal.SIGKILL
     done = here.edgekd(*arguments)
     assert done.returncode == 0, done.stderr
-    record = last_run(here)
+    record = here.last_run()
     assert [stage["id"] for stage in record["stages"] if stage["state"] == "cached"] == finished
     assert weights(record) == uninterrupted
     if "/" in line:
@@ -258,7 +247,7 @@ def test_ctrl_c_ends_in_one_line_and_exit_130(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert rest.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert "Traceback" not in rest
-    assert last_run(here)["error"] == "interrupted"
+    assert here.last_run()["error"] == "interrupted"
 
 
 def test_two_runs_at_once_share_the_work(tmp_path: Path, uninterrupted: list[str]) -> None:
@@ -326,6 +315,6 @@ def test_a_shortened_real_mnist_pipeline_runs(tmp_path: Path, edgekd_data: Path)
         timeout_s=600,
     )
     assert done.returncode in (0, 3), done.stderr
-    record = last_run(here)
+    record = here.last_run()
     assert record["records"]["evaluation"]["local"]["samples"] == 10_000
     assert record["records"]["network"]["student"]["parameters"] <= 10_000, "the student of the shipped pipeline"

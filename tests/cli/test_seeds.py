@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,8 @@ import pytest
 
 from edgekd.data.modalities.base import feeds_for
 from edgekd.records.contract import ModelContract
-from tests.command import Place
+from tests.command import Place, place_with
 
-TARGET = """\
-name: here
-device: local
-limits: {p90_latency_ms: 1000}
-measure: {seconds: 2, screen_seconds: 2}
-"""
 PIPELINE = """\
 name: small
 seeds: 3
@@ -48,9 +40,7 @@ GAINING = ["fp32", "int8_weights", "by_answers.fp32"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A folder in which a student has been trained with three seeds."""
     folder = tmp_path_factory.mktemp("seeds")
-    (folder / "here.yaml").write_text(TARGET)
-    (folder / "p.yaml").write_text(PIPELINE)
-    here = Place(folder)
+    here = place_with(folder, PIPELINE)
     done = here.edgekd("run", "p.yaml")
     assert done.returncode in (0, 3), done.stderr
     return here
@@ -59,9 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="module")
 def record(place: Place) -> dict[str, Any]:
     """What that run says."""
-    (path,) = place.folder.glob("runs/*/*/run.json")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    return place.last_run()
 
 
 def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher(record: dict[str, Any]) -> None:
@@ -81,20 +69,13 @@ def test_student_and_control_are_trained_again_with_further_seeds_of_one_teacher
 
 
 def test_each_accuracy_is_that_of_the_file_of_its_seed(place: Place, record: dict[str, Any]) -> None:
-    blobs = place.folder / "store" / "blobs"
-    outputs = {stage["id"]: stage["outputs"] for stage in record["stages"]}
-
-    def stored(stage: str, port: str) -> Path:
-        artifact: dict[str, str] = outputs[stage][port]
-        return blobs / artifact["digest"][:2] / f"{artifact['digest']}.{artifact['kind']}"
-
     contract = ModelContract.model_validate(record["records"]["contract"]["data"])
-    test = np.load(stored("data", "test"))
+    test = np.load(place.stored(record, "data", "test"))
     assert record["records"]["evaluation"]["here"]["samples"] == len(test["labels"])
     for network, name in {"student": "fp32", "by_answers": "by_answers.fp32", "control": "control.fp32"}.items():
         reached = []
         for again in ("", ".2", ".3"):
-            session = onnxruntime.InferenceSession(stored(f"export@{network}{again}", "model"))
+            session = onnxruntime.InferenceSession(place.stored(record, f"export@{network}{again}", "model"))
             (logits,) = session.run(None, feeds_for(contract, test["samples"]))
             reached.append(float((logits.argmax(axis=1) == test["labels"]).mean()))
         assert record["records"]["seeds"]["here"]["accuracies"][name] == pytest.approx(reached)

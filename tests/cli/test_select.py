@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.command import Place
+from tests.command import Place, place_with
 
-TARGET = """\
-name: here
-device: local
-limits: {p90_latency_ms: 1000}
-measure: {seconds: 2, screen_seconds: 2}
-"""
 PIPELINE = """\
 name: small
 data: {use: digits, validation: 0.15}
@@ -37,16 +31,10 @@ release: {max_accuracy_drop: 1.0}
 """
 
 
-def place_with(folder: Path, text: str = PIPELINE) -> Place:
-    (folder / "here.yaml").write_text(TARGET)
-    (folder / "p.yaml").write_text(text)
-    return Place(folder)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A folder in which the student was trained with what was chosen."""
-    here = place_with(tmp_path_factory.mktemp("select"))
+    here = place_with(tmp_path_factory.mktemp("select"), PIPELINE)
     done = here.edgekd("run", "p.yaml", "--until", "train")
     assert done.returncode == 0, done.stderr
     return here
@@ -54,9 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def record(place: Place) -> dict[str, Any]:
-    (path,) = place.folder.glob("runs/*/*/run.json")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    return place.last_run()
 
 
 def test_the_best_trial_decides_how_the_student_is_trained(record: dict[str, Any]) -> None:
@@ -97,8 +83,7 @@ def test_a_list_for_each_setting_is_tried_whole_and_once(place: Place) -> None:
     space = "distill.select.space={temperature: [2, 4], losses.1: [{use: kd}, {use: dist}]}"
     done = place.edgekd("run", "p.yaml", "--until", "select", "--set", space, "--set", "distill.select.trials=50")
     assert done.returncode == 0, done.stderr
-    newest = max(place.folder.glob("runs/*/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
-    trials = json.loads(newest.read_text())["records"]["selection"]["student"]["trials"]
+    trials = place.last_run()["records"]["selection"]["student"]["trials"]
     found = {(each["choice"]["temperature"], each["choice"]["losses.1"]["use"]) for each in trials}
     assert len(trials) == 4
     assert found == {(2, "kd"), (4, "kd"), (2, "dist"), (4, "dist")}

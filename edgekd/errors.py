@@ -12,6 +12,9 @@ Anything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EdgekdError(Exception):
     """A failure told in one line: `where: what`, with an optional `hint`."""
@@ -47,6 +50,16 @@ class ConfigError(EdgekdError):
     ) -> None:
         super().__init__(what, hint=hint, where=where)
         self.others = others
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Gives an error in the user's input that does not say where it is this place, such as `teacher.checkpoint`."""
+    try:
+        yield
+    except ConfigError as error:
+        error.where = error.where or where
+        raise
 
 
 class StageError(EdgekdError):

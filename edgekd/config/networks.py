@@ -129,12 +129,7 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
 
 def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath) -> None:
     for position, name in enumerate(names):
-        if name not in sections:
-            raise ConfigError(
-                f"{'.'.join(map(str, at))}: no network is named {name!r}",
-                where=source.where((*at, position)),
-                hint=nearest(name, sections),
-            )
+        _check_there(name, sections, ".".join(map(str, at)), source.where((*at, position)))
         if name in names[:position]:
             raise ConfigError(f"{'.'.join(map(str, at))}: {name!r} stands twice", where=source.where((*at, position)))
 
@@ -147,18 +142,18 @@ def _check_start(
 ) -> None:
     at = (*at, "start", "network")
     for name in started_from(section):
-        if name not in sections:
-            raise ConfigError(
-                f"{'.'.join(map(str, at))}: no network is named {name!r}",
-                where=source.where(at),
-                hint=nearest(name, sections),
-            )
+        _check_there(name, sections, ".".join(map(str, at)), source.where(at))
         if sections[name].given is not None:
             raise ConfigError(
                 f"{'.'.join(map(str, at))}: {name} is given and only answers: it has no weights to start from",
                 where=source.where(at),
                 hint="name a network with a `model`; one that is trained already takes `checkpoint` and `epochs: 0`",
             )
+
+
+def _check_there(name: str, sections: Mapping[str, NetworkSection], what: str, where: str) -> None:
+    if name not in sections:
+        raise ConfigError(f"{what}: no network is named {name!r}", where=where, hint=nearest(name, sections))
 
 
 def _check_cycles(sections: Mapping[str, NetworkSection], source: Source) -> None:

@@ -21,7 +21,7 @@ from edgekd.config.shifts import ShiftOptions
 from edgekd.config.source import Source, assign, read_source
 from edgekd.config.target import TargetProfile
 from edgekd.config.training import ClassName, TrainingOptions
-from edgekd.errors import ConfigError, UsageError
+from edgekd.errors import ConfigError, UsageError, placed
 
 DEFAULT_CANDIDATES: Any = ["fp32", "int8_weights", "int8_qdq", "int8_qoperator"]  # validated, as what a file says is
 DEFAULT_TEMPERATURE: Any = 4.0
@@ -213,11 +213,8 @@ def with_choice(pipeline: Pipeline, choice: Mapping[str, JsonValue], where: str 
     """
     source = pipeline.source
     for key, value in choice.items():
-        try:
+        with placed(where):
             source = assign(source, f"distill.{key}", json.dumps(value), where)
-        except ConfigError as error:
-            error.where = where
-            raise
     return replace(pipeline, source=source, config=check(PipelineConfig, source))
 
 

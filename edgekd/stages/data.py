@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from edgekd.data.base import Dataset
-from edgekd.errors import ConfigError
+from edgekd.errors import placed
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
@@ -46,12 +45,12 @@ class DataStage(Stage):
         from edgekd.stages.files import load_split, save_record, save_split
 
         data = self.dataset.load(context.progress)
-        with _option("validation"):
+        with placed("data.validation"):
             kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
         labels = data.train.labels.copy()
         labelled = self.dataset.labelled
         if labelled is not None:
-            with _option("labelled"):
+            with placed("data.labelled"):
                 labels[kept] = labelled_in_part(labels[kept], labelled, context.seed)
         train = Split(data.train.samples, labels)
         splits = SplitsRecord(
@@ -73,13 +72,3 @@ class DataStage(Stage):
             f"{splits.training}, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "
             f"{splits.classes} classes"
         )
-
-
-@contextmanager
-def _option(name: str) -> Iterator[None]:
-    """Gives an error the place in the file of the option that asked for too much."""
-    try:
-        yield
-    except ConfigError as error:
-        error.where = f"data.{name}"
-        raise

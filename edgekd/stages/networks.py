@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ from pydantic import JsonValue
 
 from edgekd.config.training import TrainingOptions
 from edgekd.data.modalities.base import Feeds
-from edgekd.errors import ConfigError
+from edgekd.errors import placed
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher
@@ -59,13 +57,18 @@ class GivenNetwork:
     section: str
     teacher: Teacher
 
+    @property
+    def _place(self) -> str:
+        """Where the file names it, for errors that know no line of the user's own code."""
+        return f"{self.section}.given"
+
     def identity(self) -> JsonValue:
         """What decides its answers, for fingerprints.
 
         Raises:
             ConfigError: what it is made of cannot be read.
         """
-        with self._named():
+        with placed(self._place):
             return self.teacher.identity()
 
     def open(self, contract: ModelContract) -> Answerer:
@@ -74,23 +77,14 @@ class GivenNetwork:
         Raises:
             ConfigError: it cannot be used, or does not fit the contract; so does what answers, when it cannot.
         """
-        with self._named():
+        with placed(self._place):
             answerer = self.teacher.open(contract)
 
         def answer(feeds: Feeds) -> NDArray[np.float32]:
-            with self._named():
+            with placed(self._place):
                 return answerer(feeds)
 
         return answer
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Gives an error that knows no line of the user's own code the place in the file that names the network."""
-        try:
-            yield
-        except ConfigError as error:
-            error.where = error.where or f"{self.section}.given"
-            raise
 
 
 Network = TrainedNetwork | GivenNetwork

@@ -64,9 +64,17 @@ class SeedsStage(TargetStage):
         choice = load_record(ChoiceRecord, inputs["choice"])
         first = load_record(Evaluation, inputs["evaluation"])
         contract, test = load_record(ModelContract, inputs["contract"]), load_split(inputs["test"])
-        files = list(self._files((choice.chosen,)))
-        complete = [name for name in first.models if all(port in inputs for each, port in files if each == name)]
-        subjects = {port: self._subject(inputs[port], name, choice) for name, port in files if name in complete}
+        further: dict[str, list[str]] = {}
+        for name, port in self._files((choice.chosen,)):
+            further.setdefault(name, []).append(port)
+        complete = {
+            name: further[name]
+            for name in first.models
+            if name in further and all(each in inputs for each in further[name])
+        }
+        subjects = {
+            port: self._subject(inputs[port], name, choice) for name, ports in complete.items() for port in ports
+        }
         right = dict.fromkeys(subjects, 0)
         start = 0
         for feeds in fed_in_parts(contract, test.samples):
@@ -75,12 +83,8 @@ class SeedsStage(TargetStage):
                 right[port] += int((logits.argmax(axis=1) == test.labels[start : start + len(logits)]).sum())
             start += len(logits)
         accuracies = {
-            name: (
-                first.models[name].accuracy.value,
-                *(right[port] / len(test) for each, port in files if each == name),
-            )
-            for name in complete
-            if any(each == name for each, _ in files)
+            name: (first.models[name].accuracy.value, *(right[port] / len(test) for port in ports))
+            for name, ports in complete.items()
         }
         record = SeedsRecord(
             target=self.target.name,

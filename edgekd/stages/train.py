@@ -13,7 +13,7 @@ from edgekd.agent.machine import cpu_facts
 from edgekd.config.component import identity
 from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
-from edgekd.errors import ConfigError, StageError
+from edgekd.errors import ConfigError, StageError, placed
 from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
@@ -92,11 +92,8 @@ class TrainStage(Stage):
         return dict(asdict(self._execution(self.network.options)))
 
     def _execution(self, options: TrainingOptions) -> Execution:
-        try:
+        with placed(f"{self.network.section}.device"):
             return execution_here(options, cpu_facts()["isa"])
-        except ConfigError as error:
-            error.where = f"{self.network.section}.device"
-            raise
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.training.group import SINGLE
@@ -131,11 +128,8 @@ class TrainStage(Stage):
         data = TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
         module = build_network(network.model, contract, context.seed)
         if network.checkpoint is not None:
-            try:
+            with placed(f"{network.section}.checkpoint"):
                 load_weights(module, network.checkpoint)
-            except ConfigError as error:
-                error.where = f"{network.section}.checkpoint"
-                raise
         started = self._start(module, contract, inputs, context.seed)
         teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
         for warning in doubts(network, self.sources, module, teachers):
@@ -192,11 +186,8 @@ class TrainStage(Stage):
             return None
         given = trained_network(origin.model, contract, inputs[f"weights@{origin.name}"])
         samples = [torch.zeros(2, *each.shape) for each in contract.inputs]
-        try:
+        with placed(f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"):
             taken = start.fill(module, given, samples, seed)
-        except ConfigError as error:
-            error.where = f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"
-            raise
         return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, placed
 from edgekd.training.lesson import Lesson, Shapes
 from edgekd.training.losses.base import Loss, Term
 
@@ -31,7 +30,7 @@ class Objective(nn.Module):
         values: dict[str, Tensor] = {}
         total = lesson.student.logits.new_zeros(())
         for each in self.terms:
-            with _at(each.place):
+            with placed(each.place):
                 value = each.value(lesson)
             values[each.name] = value.detach()
             total = total + each.weight_at(lesson.progress) * value
@@ -90,15 +89,5 @@ def place_of(section: str, position: int) -> str:
 
 
 def _built(loss: Loss, shapes: Shapes, place: str) -> Term:
-    with _at(place):
+    with placed(place):
         return loss.build(shapes)
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Gives an error without one the place in the file."""
-    try:
-        yield
-    except ConfigError as error:
-        error.where = error.where or place
-        raise

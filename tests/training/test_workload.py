@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -76,6 +78,15 @@ def test_a_layer_without_an_output_a_sample_keeps_a_batch_whole() -> None:
     assert found == Execution("float32", 1, 8)
     with pytest.raises(ConfigError, match=r"^distill\.shards: a layer that a loss reads"):
         settled(FOUR, plain(), batch(128), crossed, shards=4, section="distill")
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_operations_of_recurrent_layers_are_counted(kind: Callable[..., nn.Module], gates: int) -> None:
+    layers = kind(16, 32, num_layers=2, bidirectional=True, batch_first=True)
+    with torch.no_grad(), operations_of() as operations:
+        layers(torch.zeros(8, 10, 16))
+    first, second = (16 + 32) * 32, (2 * 32 + 32) * 32
+    assert operations() == 2 * 8 * 10 * gates * 2 * (first + second)
 
 
 def test_operations_of_convolutions_and_products_are_counted_by_hand() -> None:

@@ -132,13 +132,13 @@ def run(folder: Path, data: str, methods: dict[str, list[dict[str, Any]]], seeds
         "seeds": seeds,
         "data": settings["data"],
         "teacher": {
-            "model": {"use": "resnet", "width": settings["width"], "depth": 1, "stages": 2},
+            "model": {"use": "resnet", "width": settings["width"], "depth": 1, "stages": 2, "stride": 2},
             "epochs": settings["teacher"],
             "optimizer": "muon",
             "learning_rate": 0.02,
             "augment": {"shift": 1},
         },
-        "student": {"model": {"use": "conv", "width": settings["student"], "depth": 2, "stages": 2}},
+        "student": {"model": {"use": "conv", "width": settings["student"], "depth": 2, "stages": 2, "stride": 2}},
         "distill": {
             "epochs": epochs,
             "views": min(4, epochs),

@@ -17,7 +17,8 @@ from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
 from edgekd.training.execution import Execution
 from edgekd.training.lesson import Batch
-from edgekd.training.views import Views, view_table
+from edgekd.training.looks import view_table
+from edgekd.training.views import Views
 from edgekd.training.workers import Workers
 
 EVERYTHING = AugmentOptions(shift=2, rotate=20, scale=0.2, shear=10, flip=True, erase=3)

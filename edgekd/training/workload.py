@@ -108,7 +108,8 @@ def operations_of() -> Iterator[Callable[[], float]]:
 
 @dataclass(frozen=True)
 class Speed:
-    """samples_per_s: in training steps, one that is shown in two views counting twice; matrix_share: of the rate of plain matrix products on the same threads."""
+    """samples_per_s: in training steps, one that is shown in two views counting twice. matrix_share: of the rate of
+    plain matrix products on the same threads."""
 
     samples_per_s: float
     matrix_share: float

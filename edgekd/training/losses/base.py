@@ -62,7 +62,7 @@ class Loss(Component):
         """Whether it compares the student with this one of its teachers."""
         return self.taught
 
-    def check(self, options: TrainingOptions) -> None:  # noqa: B027 - most can be had in every training
+    def check(self, options: TrainingOptions) -> None:
         """
         Raises:
             ConfigError: it cannot be had in a training with these options.

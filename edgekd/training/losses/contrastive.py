@@ -18,8 +18,9 @@ class Contrastive(FeatureLoss):
 
     -log(exp(sᵢ·tᵢ / T) / Σⱼ exp(sᵢ·tⱼ / T)), the mean over the batch; s is the student's layer through a learned linear
     layer, t the teacher's layer, both of length 1; maps are averaged over space. A customary weight is 1. It reads no
-    labels, so other samples of the same class are told apart too; the second view of a sample is not. Batches of 64 and more make it worth something: of N
-    samples it can teach no more than log N, and of one nothing, with the value 0.
+    labels, so other samples of the same class are told apart too; a second view of the same sample (`second_view`) is
+    not. Batches of 64 and more make it worth something: of N samples it can teach no more than log N, and of one
+    nothing, with the value 0.
 
     Source: van den Oord, Li and Vinyals 2018, Representation Learning with Contrastive Predictive Coding, equation 4,
     with a cosine in the place of the bilinear score.
@@ -40,9 +41,7 @@ class Contrastive(FeatureLoss):
         return Fitted(Embedding(embedded_size(student), embedded_size(teacher)), compare)
 
 
-def contrastive_loss(
-    student: Tensor, teacher: Tensor, temperature: float, strangers: Tensor | None = None
-) -> Tensor:
+def contrastive_loss(student: Tensor, teacher: Tensor, temperature: float, strangers: Tensor | None = None) -> Tensor:
     """The mean over i of -log softmaxⱼ(cos(sᵢ, tⱼ) / T) at j = i; student, teacher: embeddings (N, D).
 
     strangers: bool (N, N), which j beside i itself are in the softmax of i; by default all.

@@ -21,8 +21,8 @@ class Triplet(FeatureLoss):
 
     Negatives are samples of the batch of another class than the anchor's: the teacher puts those of one class close to
     each other, and to push the student away from them would contradict it. A sample whose label is not known (below 0)
-    is a negative for all others, and all others are for it; a sample's second view never is for it. Of mixed samples, each label counts by its share. An anchor
-    without a negative costs nothing.
+    is a negative for all others, and all others are for it; its own second view (`second_view`) never is. Of mixed
+    samples, each label counts by its share. An anchor without a negative costs nothing.
 
     Source: Schroff, Kalenichenko and Philbin 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering,
     equations 3 and 4. There all three are of one network; here the teacher's stand still, so that the embeddings cannot

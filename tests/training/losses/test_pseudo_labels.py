@@ -102,9 +102,7 @@ def test_the_class_named_in_the_first_view_is_that_of_the_second_too() -> None:
         ({"second_view": {}, "augment": {"cutmix": 1}}, "mixup and cutmix make another sample"),
     ],
 )
-def test_a_class_cannot_be_carried_to_a_view_that_is_not_there_or_mixed(
-    options: dict[str, object], words: str
-) -> None:
+def test_a_class_cannot_be_carried_to_a_view_that_is_not_there_or_mixed(options: dict[str, object], words: str) -> None:
     carrying = loss("pseudo_labels", named_in="first_view")
     with pytest.raises(ConfigError, match=words):
         carrying.check(TrainingOptions.model_validate({"epochs": 1, **options}))

@@ -20,8 +20,8 @@ class PseudoLabels(TaughtLoss):
     """Cross-entropy of the student with the class that the teacher finds most probable, where it is sure enough.
 
     The customary weight is 1 (alone, or on unlabelled samples), 0.5 beside 0.5 of cross-entropy; the customary
-    threshold for a teacher that errs is 0.95. `named_in: first_view` is FixMatch's use of a weak augmentation (`augment`)
-    and a strong one (`second_view`).
+    threshold for a teacher that errs is 0.95. `named_in: first_view` is FixMatch's use of a weak augmentation
+    (`augment`) and a strong one (`second_view`).
 
     Source: Lee 2013, Pseudo-Label, equation 15; the threshold: Sohn et al. 2020, FixMatch, equation 4; without one, it
     is the hard distillation of Touvron et al. 2021, Training data-efficient image transformers, equation 3.

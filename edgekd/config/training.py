@@ -102,6 +102,11 @@ class TrainingOptions(Section):
         description="decay of an exponential moving average of the weights, such as 0.999, which is what is kept then",
     )
     augment: AugmentOptions = Field(default_factory=AugmentOptions, description="random changes to the samples")
+    second_view: AugmentOptions | None = Field(
+        None,
+        description="random changes for a second view of every sample in the same step; {} shows it unchanged; a step "
+        "takes twice as long then",
+    )
     views: int | None = Field(
         None,
         ge=1,
@@ -124,3 +129,8 @@ class TrainingOptions(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="what computes; auto takes a GPU that torch can use, else the processor"
     )
+
+    @property
+    def looks(self) -> int:
+        """How often each sample of a batch is shown in a step."""
+        return 1 if self.second_view is None else 2

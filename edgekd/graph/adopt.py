@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Container, MutableSequence, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgekd.errors import ConfigError
+from edgekd.config.normalisation import Normalisation
+from edgekd.errors import ConfigError, placed
 from edgekd.graph.inspect import external_files, load_model
 from edgekd.graph.slim import graphs_of
 from edgekd.records.contract import ModelContract
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What a model wants of its input, by channel: (pixel / 255 - mean) / std, or the feature itself so."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 def adopt(file: Path, contract: ModelContract, path: Path, wanted: Normalisation | None = None) -> None:
@@ -70,15 +62,10 @@ def _normalise(graph: onnx.GraphProto, contract: ModelContract, wanted: Normalis
     inputs = [each.name for each in graph.input if each.name not in made]
     if len(inputs) != 1 or len(contract.inputs) != 1:
         raise ConfigError(f"{file}: it has {len(inputs)} inputs, and mean and std are for one")
-    (spec,) = contract.inputs
-    given = {key: np.array(spec.preprocessing[key], dtype=np.float64) for key in ("mean", "std")}
-    mean, std = np.array(wanted.mean), np.array(wanted.std)
-    if not given["mean"].shape == mean.shape == std.shape:
-        raise ConfigError(
-            f"{file}: mean and std have {mean.size} and {std.size} numbers, the data has {given['mean'].size} channels"
-        )
-    form = (1, -1, *[1] * (len(spec.shape) - 1))
-    factors = {"scale": given["std"] / std, "offset": (given["mean"] - mean) / std}
+    with placed(str(file)):
+        scale, offset = wanted.from_data(contract)
+    form = (1, -1, *[1] * (len(contract.shape) - 1))
+    factors = {"scale": scale, "offset": offset}
     taken = {name for each in graphs_of(graph) for node in each.node for name in (*node.input, *node.output)}
     fresh = {key: _unused(f"normalised.{key}", taken) for key in (*factors, "scaled", "input")}
     for each in graphs_of(graph):
@@ -87,7 +74,7 @@ def _normalise(graph: onnx.GraphProto, contract: ModelContract, wanted: Normalis
                 if name == inputs[0]:
                     node.input[place] = fresh["input"]
     for key, values in factors.items():
-        tensor = numpy_helper.from_array(values.astype(np.float32).reshape(form), fresh[key])
+        tensor = numpy_helper.from_array(np.array(values, np.float32).reshape(form), fresh[key])
         graph.initializer.append(tensor)
     graph.node.insert(0, helper.make_node("Mul", [inputs[0], fresh["scale"]], [fresh["scaled"]]))
     graph.node.insert(1, helper.make_node("Add", [fresh["scaled"], fresh["offset"]], [fresh["input"]]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from edgekd.config.component import UserComponent
+from edgekd.config.normalisation import OwnNormalisation
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
@@ -15,18 +16,32 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class UserModel(UserComponent, Model):
-    """`callable(contract, **options)` -> `nn.Module`, from inputs (N, *contract.shape) to one logit for each class.
+class UserModel(OwnNormalisation, UserComponent, Model):
+    """`callable(contract, **options)` -> `nn.Module`, from inputs (N, *contract.shape) to one logit for each class, or
+    to an object that has them as `.logits`.
 
-    `contract.shape`: of one sample, without the batch; `contract.classes`: the names of the classes.
+    `contract.shape`: of one sample, without the batch; `contract.classes`: the names of the classes. With `mean`, `std`
+    and `input_size` the module is given what it wants, and its weights keep their names.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    input_size: int | None = Field(
+        None, ge=1, le=4096, description="scales the images before the network to this height and width"
+    )
+
     def build(self, contract: ModelContract) -> nn.Module:
         from torch import nn
+
+        from edgekd.models import adapting
 
         module = self.function()(contract, **self.options)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.use} returned {type(module).__name__}", hint="return a torch.nn.Module")
+        if self.normalisation is not None:
+            adapting.normalise(module, *self.normalisation.from_data(contract), dimensions=len(contract.shape))
+        if self.input_size is not None:
+            self.image_shape(contract)
+            adapting.resize(module, self.input_size)
+        adapting.unwrap(module)
         return module

@@ -142,10 +142,15 @@ def _default_losses(*, taught: bool) -> list[Loss]:
 def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
     at = (*network.section.split("."), "losses")
     for position, loss in enumerate(network.losses):
-        if not loss.taught:
-            continue
         what = f"{'.'.join(at)}.{position}"
         where = pipeline.source.where((*at, position))
+        if network.options is not None:
+            try:
+                loss.check(network.options)
+            except ConfigError as error:
+                raise ConfigError(f"{what}: {error.what}", where=where, hint=error.hint) from None
+        if not loss.taught:
+            continue
         if not network.sources:
             raise ConfigError(
                 f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",

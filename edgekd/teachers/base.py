@@ -5,18 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.config.component import Component
+from edgekd.config.normalisation import Normalisation
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
-
-if TYPE_CHECKING:
-    from edgekd.graph.adopt import Normalisation
 
 Answerer = Callable[[Feeds], NDArray[np.float32]]
 """From inputs (N, ...) by name to logits float32 (N, classes)."""
@@ -45,7 +42,7 @@ class Teacher(Component):
 
 
 def checked_logits(answer: object, samples: int, classes: int, whose: str) -> NDArray[np.float32]:
-    """The answer as logits float32 (N, classes).
+    """The answer, or what it has as `.logits` (as those of transformers have), as logits float32 (N, classes).
 
     Probabilities are refused: softened by a temperature as if they were logits, they teach almost nothing.
 
@@ -53,7 +50,7 @@ def checked_logits(answer: object, samples: int, classes: int, whose: str) -> ND
         ConfigError: it is something else, and what.
     """
     try:
-        given = np.asarray(answer)
+        given = np.asarray(getattr(answer, "logits", answer))
     except Exception as error:  # whatever the answer's own conversion raises
         raise ConfigError(
             f"{whose} answered with {type(answer).__name__}, which is no array: {str(error).partition(chr(10))[0]}",

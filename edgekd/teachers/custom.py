@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from edgekd.config.component import UserComponent
+from edgekd.config.normalisation import OwnNormalisation
 from edgekd.config.usercode import last_line_of
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
@@ -20,9 +21,9 @@ from edgekd.teachers.base import Answerer, Teacher, checked_logits
 CALLED = "it is called with the inputs float32 (N, ...) by name and with the options in the file"
 
 
-class UserTeacher(UserComponent, Teacher):
+class UserTeacher(OwnNormalisation, UserComponent, Teacher):
     """`callable(feeds, **options)` -> logits (N, classes); `feeds` are the model's inputs float32 (N, ...) by name,
-    preprocessed.
+    normalised as the data says, or with `mean` and `std`.
 
     A class with `__init__(**options)` and `__call__(feeds)` does too; it is made once, so that it may load something.
     """
@@ -35,9 +36,12 @@ class UserTeacher(UserComponent, Teacher):
         if isinstance(loaded, type):
             with self._failures_told():
                 answer = loaded(**self.options)
+        wanted = None if self.normalisation is None else self.normalisation.from_data(contract)
 
         def answerer(feeds: Feeds) -> NDArray[np.float32]:
             samples = len(next(iter(feeds.values())))
+            if wanted is not None:
+                feeds = {name: _scaled(each, *wanted) for name, each in feeds.items()}
             with self._failures_told():
                 answered = answer(feeds)
             return checked_logits(answered, samples, len(contract.classes), self.use)
@@ -55,3 +59,9 @@ class UserTeacher(UserComponent, Teacher):
             where = None if self.file is None else last_line_of(self.file, error)
             reason = "".join(f": {line}" for line in str(error).splitlines()[:1])
             raise ConfigError(f"{self.use} failed: {type(error).__name__}{reason}", where=where, hint=CALLED) from error
+
+
+def _scaled(inputs: NDArray[np.float32], scale: Sequence[float], offset: Sequence[float]) -> NDArray[np.float32]:
+    """x · scale + offset, by channel."""
+    factor, summand = (np.array(each, np.float32).reshape(1, -1, *[1] * (inputs.ndim - 2)) for each in (scale, offset))
+    return inputs * factor + summand

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue
 
 from edgekd.config.component import module_code
+from edgekd.config.normalisation import OwnNormalisation
 from edgekd.config.paths import BesideFile
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import ConfigError
@@ -21,38 +22,12 @@ from edgekd.teachers.base import Answerer, Teacher, checked_logits
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from edgekd.graph.adopt import Normalisation
 
-
-class OnnxTeacher(Teacher):
-    """An ONNX model that takes the same inputs and gives one logit a class.
-
-    What it was normalised with in its own training is given by `mean` and `std`; without them it is taken to be what
-    the data says.
-    """
+class OnnxTeacher(OwnNormalisation, Teacher):
+    """An ONNX model that takes the same inputs, normalised as the data says unless `mean` and `std` say otherwise, and
+    gives one logit a class."""
 
     path: BesideFile = Field(description="the ONNX file")
-    mean: tuple[float, ...] | None = Field(
-        None,
-        description="of its input, by channel, of pixels from 0 to 1: [0.485, 0.456, 0.406] for many ImageNet models",
-    )
-    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        None, description="standard deviation of its input, by channel: [0.229, 0.224, 0.225] for many ImageNet models"
-    )
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std belong together")
-        return self
-
-    @property
-    def normalisation(self) -> Normalisation | None:
-        if self.mean is None or self.std is None:
-            return None
-        from edgekd.graph.adopt import Normalisation
-
-        return Normalisation(self.mean, self.std)
 
     @property
     def model_file(self) -> Path | None:

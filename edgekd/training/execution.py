@@ -77,7 +77,7 @@ def execution_here(options: TrainingOptions, isa: Collection[str]) -> Execution:
     elif isinstance(asked, int):
         shards = asked
     else:
-        shards = max(1, min(cores, options.batch_size // processes // SMALLEST_SHARD))
+        shards = max(1, min(cores, options.looks * options.batch_size // processes // SMALLEST_SHARD))
     return Execution(precision, shards, max(1, cores // shards), device, processes)
 
 

@@ -8,6 +8,7 @@ answers, compute the loss of the whole batch, and take the gradients of their ow
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -32,17 +33,19 @@ class Group:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def parts(self, count: int, pieces: int = 1) -> list[slice]:
-        """`count` rows cut into `pieces` runs a process, of equal lengths but for one row; all of them, in order."""
-        total = self.size * pieces
-        ends = [count * number // total for number in range(total + 1)]
-        return [slice(*ends[number : number + 2]) for number in range(total)]
+    def parts(self, count: int, pieces: int = 1, together: int = 1) -> list[slice]:
+        """`count` rows cut into `pieces` runs a process, of equal lengths but for one row; all of them, in order.
 
-    def gathered(self, part: Tensor, count: int) -> Tensor:
+        together: how many rows, one after the other, are not cut apart."""
+        total = self.size * pieces
+        ends = [count // together * number // total * together for number in range(total)]
+        return [slice(*pair) for pair in itertools.pairwise([*ends, count])]
+
+    def gathered(self, part: Tensor, count: int, together: int = 1) -> Tensor:
         """The `count` rows of which each process has its `parts`, one after the other."""
         if self.size == 1:
             return part
-        counts = [each.stop - each.start for each in self.parts(count)]
+        counts = [each.stop - each.start for each in self.parts(count, together=together)]
         padded = part.new_zeros((max(counts), *part.shape[1:]))
         padded[: len(part)] = part
         everybody = [torch.empty_like(padded) for _ in counts]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgekd.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -41,7 +42,8 @@ class Batch:
 
     inputs: by name in the contract's order, augmented, float32 (N, ...). labels: int64 (N,), negative where there is
     none. rows: int64 (N,), which training samples these are. view: which augmentation of them, the same number for
-    every network and every run. labelled: which share of the training samples has a label, 0 to 1.
+    every network and every run. labelled: which share of the training samples has a label, 0 to 1. looks: how often
+    each sample is in it, one after the other: 2 with `second_view`, first as `augment` changes it.
 
     mixed: None without mixup and cutmix. A loss that reads labels takes the mean with `by_label`, which knows of it; a
     loss that compares networks has nothing to do: teachers were asked about the same mixed inputs.
@@ -53,6 +55,26 @@ class Batch:
     view: int
     mixed: Mixed | None = None
     labelled: float = 1.0
+    looks: int = 1
+
+    def only(self, look: int) -> Batch:
+        """The samples as they are shown in one of the looks."""
+        mixed = self.mixed
+        return Batch(
+            {name: each[look :: self.looks] for name, each in self.inputs.items()},
+            self.labels[look :: self.looks],
+            self.rows[look :: self.looks],
+            self.view,
+            None if mixed is None else Mixed(mixed.labels[look :: self.looks], mixed.share[look :: self.looks]),
+            self.labelled,
+        )
+
+    def strangers(self, device: torch.device) -> Tensor:
+        """Which are other training samples for which, bool (N, N) on the device: another view of a sample is none."""
+        from edgekd.data.tensors import moved
+
+        rows = moved(self.rows, device)
+        return rows[:, None] != rows
 
     def by_label(self, term: Callable[[Tensor], Tensor]) -> Tensor:
         """The mean over the labelled samples of `term(labels)`, (N,); of mixed ones, of both labels by their share.

@@ -173,11 +173,9 @@ def train(
     epochs, seconds = _resume(work, trained, run, progress, name, group)
     rates = one_cycle(options, views.steps * options.epochs)
 
-    with Workers(execution, group) as workers, progress.task(name, len(rates)) as advance:
+    with Workers(execution, group, options.looks) as workers, progress.task(name, len(rates)) as advance:
         if recordings is not None:
-            shown = digest(
-                {"augment": options.augment.model_dump(mode="json"), "seed": seed, "execution": asdict(execution)}
-            )
+            shown = digest({"seed": seed, "execution": asdict(execution), "looks": options.looks})
             room = with_recordings(room, found, views, recordings, shown, lambda note: advance(0, note=note))
         student = Replicas(model, workers)
         kept = student if average is None else Replicas(average.module, workers)
@@ -205,8 +203,9 @@ def train(
             if group.leads:
                 save_checkpoint(work, trained, run=run, epochs=epochs, seconds=seconds)
             advance(0, note=f"epoch {number + 1}/{options.epochs}, validation {done.validation_accuracy:.2%}")
-        samples = (options.epochs - begun) * views.steps * views.batch_size
-        reached = speed(workers, found.operations, samples, views.batch_size, steps_s) if samples else None
+        shown_at_once = views.batch_size * options.looks
+        samples = (options.epochs - begun) * views.steps * shown_at_once
+        reached = speed(workers, found.operations, samples, shown_at_once, steps_s) if samples else None
     if average is not None:
         average.give(model)
     model.to("cpu").eval()

@@ -42,7 +42,7 @@ def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ConfigError(
             f"the model {model.use} gives {found} for two samples, expected logits of shape {expected}",
-            hint="one logit a class, without softmax",
+            hint="one logit a class, without softmax: a tensor, or of an own model an object with `.logits`",
         )
     return network
 

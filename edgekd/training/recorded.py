@@ -26,6 +26,7 @@ from edgekd.records.base import digest, file_digest
 from edgekd.training.classroom import Classroom
 from edgekd.training.evaluate import answered_at_once
 from edgekd.training.lesson import Answers, Batch
+from edgekd.training.looks import alternated
 from edgekd.training.teachers import Teaching
 from edgekd.training.views import Views
 from edgekd.training.weights import read_tensors, save_tensors
@@ -44,23 +45,32 @@ class Recorded:
     large for it they stay float32. folder: of this teacher's recordings, created here; it may vanish at any time, and
     what is damaged in it is asked for again.
 
-    told: called after every chunk that the teacher answers, with what is going on in words.
+    told: called after every chunk that the teacher answers, with what is going on in words. look: in which of the looks
+    the samples are shown.
     """
 
     def __init__(
-        self, teacher: Teaching, views: Views, taps: Sequence[str], folder: Path, told: Callable[[str], None]
+        self,
+        teacher: Teaching,
+        views: Views,
+        taps: Sequence[str],
+        folder: Path,
+        told: Callable[[str], None],
+        look: int = 0,
     ) -> None:
         self.teacher, self.views, self.taps, self.folder, self.told = teacher, views, tuple(taps), folder, told
+        self.look, self.count = look, views.looks[look].count
         self.ports = (LOGITS, *map(_port, self.taps))
         self._view: int | None = None
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
-        if batch.view != self._view:
-            found = workers.group.same(self._read(batch.view) if workers.group.leads else None)
-            kept = found or self._ask(batch.view, workers)
+        view = batch.view % self.count
+        if view != self._view:
+            found = workers.group.same(self._read(view) if workers.group.leads else None)
+            kept = found or self._ask(view, workers)
             self._kept = {port: moved(each, workers.device) for port, each in kept.items()}
-            self._view = batch.view
+            self._view = view
         rows = moved(batch.rows, workers.device)
         said = {port: self._kept[port][rows].float() for port in self.ports}
         return Answers(said[LOGITS], {name: said[_port(name)] for name in taps})
@@ -81,13 +91,13 @@ class Recorded:
         parts: dict[str, list[Tensor]] = {port: [] for port in self.ports}
         chunk = answered_at_once(self.views.contract)
         for start in range(0, samples, chunk):
-            batch = self.views.batch(np.arange(start, min(start + chunk, samples)), view, workers)
+            batch = self.views.batch(np.arange(start, min(start + chunk, samples)), view, workers, self.look)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(start)  # a teacher that draws random numbers takes none of the student's
                 said = self.teacher(batch, self.taps, workers)
             for port, each in zip(self.ports, (said.logits, *(said.taps[tap] for tap in self.taps)), strict=True):
                 parts[port].append(_short(each).cpu())
-            self.told(f"view {view + 1}/{self.views.count}")
+            self.told(f"view {view + 1}/{self.count}")
         kept = {name: torch.cat(each) for name, each in parts.items()}
         if workers.group.leads:
             with contextlib.suppress(OSError):  # what cannot be kept costs time only
@@ -101,6 +111,20 @@ class Recorded:
             save_tensors(kept, path)
             path.replace(self.folder / f"{view}-{file_digest(path)[:16]}.safetensors")
         make_room(self.folder.parent)
+
+
+class RecordedLooks:
+    """A teacher of batches in which each sample is shown in several looks; what it says in each is recorded apart."""
+
+    def __init__(self, looks: Sequence[Recorded]) -> None:
+        self.looks = looks
+
+    def __call__(self, batch: Batch, taps: Sequence[str], workers: Workers = ALONE) -> Answers:
+        said = [each(batch.only(look), taps, workers) for look, each in enumerate(self.looks)]
+        return Answers(
+            alternated([each.logits for each in said]),
+            {name: alternated([each.taps[name] for each in said]) for name in taps},
+        )
 
 
 @dataclass(frozen=True)
@@ -117,18 +141,24 @@ def with_recordings(
 ) -> Classroom:
     """The classroom with those of its teachers recorded whose answers to all views are small enough.
 
-    shown: what decides how a sample looks in a view, and in which arithmetic it is answered; told: as for `Recorded`.
+    shown: what decides, beside the options of augmentation, how a sample looks in a view, and in which arithmetic it is
+    answered; told: as for `Recorded`.
     """
     teachers = dict(room.teachers)
     left = MOST_BYTES // 2  # of all of them together, so that none drives out another
     for name, teacher in recordings.teachers.items():
         taps = room.teacher_taps[name]
         numbers = found.shapes.classes + sum(map(math.prod, found.shapes.teachers[name].values()))
-        needed = numbers * torch.half.itemsize * len(views.split) * views.count
+        needed = numbers * torch.half.itemsize * len(views.split) * sum(look.count for look in views.looks)
         if needed <= left and name not in found.crossing:
             left -= needed
-            folder = recordings.folder / digest([teacher, shown, *taps])[:32]
-            teachers[name] = Recorded(teachers[name], views, taps, folder, functools.partial(_told, told, name))
+            saying = functools.partial(_told, told, name)
+            looks = []
+            for position, look in enumerate(views.looks):
+                decided = digest([teacher, shown, look.options.model_dump(mode="json"), position, *taps])
+                folder = recordings.folder / decided[:32]
+                looks.append(Recorded(teachers[name], views, taps, folder, saying, position))
+            teachers[name] = RecordedLooks(looks)
     return replace(room, teachers=teachers)
 
 

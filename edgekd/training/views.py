@@ -1,14 +1,13 @@
-"""The batches of a training: which samples, in which order, and how each is changed.
+"""The batches of a training: which samples, in which order, and how each is shown.
 
-What a sample looks like depends on (seed, view, row) alone: a view is a table with one row of uniform numbers a sample,
-and augmentation draws nothing itself. So neither the batch size, nor the order, nor where a run was resumed changes a
-sample, and what a teacher said to it can be kept by (view, row).
+What a sample looks like depends on (seed, view, row) alone (`looks.py`). So neither the batch size, nor the order, nor
+where a run was resumed changes a sample, and what a teacher said to it can be kept by (view, row).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +18,10 @@ from edgekd.config.training import TrainingOptions
 from edgekd.data.modalities.base import fed_at_once, feeds_for, modality, specs_of
 from edgekd.data.samples import UNLABELLED, Split
 from edgekd.data.tensors import moved
-from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.lesson import Batch, Mixed
-from edgekd.training.mixing import Mixing
+from edgekd.training.looks import Look, alternated, looks_of
 from edgekd.training.workers import ALONE, Workers, joined
 
 RESIDENT_SHARE = 0.25
@@ -34,7 +32,8 @@ class Views:
     """The batches of every epoch of a training on `split`. `section` is what the file calls the training.
 
     Epoch n shows view n, or, where the options allow fewer views, begins again with the first when all were shown;
-    without augmentation there is one.
+    without augmentation there is one. Where there are two looks, each sample of a batch is in it twice, one after the
+    other, so that every shard of the batch has both in equal shares.
 
     Raises:
         ConfigError: an option of augmentation that this kind of input has no use for.
@@ -47,19 +46,9 @@ class Views:
         self.batch_size = min(options.batch_size, len(split))
         self.steps = len(split) // self.batch_size
         self.kind, self.specs = modality(contract.modality), specs_of(contract)
-        mixes = options.augment.mixup or options.augment.cutmix
-        try:
-            self.augment = self.kind.augmentation(options.augment, self.specs)
-            self.mixing = Mixing(options.augment, self.specs, len(split)) if mixes else None
-        except ValueError as error:
-            what, _, hint = str(error).partition("\n")
-            raise ConfigError(what, where=f"{section}.augment", hint=hint or None) from error
-        self.alternating = list(self.kind.alternating(options.augment))
-        self.numbers = 0 if self.augment is None else self.kind.numbers(self.specs)
-        changed = self.augment is not None or self.mixing is not None
-        self.count = min(options.views or options.epochs, options.epochs) if changed else 1
+        self.looks = looks_of(options, contract, split.labels, seed=seed, section=section)
+        self.count = max(look.count for look in self.looks)
         self.labelled = float((split.labels != UNLABELLED).mean())
-        self._table: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
         self._resident: dict[str, Tensor] | None = None
 
     def reside(self, device: torch.device) -> None:
@@ -88,69 +77,56 @@ class Views:
         for rows in np.split(order[: self.steps * self.batch_size], self.steps):
             yield self.batch(rows, number % self.count, workers)
 
-    def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE) -> Batch:
-        """These samples in this view on the workers' device, each shard of them made in its own thread.
+    def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE, look: int | None = None) -> Batch:
+        """These samples in this view on the workers' device, each shard of them made in its own thread; look: which one
+        alone, by default all.
 
         Every process makes the whole batch, for a loss may look at all of it.
         """
+        looks = self.looks if look is None else self.looks[look : look + 1]
         slices = workers.slices(len(rows))
-        self._numbers(view)  # before the threads need it
+        for each in looks:
+            each.prepare(view)
 
         def part(shard: int) -> tuple[dict[str, Tensor], Mixed | None]:
-            return self._shown(rows[slices[shard]], view, workers.device)
+            return self._shown(rows[slices[shard]], view, looks, workers.device)
 
         parts = workers.each(part)
         mixed = [each for _, each in parts if each is not None]
+        every = np.repeat(rows, len(looks))
         return Batch(
             {name: joined([inputs[name] for inputs, _ in parts]) for name in parts[0][0]},
-            moved(self.split.labels[rows], workers.device),
-            rows,
+            moved(self.split.labels[every], workers.device),
+            every,
             view,
             Mixed(joined([each.labels for each in mixed]), joined([each.share for each in mixed])) if mixed else None,
             self.labelled,
+            len(looks),
         )
 
     def _shown(
-        self, rows: NDArray[np.int64], view: int, device: torch.device
+        self, rows: NDArray[np.int64], view: int, looks: Sequence[Look], device: torch.device
     ) -> tuple[dict[str, Tensor], Mixed | None]:
-        augmenting, mixing = self._numbers(view)
-        inputs = self._changed(rows, augmenting, device)
-        if self.mixing is None:
-            return laid_out(inputs), None
-        partners = self.mixing.partners(mixing[rows])
-        inputs, share = self.mixing.apply(inputs, self._changed(partners, augmenting, device), mixing[rows])
-        return laid_out(inputs), Mixed(moved(self.split.labels[partners], device), moved(share, device))
+        def fed(wanted: NDArray[np.int64]) -> dict[str, Tensor]:
+            return self._fed(wanted, device)
 
-    def _changed(
-        self, rows: NDArray[np.int64], numbers: NDArray[np.float64], device: torch.device
-    ) -> dict[str, Tensor]:
+        shown = [look.shown(rows, view, fed, device) for look in looks]
+        inputs = {name: alternated([each[name] for each, _ in shown]) for name in shown[0][0]}
+        if all(mixed is None for _, mixed in shown):
+            return laid_out(inputs), None
+        labels = moved(self.split.labels[rows], device)
+        whole = Mixed(labels, torch.ones(len(rows), device=device))
+        both = [mixed or whole for _, mixed in shown]
+        return laid_out(inputs), Mixed(
+            alternated([each.labels for each in both]), alternated([each.share for each in both])
+        )
+
+    def _fed(self, rows: NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
         if self._resident is not None:
             places = moved(rows, device)
-            inputs = {name: each.index_select(0, places) for name, each in self._resident.items()}
-        else:
-            fed = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
-            inputs = {name: moved(each, device) for name, each in fed.items()}
-        return inputs if self.augment is None else self.augment(inputs, numbers[rows])
-
-    def _numbers(self, view: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What augmentation and what mixing take for every sample: float64 (samples, numbers) each."""
-        if self._table is None or self._table[0] != view:
-            rows = len(self.split)
-            numbers = view_table(self.seed, view, rows, self.numbers)
-            if self.alternating:
-                first = view_table(self.seed, 0, rows, self.numbers)[:, self.alternating]
-                numbers[:, self.alternating] = (first + view % 2 / 2) % 1
-            mixing = np.random.default_rng([self.seed, view, 2]).random((rows, Mixing.numbers if self.mixing else 0))
-            self._table = view, numbers, mixing
-        return self._table[1:]
-
-
-def view_table(seed: int, view: int, rows: int, numbers: int) -> NDArray[np.float64]:
-    """float64 (rows, numbers), uniform in [0, 1): one view of every sample.
-
-    It is filled row by row from one stream, so a row is the same however many follow it.
-    """
-    return np.random.default_rng([seed, view]).random((rows, numbers))
+            return {name: each.index_select(0, places) for name, each in self._resident.items()}
+        fed = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
+        return {name: moved(each, device) for name, each in fed.items()}
 
 
 def memory_of(device: torch.device) -> int:

@@ -54,7 +54,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
         more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
         raise ConfigError(
             f"{path} does not fit the model: {misfits[0]}{more}",
-            hint="the model's options must be those that the checkpoint was trained with",
+            hint="the model's options must be those that the checkpoint was trained with, and its names those of "
+            "model.state_dict()",
         )
     module.load_state_dict(tensors)
 

@@ -22,13 +22,14 @@ Part = TypeVar("Part")
 
 
 class Workers:
-    """A thread for each shard, of which the one that asks is the first; group: the processes that do the same.
+    """A thread for each shard, of which the one that asks is the first; group: the processes that do the same; looks:
+    how many rows of a batch are one sample, which stay in one shard.
 
     A context: inside it torch's number of threads is the execution's.
     """
 
-    def __init__(self, execution: Execution, group: Group = SINGLE) -> None:
-        self.execution, self.group = execution, group
+    def __init__(self, execution: Execution, group: Group = SINGLE, looks: int = 1) -> None:
+        self.execution, self.group, self.looks = execution, group, looks
         self.shards, self.threads = execution.shards, execution.threads
         self.device = torch.device(execution.device)
         self._pool: ThreadPoolExecutor | None = None
@@ -76,20 +77,20 @@ class Workers:
         return [first, *(each.result() for each in others)]
 
     def slices(self, count: int) -> list[slice]:
-        """`count` rows cut into one run a shard, of equal lengths but for one row."""
+        """`count` samples cut into one run a shard, of equal lengths but for one."""
         return SINGLE.parts(count, self.shards)
 
     def own_slices(self, count: int) -> list[slice]:
-        """As `slices`, of the part of `count` rows that is this process'."""
+        """As `slices`, of the part of a batch of `count` rows that is this process'."""
         first = self.group.rank * self.shards
-        return self.group.parts(count, self.shards)[first : first + self.shards]
+        return self.group.parts(count, self.shards, self.looks)[first : first + self.shards]
 
     def gathered(self, shards: Sequence[Tensor], count: int) -> Tensor:
         """What the shards of all processes gave, as of the whole batch of `count` rows; without gradients where there
         are several processes."""
         if self.group.size == 1:
             return joined(shards)
-        return self.group.gathered(joined(shards).detach(), count)
+        return self.group.gathered(joined(shards).detach(), count, self.looks)
 
 
 def joined(shards: Sequence[Tensor]) -> Tensor:

@@ -61,7 +61,8 @@ def settled(
         ConfigError: shards are asked for that are more than the samples of a batch, or of such a network; or a batch
             cannot be shared by so many processes.
     """
-    samples, operations, processes = len(batch.rows), found.operations, execution.processes
+    rows, operations, processes = len(batch.rows), found.operations, execution.processes
+    samples = rows // batch.looks
     if samples < processes:
         raise ConfigError(
             f"a batch of {samples} samples is too small for {processes} processes",
@@ -79,7 +80,7 @@ def settled(
     asked = isinstance(shards, int)
     if not asked:
         cores = execution.shards * execution.threads
-        cut = max(1, min(execution.shards, samples // processes // SMALLEST_SHARD))
+        cut = max(1, min(execution.shards, rows // processes // SMALLEST_SHARD))
         execution = replace(execution, shards=cut, threads=max(1, cores // cut))
         if operations.student + operations.teachers < SMALL_STEP:
             return replace(execution, shards=1, threads=1)
@@ -87,7 +88,7 @@ def settled(
         raise ConfigError(
             f"{execution.shards} are more than the {samples // processes} samples of a batch",
             where=f"{section}.shards",
-            hint=f"leave `shards` out, or set it to {max(1, samples // processes // SMALLEST_SHARD)} or less",
+            hint=f"leave `shards` out, or set it to {max(1, rows // processes // SMALLEST_SHARD)} or less",
         )
     if execution.shards == 1:
         return execution
@@ -115,7 +116,8 @@ def _recurrent(inputs: Sequence[int], taken: Sequence[int], kept: Sequence[int],
 
 @dataclass(frozen=True)
 class Speed:
-    """samples_per_s: in training steps; matrix_share: of the rate of plain matrix products on the same threads."""
+    """samples_per_s: in training steps, one that is shown in two views counting twice. matrix_share: of the rate of
+    plain matrix products on the same threads."""
 
     samples_per_s: float
     matrix_share: float

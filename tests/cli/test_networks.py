@@ -12,7 +12,7 @@ import pytest
 
 from edgekd.config.pipeline import load_pipeline
 from edgekd.stages.assembly import assemble
-from tests.command import REPOSITORY, Place, place_with
+from tests.command import REPOSITORY, Place, place_with, sets
 
 PIPELINE = """\
 name: small
@@ -92,6 +92,32 @@ def test_an_unknown_layer_is_named_with_the_nearest(taught: Place) -> None:
     assert line == "p.yaml:18: distill.losses.3: student: no layer is called 'stages.11'"
     assert "Traceback" not in done.stderr
     assert "stages.1" in hint
+
+
+TWO_VIEWS = """\
+distill.augment={shift: 1}
+distill.second_view={rotate: 20, noise: 0.2, erase: 2}
+distill.control=true
+distill.losses.2={use: mlkd, weight: 0.1}
+distill.losses.3={use: contrastive, student: stages.1, teacher: stages.1, network: teacher}
+"""
+
+
+def test_a_student_and_its_control_are_shown_two_views_in_a_step(taught: Place) -> None:
+    changes = sets(*TWO_VIEWS.splitlines(), "distill.losses.1={use: pseudo_labels, named_in: first_view}")
+    for name in ("student", "control"):
+        done = taught.edgekd("run", "p.yaml", *changes, "--until", f"train@{name}")
+        assert done.returncode == 0, done.stderr
+        plan = taught.edgekd("plan", "p.yaml", *changes, "--set", "distill.second_view.erase=3").stdout
+        state = {line.split()[0]: line.split(maxsplit=1)[1] for line in plan.splitlines()}
+        assert state["train@assistant"].startswith("cached")
+        assert state[f"train@{name}"] == "will run  options.second_view.erase 2 -> 3"
+
+
+def test_a_class_cannot_be_carried_to_a_second_view_that_is_not_there(taught: Place) -> None:
+    done = taught.edgekd("plan", "p.yaml", *sets("distill.losses.1={use: pseudo_labels, named_in: first_view}"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("--set: distill.losses.1: named_in: there is no second view")
 
 
 def test_a_cycle_of_networks_is_one_clear_line(taught: Place) -> None:

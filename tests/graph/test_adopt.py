@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.config.normalisation import Normalisation
 from edgekd.errors import ConfigError
-from edgekd.graph.adopt import Normalisation, adopt
+from edgekd.graph.adopt import adopt
 from edgekd.graph.inspect import external_files
 from edgekd.graph.runtime import load_session, run_onnx
 from edgekd.records.contract import InputSpec, ModelContract

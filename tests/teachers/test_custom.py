@@ -115,3 +115,49 @@ def test_a_failure_of_the_users_code_is_one_line_with_the_line_of_the_code(
 def test_a_callable_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no callable named 'mine'"):
         teacher(tmp_path, "yours = 1\n").open(CONTRACT)
+
+
+def test_of_an_answer_that_is_an_object_its_logits_count(tmp_path: Path) -> None:
+    code = """
+class Output:
+    def __init__(self, logits):
+        self.loss, self.logits = None, logits
+
+def mine(feeds):
+    return Output(np.arange(20).reshape(5, 4))
+"""
+    assert teacher(tmp_path, code).open(CONTRACT)(feeds()).ravel().tolist() == list(range(20))
+
+
+def test_it_is_fed_what_it_was_trained_with(tmp_path: Path) -> None:
+    spec = CONTRACT.inputs[0].model_copy(update={"preprocessing": {"mean": [0.1, 0.2], "std": [0.5, 0.25]}})
+    contract = CONTRACT.model_copy(update={"inputs": (spec,)})
+    code = "def mine(feeds):\n    return feeds['image'].reshape(5, -1)[:, [0, 8, 9, 17]]\n"
+    pixels = np.random.default_rng(0).random((5, 2, 3, 3))
+
+    def normalised(mean: list[float], std: list[float]) -> dict[str, np.ndarray]:
+        return {"image": ((pixels - np.c_[mean][:, None]) / np.c_[std][:, None]).astype(np.float32)}
+
+    wanted = {"mean": [0.4, 0.6], "std": [0.2, 0.3]}
+    given = normalised([0.1, 0.2], [0.5, 0.25])
+    answer = teacher(tmp_path, code, **wanted).open(contract)(given)
+    assert answer == pytest.approx(normalised(**wanted)["image"].reshape(5, -1)[:, [0, 8, 9, 17]], abs=1e-5)
+    assert np.array_equal(given["image"], normalised([0.1, 0.2], [0.5, 0.25])["image"])
+    with pytest.raises(ConfigError, match="mean and std have 1 and 1 numbers, the data has 2 channels"):
+        teacher(tmp_path, code, mean=[0.4], std=[0.2]).open(contract)
+
+
+def test_the_log_probabilities_of_scikit_learn_teach(tmp_path: Path) -> None:
+    code = """
+class mine:
+    def __init__(self):
+        from sklearn.ensemble import RandomForestClassifier
+        drawn = np.random.default_rng(0)
+        self.forest = RandomForestClassifier(5, random_state=0).fit(drawn.normal(size=(40, 18)), np.arange(40) % 4)
+    def __call__(self, feeds):
+        probabilities = self.forest.predict_proba(feeds["image"].reshape(len(feeds["image"]), -1))
+        return np.log(np.maximum(probabilities, 1e-7))
+"""
+    answer = teacher(tmp_path, code).open(CONTRACT)(feeds())
+    assert np.exp(answer).sum(axis=1) == pytest.approx([1] * 5, abs=1e-5)
+    assert (answer == np.log(np.float32(1e-7))).any()

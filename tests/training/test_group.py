@@ -61,6 +61,7 @@ teacher = build_network(ConvStack(use="conv", width=8, stages=2), contract, 7)
 options = TrainingOptions(
     epochs=3, batch_size=asked.get("batch_size", 101), learning_rate=0.01, views=2, averaging=asked.get("averaging", 0),
     optimizer=Muon(use="muon"), augment=AugmentOptions(shift=1, mixup=0.3), shards=asked["shards"],
+    second_view=AugmentOptions(rotate=20) if asked.get("second_view") else None,
 )
 losses = [
     CrossEntropy(use="cross_entropy", weight=0.1),
@@ -158,6 +159,13 @@ def test_two_processes_train_what_one_does_in_two_shards(tmp_path: Path, alone: 
     assert not (tmp_path / "1" / "answers").exists()
 
 
+def test_two_processes_train_in_two_views_what_one_does_in_two_shards(tmp_path: Path) -> None:
+    start(2, {"folder": str(tmp_path / "two"), "shards": 1, "second_view": True})
+    start(1, {"folder": str(tmp_path / "one"), "shards": 2, "second_view": True})
+    assert same(weights_in(tmp_path / "two" / "0"), weights_in(tmp_path / "two" / "1"))
+    assert same(weights_in(tmp_path / "two" / "0"), weights_in(tmp_path / "one" / "0"))
+
+
 def test_they_go_on_where_they_were_stopped_with_what_the_first_one_kept(tmp_path: Path, alone: Path) -> None:
     assert start(2, {"folder": str(tmp_path), "shards": 1, "stop": 2}).count("stopped") == 2
     said = start(2, {"folder": str(tmp_path), "shards": 1})
@@ -196,6 +204,15 @@ def test_parts_cover_every_row_once_and_differ_by_one(size: int, pieces: int, co
     lengths = [part.stop - part.start for part in parts]
     assert len(parts) == size * pieces
     assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize(("size", "pieces", "count"), [(1, 2, 202), (3, 1, 10), (2, 3, 14)])
+def test_rows_of_one_sample_are_not_cut_apart(size: int, pieces: int, count: int) -> None:
+    parts = Group(0, size).parts(count, pieces, together=2)
+    assert [row for part in parts for row in range(count)[part]] == list(range(count))
+    assert all(part.start % 2 == 0 and part.stop % 2 == 0 for part in parts)
+    lengths = [part.stop - part.start for part in parts]
+    assert max(lengths) - min(lengths) <= 2
 
 
 def test_a_process_takes_its_own_part() -> None:

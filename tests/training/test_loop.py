@@ -16,7 +16,7 @@ from edgekd.errors import ConfigError, StageError
 from edgekd.training import evaluate
 from edgekd.training.evaluate import count_right, predict_logits
 from edgekd.training.execution import Execution
-from edgekd.training.lesson import Lesson, Shapes
+from edgekd.training.lesson import Answers, Lesson, Shapes
 from edgekd.training.loop import TrainingData, one_cycle
 from edgekd.training.losses.base import Loss, Term
 from edgekd.training.losses.cross_entropy import CrossEntropy
@@ -27,7 +27,7 @@ from edgekd.training.teachers import Live
 from edgekd.training.temperatures.fixed import Fixed
 from edgekd.training.workers import ALONE
 
-from .conftest import HINTON, OPTIONS, StopAfter, network, own, run, same, weights
+from .conftest import HINTON, OPTIONS, StopAfter, StoppedError, network, own, run, same, weights
 
 
 def test_a_network_learns_the_digits(data: TrainingData, work: Path) -> None:
@@ -140,6 +140,58 @@ def test_images_labels_rows_and_teacher_answers_stay_together(data: TrainingData
             assert torch.allclose(teacher.linear(inputs.flatten(1)), lesson.teachers["teacher"].logits)
     assert [lesson.progress for lesson in lessons] == pytest.approx([step / 21 for step in range(22)])
     assert [lesson.batch.view for lesson in lessons] == [0] * 22  # without augmentation there is one view
+
+
+def test_in_two_views_a_term_is_the_mean_of_what_both_are_worth_and_teachers_hear_both(
+    data: TrainingData, work: Path
+) -> None:
+    lessons: list[Lesson] = []
+    cross_entropy, kd = (loss.build(Shapes(10, len(data.train), {}, {})) for loss in HINTON)
+
+    def term(lesson: Lesson) -> Tensor:
+        lessons.append(lesson)
+        return cross_entropy(lesson) + kd(lesson)
+
+    teacher = Recording()
+    options = OPTIONS.model_copy(update={"epochs": 1, "second_view": AugmentOptions(rotate=30)})
+    run(network(), data, work, options=options, losses=[own(term)], teachers={"teacher": Live(teacher)})
+    assert len(lessons) == len(data.train) // 100
+    for lesson in lessons:
+        assert len(lesson.batch.rows) == len(lesson.student.logits) == len(lesson.teachers["teacher"].logits) == 200
+        with torch.no_grad():
+            assert torch.allclose(
+                teacher.linear(lesson.batch.inputs["image"].flatten(1)), lesson.teachers["teacher"].logits
+            )
+            apart = [
+                Lesson(
+                    lesson.batch.only(look),
+                    Answers(lesson.student.logits[look::2]),
+                    {"teacher": Answers(lesson.teachers["teacher"].logits[look::2])},
+                    lesson.progress,
+                )
+                for look in (0, 1)
+            ]
+            for each in (cross_entropy, kd):
+                assert float(each(lesson)) == pytest.approx(sum(float(each(one)) for one in apart) / 2, rel=1e-5)
+
+
+def test_in_two_views_as_many_steps_are_taken_and_a_resumed_training_ends_in_the_same_weights(
+    data: TrainingData, work: Path, tmp_path: Path
+) -> None:
+    options = OPTIONS.model_copy(update={"second_view": AugmentOptions(rotate=30)})
+    whole, progress = network(), StopAfter()
+    run(whole, data, work, options=options, progress=progress)
+    assert progress.total == 3 * (len(data.train) // 100)
+    (tmp_path / "other").mkdir()
+    stopped = network()
+    with pytest.raises(StoppedError):
+        run(stopped, data, tmp_path / "other", options=options, progress=StopAfter(15))
+    run(stopped, data, tmp_path / "other", options=options)
+    assert same(weights(whole), weights(stopped))
+    once = network()
+    (tmp_path / "once").mkdir()
+    run(once, data, tmp_path / "once")
+    assert not same(weights(once), weights(whole))
 
 
 def normalised(data: TrainingData) -> Tensor:

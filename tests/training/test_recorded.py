@@ -19,7 +19,7 @@ from edgekd.training.lesson import Answers, Batch
 from edgekd.training.loop import TrainingData
 from edgekd.training.losses.base import Loss
 from edgekd.training.losses.fitnet import FitNet
-from edgekd.training.recorded import Recorded, Recordings, make_room
+from edgekd.training.recorded import Recorded, RecordedLooks, Recordings, make_room
 from edgekd.training.teachers import Live
 from edgekd.training.views import Views
 from edgekd.training.workers import ALONE, Workers
@@ -311,3 +311,79 @@ def test_a_teacher_that_draws_random_numbers_takes_none_of_the_students(data: Tr
     assert torch.equal(torch.random.get_rng_state(), state)
     again = Recorded(Noisy(), these, (), tmp_path / "other", shown)(batch, ())
     assert torch.equal(said.logits, again.logits)
+
+
+SECOND = AugmentOptions(rotate=30, noise=0.2)
+
+
+def test_each_view_of_a_sample_gets_the_answer_to_itself_in_any_order_and_batch(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    asked = Teacher()
+    for size in (7, 100, 1000):
+        these = views(data, batch_size=size, second_view=SECOND)
+        kept = RecordedLooks(
+            [
+                Recorded(asked, these, ("half",), tmp_path / "first", shown, 0),
+                Recorded(asked, these, ("half",), tmp_path / "second", shown, 1),
+            ]
+        )
+        for epoch in (0, 2, 1):
+            for batch in these.epoch(epoch):
+                said = kept(batch, ("half",))
+                assert torch.equal(said.logits, expected(batch).logits)
+                assert torch.equal(said.taps["half"], expected(batch).taps["half"])
+    assert sum(map(len, asked.asked)) == 3 * 2 * len(data.train)
+
+
+TWICE = CUT.model_copy(update={"second_view": SECOND})
+
+
+def test_in_two_views_a_second_student_asks_nothing_and_learns_the_same(data: TrainingData, tmp_path: Path) -> None:
+    first, asked = student(data, tmp_path / "a", tmp_path / "kept", options=TWICE)
+    again, asked_again = student(data, tmp_path / "b", tmp_path / "kept", options=TWICE)
+    assert asked == 2 * 3 * len(data.train) + TWICE.batch_size  # the dry pass shows both views
+    assert asked_again == TWICE.batch_size
+    assert same(first, again)
+
+
+def test_in_two_views_it_learns_almost_what_it_would_if_it_asked_in_every_step(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded_, _ = student(data, tmp_path / "a", tmp_path / "kept", options=TWICE)
+    monkeypatch.setattr(recorded, "MOST_BYTES", 1000)
+    asking, asked = student(data, tmp_path / "b", tmp_path / "none", options=TWICE)
+    assert asked == 3 * (len(data.train) // 100) * 200 + TWICE.batch_size
+    for name, each in asking.items():
+        torch.testing.assert_close(recorded_[name], each, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changed", "anew"),
+    [
+        ({"augment": AugmentOptions(shift=2)}, 1),
+        ({"second_view": AugmentOptions(rotate=31)}, 1),
+        ({"second_view": OPTIONS.augment, "augment": SECOND}, 2),
+        ({"batch_size": 50}, 0),
+        ({"second_view": None}, 1),
+    ],
+    ids=["first", "second", "exchanged", "batch size", "one view"],
+)
+def test_of_two_views_the_one_that_is_changed_is_asked_again(
+    data: TrainingData, tmp_path: Path, changed: dict[str, object], anew: int
+) -> None:
+    student(data, tmp_path / "a", tmp_path / "kept", options=TWICE)
+    options = TWICE.model_copy(update=changed)
+    _, asked = student(data, tmp_path / "b", tmp_path / "kept", options=options)
+    assert asked == anew * 3 * len(data.train) + (options.looks - 1) * options.batch_size
+
+
+@pytest.mark.parametrize("vanished", [False, True])
+def test_in_two_views_stopped_and_resumed_it_learns_the_same(
+    data: TrainingData, tmp_path: Path, vanished: bool
+) -> None:
+    whole, _ = student(data, tmp_path / "a", tmp_path / "kept", options=TWICE)
+    with pytest.raises(StoppedError):
+        student(data, tmp_path / "b", tmp_path / "other", options=TWICE, progress=StopAfter(15))
+    resumed, _ = student(data, tmp_path / "b", tmp_path / ("third" if vanished else "other"), options=TWICE)
+    assert same(whole, resumed)

@@ -17,7 +17,8 @@ from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
 from edgekd.training.execution import Execution
 from edgekd.training.lesson import Batch
-from edgekd.training.views import Views, view_table
+from edgekd.training.looks import view_table
+from edgekd.training.views import Views
 from edgekd.training.workers import Workers
 
 EVERYTHING = AugmentOptions(shift=2, rotate=20, scale=0.2, shear=10, flip=True, erase=3)
@@ -34,10 +35,11 @@ def views(
     seed: int = 5,
     epochs: int = 9,
     views: int | None = None,
+    second: AugmentOptions | None = None,
 ) -> Views:
     kind = "image" if len(split.samples.shape) == 4 else "vector"
     contract = contract_for(kind, split.samples, ("a", "b", "c", "d"))
-    options = TrainingOptions(epochs=epochs, batch_size=batch_size, augment=augment, views=views)
+    options = TrainingOptions(epochs=epochs, batch_size=batch_size, augment=augment, views=views, second_view=second)
     return Views(split, contract, options, seed=seed, section="teacher")
 
 
@@ -156,3 +158,94 @@ def test_shards_change_no_sample() -> None:
     assert torch.equal(cut.inputs["image"], whole.inputs["image"])
     assert cut.inputs["image"].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(cut.labels, whole.labels)
+
+
+WEAK, STRONG = AugmentOptions(crop=2, flip=True), AugmentOptions(rotate=30, noise=0.5, erase=4)
+
+
+def test_a_second_view_shows_every_sample_twice_in_a_step_and_changes_nothing_in_the_first() -> None:
+    both, alone = views(augment=WEAK, second=STRONG), views(augment=WEAK)
+    assert both.steps == alone.steps
+    for batch, first in zip(both.epoch(3), alone.epoch(3), strict=True):
+        assert batch.looks == 2
+        assert batch.rows.tolist() == np.repeat(first.rows, 2).tolist()
+        assert torch.equal(batch.labels, first.labels.repeat_interleave(2))
+        assert torch.equal(batch.inputs["image"][0::2], first.inputs["image"])
+        assert torch.equal(batch.only(0).inputs["image"], first.inputs["image"])
+        assert (batch.only(1).inputs["image"] != first.inputs["image"]).flatten(1).any(1).all()
+        assert batch.inputs["image"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_neither_batches_nor_shards_nor_the_first_options_change_a_second_view(mixup: float) -> None:
+    second = STRONG.model_copy(update={"mixup": mixup})
+    expected = by_row(each.only(1) for each in views(second=second, batch_size=70).epoch(3))
+    for first, size in ((EVERYTHING, 8), (WEAK, 70), (AugmentOptions(), 33)):
+        found = by_row(each.only(1) for each in views(augment=first, second=second, batch_size=size).epoch(3))
+        assert len(found) >= 64
+        assert all(torch.equal(each, expected[row]) for row, each in found.items())
+    rows = np.arange(51)
+    with Workers(Execution(shards=3), looks=2) as workers:
+        cut = views(second=second).batch(rows, 3, workers)
+    assert torch.equal(cut.inputs["image"], views(second=second).batch(rows, 3).inputs["image"])
+
+
+def test_two_views_that_ask_for_the_same_are_two_draws() -> None:
+    (batch,) = views(augment=STRONG, second=STRONG, batch_size=70).epoch(0)
+    first, second = batch.only(0).inputs["image"], batch.only(1).inputs["image"]
+    assert (first != second).flatten(1).any(1).all()
+
+
+def test_only_the_changed_view_is_another_one_in_each_epoch() -> None:
+    made = views(augment=AugmentOptions(), second=STRONG, batch_size=70, epochs=4)
+    epochs = [next(made.epoch(number)) for number in range(2)]
+    plain, changed = ([by_row([batch.only(number)]) for batch in epochs] for number in (0, 1))
+    assert [batch.view for batch in epochs] == [0, 1]
+    assert all(torch.equal(each, plain[1][row]) for row, each in plain[0].items())
+    assert not any(torch.equal(each, changed[1][row]) for row, each in changed[0].items())
+
+
+def test_a_second_view_without_any_change_is_the_sample_itself() -> None:
+    made = views(second=AugmentOptions())
+    inputs = made.kind.feed(np.asarray(IMAGES.samples), made.specs)["image"]
+    for batch in made.epoch(1):
+        assert np.array_equal(batch.only(1).inputs["image"].numpy(), inputs[batch.only(1).rows])
+
+
+def test_alternating_in_both_shows_a_sample_and_its_mirror_image_in_every_step() -> None:
+    alternating = AugmentOptions(flip="alternating")
+    made = views(augment=alternating, second=alternating, batch_size=70, epochs=4)
+    first = None
+    for number in range(3):
+        (batch,) = made.epoch(number)
+        one, other = batch.only(0), batch.only(1)
+        assert torch.equal(one.inputs["image"], other.inputs["image"].flip(3))
+        shown = by_row([one])
+        if first is not None:
+            assert all(torch.equal(each, first[row].flip(2)) for row, each in shown.items())
+        first = shown
+
+
+def test_what_one_view_mixes_leaves_the_other_whole() -> None:
+    (batch,) = views(augment=WEAK, second=AugmentOptions(mixup=1), batch_size=70).epoch(0)
+    assert batch.mixed is not None
+    assert (batch.mixed.share[0::2] == 1).all()
+    assert torch.equal(batch.mixed.labels[0::2], batch.labels[0::2])
+    (alone,) = views(augment=AugmentOptions(mixup=1), batch_size=70).epoch(0)
+    assert alone.mixed is not None
+    assert 0 < float(batch.mixed.share[1::2].mean()) < 1
+    assert not torch.equal(batch.mixed.share[1::2], alone.mixed.share)  # a draw of its own
+    only = batch.only(1)
+    assert only.mixed is not None
+    assert torch.equal(only.mixed.labels, batch.mixed.labels[1::2])
+
+
+def test_an_option_of_the_second_view_is_refused_by_its_own_place() -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.second_view: .*flip"):
+        views(ROWS, augment=AugmentOptions(), second=AugmentOptions(flip=True))
+
+
+def test_a_second_view_is_pinned_so_that_recorded_answers_stay_valid() -> None:
+    pinned = [view_table(7, 2, 1, 2, stream).ravel().tolist() for stream in ((), (3,), (2,), (4,))]
+    assert len({each[0] for each in pinned}) == 4
+    assert pinned[1] == [0.8996264322889888, 0.13513327779053286]

@@ -15,6 +15,7 @@ from edgekd.training.lesson import Answers, Lesson, Shapes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgekd.config.training import TrainingOptions
     from edgekd.training.temperatures.base import Schedule, Temperature
 
 Term = Callable[[Lesson], "Tensor"]
@@ -60,6 +61,12 @@ class Loss(Component):
     def hears(self, teacher: str) -> bool:  # noqa: ARG002 - the signature of those that hear some
         """Whether it compares the student with this one of its teachers."""
         return self.taught
+
+    def check(self, options: TrainingOptions) -> None:
+        """
+        Raises:
+            ConfigError: it cannot be had in a training with these options.
+        """
 
     @abstractmethod
     def build(self, shapes: Shapes) -> Term:

@@ -51,8 +51,10 @@ class Contrast(nn.Module):
         value = self._direction(mine, self.teacher_bank, rows, others, self.student_log_normaliser)
         value = value + self._direction(theirs, self.student_bank, rows, others, self.teacher_log_normaliser)
         if self.training:
-            self._remember(self.student_bank, rows, mine)
-            self._remember(self.teacher_bank, rows, theirs)
+            looks = lesson.batch.looks
+            for look in range(looks):  # one after the other: a row that is written twice at once has either value
+                self._remember(self.student_bank, rows[look::looks], mine[look::looks])
+                self._remember(self.teacher_bank, rows[look::looks], theirs[look::looks])
         return value
 
     def _drawn(self) -> Tensor:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 class MultiLevelLogits(ResponseLoss):
     """Soft targets, class relations and sample relations, each summed over several temperatures.
 
-    The customary weight is 1. The paper shows each image in a weak and a strong augmentation and adds both; here it is
-    one view. With `standardise` all three parts see standardised logits.
+    The customary weight is 1. The paper shows each image in a weak and a strong augmentation in the same step: that is
+    `augment` and `second_view`. As there, each view has relations of its own. The paper adds what both views are worth,
+    in cross-entropy too; here every term is the mean over both, half of that. With `standardise` all three parts see
+    standardised logits.
 
     Source: Jin, Wang and Lin 2023, Multi-Level Logit Distillation, section 3.
     """
@@ -47,15 +49,22 @@ class MultiLevelLogits(ResponseLoss):
     )
 
     def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - nothing in it has a size
-        def compare(student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:  # noqa: ARG001 - as all compare
-            return multi_level_loss(
-                student,
-                teacher,
-                self.temperatures,
-                unsure=self.unsure,
-                class_weight=self.class_weight,
-                sample_weight=self.sample_weight,
-            )
+        import torch
+
+        def compare(student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
+            looks = lesson.batch.looks
+            values = [
+                multi_level_loss(
+                    student[look::looks],
+                    teacher[look::looks],
+                    self.temperatures,
+                    unsure=self.unsure,
+                    class_weight=self.class_weight,
+                    sample_weight=self.sample_weight,
+                )
+                for look in range(looks)
+            ]
+            return torch.stack(values).mean()
 
         return self.between(compare)
 

@@ -21,8 +21,8 @@ class Triplet(FeatureLoss):
 
     Negatives are samples of the batch of another class than the anchor's: the teacher puts those of one class close to
     each other, and to push the student away from them would contradict it. A sample whose label is not known (below 0)
-    is a negative for all others, and all others are for it. Of mixed samples, each label counts by its share. An anchor
-    without a negative costs nothing.
+    is a negative for all others, and all others are for it; its own second view (`second_view`) never is. Of mixed
+    samples, each label counts by its share. An anchor without a negative costs nothing.
 
     Source: Schroff, Kalenichenko and Philbin 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering,
     equations 3 and 4. There all three are of one network; here the teacher's stand still, so that the embeddings cannot
@@ -46,17 +46,26 @@ class Triplet(FeatureLoss):
 
         def compare(student: Tensor, teacher: Tensor, lesson: Lesson) -> Tensor:
             hardest = self.negatives == "hardest"
-            targets = embedded(teacher)
+            targets, strangers = embedded(teacher), lesson.batch.strangers(student.device)
             return lesson.batch.by_label(
-                lambda labels: triplet_losses(student, targets, labels, self.margin, hardest=hardest)
+                lambda labels: triplet_losses(student, targets, labels, self.margin, strangers, hardest=hardest)
             )
 
         return Fitted(Embedding(embedded_size(student), embedded_size(teacher)), compare)
 
 
-def triplet_losses(student: Tensor, teacher: Tensor, labels: Tensor, margin: float, *, hardest: bool) -> Tensor:
+def triplet_losses(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    margin: float,
+    strangers: Tensor | None = None,
+    *,
+    hardest: bool,
+) -> Tensor:
     """Of each sample i max(0, |sᵢ - tᵢ|² - |sᵢ - tⱼ|² + margin), (N,); student, teacher: embeddings (N, D), which are
-    brought to length 1; labels (N,), those below 0 not known.
+    brought to length 1; labels (N,), those below 0 not known. strangers: bool (N, N), which j may be negatives of i; by
+    default all others.
 
     j is the nearest negative; unless `hardest`, the nearest of those that are farther than tᵢ, and where none is, the
     farthest of all, so that an anchor in the wrong place is pulled too. Squared distances have no root, and so a
@@ -69,7 +78,9 @@ def triplet_losses(student: Tensor, teacher: Tensor, labels: Tensor, margin: flo
     student, teacher = directions(student, 1), directions(teacher, 1)
     known = labels >= 0
     negative = (labels[:, None] != labels) | ~known | ~known[:, None]
-    negative = negative & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    if strangers is None:
+        strangers = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    negative = negative & strangers
     distances = student.pow(2).sum(1, keepdim=True) + teacher.pow(2).sum(1) - 2 * student @ teacher.T
     positive = (student - teacher).pow(2).sum(1)
     # no distance on the sphere is larger than 4, so that one of 4 + margin costs nothing

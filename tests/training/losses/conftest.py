@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,12 @@ def compared(student: Tensor, *teachers: Tensor, labels: Tensor | None = None) -
         teachers={f"t{number}": Answers(logits, {LAYER: each}) for number, each in enumerate(teachers)},
         progress=0.0,
     )
+
+
+def in_two_views(given: Lesson) -> Lesson:
+    """The same, each two rows being one sample in two views."""
+    rows = np.repeat(np.arange(len(given.batch.rows) // 2), 2)
+    return dataclasses.replace(given, batch=dataclasses.replace(given.batch, rows=rows, looks=2))
 
 
 def noise(seed: int, *size: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.training.losses.contrastive import contrastive_loss
 
-from .conftest import built, compared, loss, noise
+from .conftest import built, compared, in_two_views, loss, noise
 
 SEEDS = st.integers(0, 2**31)
 
@@ -94,3 +94,25 @@ def test_maps_and_vectors_can_be_compared_and_several_teachers_count_the_same(us
         alone.load_state_dict({f"parts.0.{key}": value for key, value in its.items()})
         values.append(float(alone(given).detach()))
     assert float(together(given).detach()) == pytest.approx(sum(values) / 2, rel=1e-9)
+
+
+def test_the_other_view_of_a_sample_is_none_that_it_is_told_from() -> None:
+    student, teacher = noise(1, 6, 5), noise(2, 6, 5)
+    term = built(loss("contrastive"), given=compared(student, teacher))
+    assert isinstance(term, nn.Module)
+    (linear,) = (each for each in term.modules() if isinstance(each, nn.Linear))
+    s, t = (student @ linear.weight.T + linear.bias).detach().numpy(), teacher.numpy()
+    expected = 0.0
+    for i in range(6):
+        scores = {
+            j: math.exp(s[i] @ t[j] / np.linalg.norm(s[i]) / np.linalg.norm(t[j]) / 0.1)
+            for j in range(6)
+            if j == i or j // 2 != i // 2
+        }
+        expected -= math.log(scores[i] / sum(scores.values())) / 6
+    assert float(term(in_two_views(compared(student, teacher))).detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_batch_of_one_sample_in_two_views_teaches_nothing() -> None:
+    given = in_two_views(compared(noise(1, 2, 5), noise(2, 2, 5)))
+    assert float(built(loss("contrastive"), given=given)(given).detach()) == 0

@@ -214,3 +214,18 @@ def test_a_single_training_sample_is_refused() -> None:
     with pytest.raises(ConfigError, match="no other sample"):
         built(loss("crd"), given=given)
     loss("crd").build(dataclasses.replace(shapes_of(given), samples=2))
+
+
+def test_both_views_of_a_sample_move_its_row_one_after_the_other_and_neither_is_told_from_it() -> None:
+    term = contrast(momentum=0.75)
+    given = shown([4, 4, 0, 0])
+    given = dataclasses.replace(given, batch=dataclasses.replace(given.batch, looks=2))
+    expected_worth, _ = by_hand(term, given, 0.07)
+    before = term.student_bank.numpy().copy()
+    latest = given.student.taps["layer"].mean((2, 3)).numpy()
+    latest = unit(latest @ term.student.weight.detach().numpy().T + term.student.bias.detach().numpy())
+    assert float(worth(term, given).detach()) == pytest.approx(expected_worth, rel=1e-9)
+    expected = before.copy()
+    for look in (0, 1):
+        expected[[4, 0]] = unit(0.75 * expected[[4, 0]] + 0.25 * latest[look::2])
+    assert term.student_bank.numpy() == pytest.approx(expected, rel=1e-12)

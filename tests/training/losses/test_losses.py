@@ -92,7 +92,7 @@ WORTH_TWICE = {
     "pkt": 0.5,  # each row is a distribution over the samples, and the mean is over pairs: the same
 }
 COUNTS_THE_BATCH = {
-    "contrastive": "a copy is one more from which a sample must be told",
+    "contrastive": "all others are there twice, of which a sample must be told",
     "srd": "the logarithm of a sum over the batch: twice the batch adds a constant",
 }
 """Losses for which a batch twice is worth something else, and why."""

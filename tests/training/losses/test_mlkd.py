@@ -14,7 +14,7 @@ from torch import Tensor
 from edgekd.training.losses.kd import soft_target_loss
 from edgekd.training.losses.mlkd import multi_level_loss
 
-from .conftest import VALUES, built, lesson, loss, tensor
+from .conftest import VALUES, built, in_two_views, lesson, loss, tensor
 
 TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
 
@@ -149,3 +149,10 @@ def test_several_teachers_are_worth_their_mean() -> None:
 def test_options_that_leave_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         loss("mlkd", **wrong)
+
+
+def test_each_view_of_a_batch_has_relations_of_its_own_and_the_paper_adds_what_is_averaged_here() -> None:
+    student, teacher = made(4, count=8)
+    given = in_two_views(lesson(student=student, teachers={"teacher": teacher}, labels=torch.zeros(8).long()))
+    weak, strong = (by_loops(student[look::2], teacher[look::2], 0.5, 4096.0, 64.0) for look in (0, 1))
+    assert 2 * float(built(loss("mlkd"))(given)) == pytest.approx(weak + strong, rel=1e-9)

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edgekd.config.training import TrainingOptions
+from edgekd.errors import ConfigError
 from edgekd.training.losses.pseudo_labels import pseudo_label_loss
 
-from .conftest import VALUES, built, lesson, loss, tensor
+from .conftest import VALUES, built, in_two_views, lesson, loss, tensor
 
 
 def made(seed: int, scale: float = 2.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,3 +81,30 @@ def test_several_teachers_are_worth_their_mean() -> None:
 def test_a_threshold_that_no_probability_need_reach_is_refused(threshold: float) -> None:
     with pytest.raises(ValidationError):
         loss("pseudo_labels", threshold=threshold)
+
+
+def test_the_class_named_in_the_first_view_is_that_of_the_second_too() -> None:
+    student, teacher = made(2)
+    student, teacher = student[:6], teacher[:6]
+    given = in_two_views(lesson(student=student, teachers={"teacher": teacher}, labels=torch.zeros(6).long()))
+    first = teacher[[0, 0, 2, 2, 4, 4]]
+    carried = built(loss("pseudo_labels", named_in="first_view", threshold=0.4))(given)
+    assert float(carried) == float(pseudo_label_loss(student, first, 0.4))
+    own = built(loss("pseudo_labels", threshold=0.4))(given)
+    assert float(own) == float(pseudo_label_loss(student, teacher, 0.4)) != float(carried)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "no second view"),
+        ({"second_view": {"mixup": 0.2}}, "mixup and cutmix make another sample"),
+        ({"second_view": {}, "augment": {"cutmix": 1}}, "mixup and cutmix make another sample"),
+    ],
+)
+def test_a_class_cannot_be_carried_to_a_view_that_is_not_there_or_mixed(options: dict[str, object], words: str) -> None:
+    carrying = loss("pseudo_labels", named_in="first_view")
+    with pytest.raises(ConfigError, match=words):
+        carrying.check(TrainingOptions.model_validate({"epochs": 1, **options}))
+    carrying.check(TrainingOptions.model_validate({"epochs": 1, "second_view": {"erase": 3}}))
+    loss("pseudo_labels").check(TrainingOptions.model_validate({"epochs": 1, **options}))

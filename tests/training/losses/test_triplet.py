@@ -14,7 +14,7 @@ from edgekd.errors import ConfigError
 from edgekd.training.lesson import Mixed
 from edgekd.training.losses.triplet import triplet_losses
 
-from .conftest import built, compared, loss, noise, shapes_of
+from .conftest import built, compared, in_two_views, loss, noise, shapes_of
 
 SEEDS = st.integers(0, 2**31)
 
@@ -112,3 +112,31 @@ def test_one_class_is_refused() -> None:
     given = compared(noise(0, 4, 3), noise(1, 4, 3))
     with pytest.raises(ConfigError, match="no sample is a negative"):
         loss("triplet").build(dataclasses.replace(shapes_of(given), classes=1))
+
+
+@pytest.mark.parametrize("negatives", ["semi_hard", "hardest"])
+def test_the_other_view_of_a_sample_is_never_its_negative(negatives: str) -> None:
+    """Not without labels either, and not where mixup gives it another one."""
+    student, teacher = noise(1, 4, 3), noise(2, 4, 3)
+    for labels in ([-1, -1, 0, 0], [0, 1, 0, 1]):
+        given = in_two_views(compared(student, teacher, labels=torch.tensor(labels)))
+        term = built(loss("triplet", negatives=negatives, margin=4), given=given)
+        strangers = given.batch.strangers(torch.device("cpu"))
+        assert strangers.tolist() == [[i // 2 != j // 2 for j in range(4)] for i in range(4)]
+        assert isinstance(term, nn.Module)
+        (linear,) = (each for each in term.modules() if isinstance(each, nn.Linear))
+        s, t = (
+            each / np.linalg.norm(each, axis=1, keepdims=True)
+            for each in ((student @ linear.weight.T + linear.bias).detach().numpy(), teacher.numpy())
+        )
+        total = 0.0
+        for i, label in enumerate(labels):
+            positive = ((s[i] - t[i]) ** 2).sum()
+            others = [j for j in range(4) if j // 2 != i // 2 and (label < 0 or labels[j] < 0 or label != labels[j])]
+            distances = [((s[i] - t[j]) ** 2).sum() for j in others]
+            if not distances:
+                continue
+            farther = [each for each in distances if each > positive]
+            hard = min(distances) if negatives == "hardest" else min(farther, default=max(distances))
+            total += max(0.0, positive - hard + 4) / 4
+        assert float(term(given).detach()) == pytest.approx(total, rel=1e-9)

@@ -1,5 +1,5 @@
-"""Who learns from whom, starts from it or ends in its classifier: the networks of a pipeline as a graph, checked, in the
-order of training."""
+"""Who learns from whom, starts from it or ends in its classifier: the networks of a pipeline as a graph, checked, in
+the order of training."""
 
 from __future__ import annotations
 

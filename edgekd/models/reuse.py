@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError
-
-INPUT = ":input"
-"""Behind the name of a layer: what the layer reads, in place of what it gives."""
+from edgekd.models.names import INPUT
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Ending:
     (C, H, W), larger than 1 x 1, the vector (C,) that the classifier reads, where there is one.
 
     maps: the shape of those maps; size: the length of the vector; mean: whether the vector is the maps' mean over
-    space; signed: whether what is compared, `features`, is negative anywhere.
+    space; rectified: whether what is compared, `features`, comes out of a ReLU: never negative, and 0 in places.
     """
 
     classifier: str
@@ -31,7 +29,7 @@ class Ending:
     pool: str | None
     maps: tuple[int, ...]
     mean: bool
-    signed: bool
+    rectified: bool
 
     @property
     def features(self) -> str:
@@ -45,7 +43,7 @@ class Projector(nn.Sequential):
 
     Of maps: 1 x 1, 3 x 3 and 1 x 1 convolutions with batch norm and ReLU, the inner ones `reduction` times narrower
     than the features; maps that are a multiple of the others in size are averaged to it before. Of vectors: a linear
-    layer. A last ReLU only where the others' features are never negative, which the paper's are.
+    layer. A last ReLU only where the others' features come out of one, as the paper's do.
 
     `reuse`: the names of what it stands between.
 
@@ -67,7 +65,7 @@ class Projector(nn.Sequential):
             ]
         else:
             layers.append(nn.Linear(mine.size, theirs.size))
-        if not theirs.signed:
+        if theirs.rectified:
             layers.append(nn.ReLU())
         super().__init__(*layers)
         self.reuse = reuse
@@ -108,14 +106,11 @@ def reusing(
     return network
 
 
-def reuse_of(network: nn.Module) -> Reuse:
-    """Where a network that `reusing` made has what."""
-    return next(each.reuse for each in network.modules() if isinstance(each, Projector))
-
-
-def lend(lender: nn.Module, network: nn.Module, reuse: Reuse) -> None:
-    """Copies the trained lender's classifier."""
+def lend(lender: nn.Module, network: nn.Module) -> Reuse:
+    """Copies the trained lender's classifier into a network that `reusing` made; where that one has what."""
+    reuse = next(each.reuse for each in network.modules() if isinstance(each, Projector))
     network.get_submodule(reuse.classifier).load_state_dict(lender.get_submodule(reuse.lent).state_dict())
+    return reuse
 
 
 def ending(network: nn.Module, samples: Sequence[tuple[int, ...]], name: str) -> Ending:
@@ -146,7 +141,7 @@ def ending(network: nn.Module, samples: Sequence[tuple[int, ...]], name: str) ->
         pool=None if pool is None else pool.name,
         maps=() if pool is None else tuple(pool.read.shape[1:]),
         mean=mean,
-        signed=bool((features < 0).any()),
+        rectified=float(features.min()) == 0,
     )
 
 

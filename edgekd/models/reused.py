@@ -10,6 +10,8 @@ from edgekd.records.contract import ModelContract
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgekd.models.reuse import Reuse
+
 
 class Reused(Model):
     """Not for `use:`; what a section with `classifier` has in the place of its model.
@@ -31,6 +33,13 @@ class Reused(Model):
 
         network = self.body.build(contract)
         with torch.random.fork_rng(devices=[]):  # its weights are copied from the trained one
+            torch.manual_seed(0)  # how it ends is found by running it: whoever builds this again finds the same
             lender = self.lender.build(contract)
         samples = [(64, *each.shape) for each in contract.inputs]
         return reusing(network, lender, samples, reduction=self.reduction, names=(self.body.use, self.lender.use))
+
+    def lend(self, lender: nn.Module, network: nn.Module) -> Reuse:
+        """Gives the fresh network, which was built here, the trained lender's classifier; where it has what."""
+        from edgekd.models.reuse import lend
+
+        return lend(lender, network)

@@ -16,6 +16,7 @@ from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
+from edgekd.records.network import NetworkRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
@@ -41,6 +42,9 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
+    for name, network in record.all(NetworkRecord).items():
+        if network.reused:
+            print_line(console, f"{name}: {network.parameters:,} parameters with the {network.reused}")
     if not evaluations:
         _print_stages(record, console)
     print_targets(record, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
@@ -14,7 +14,6 @@ from edgekd.config.component import identity
 from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError, placed
-from edgekd.models.reused import Reused
 from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.config.training import TrainingOptions
+    from edgekd.models.reused import Reused
     from edgekd.training.group import Group
 
 
@@ -201,26 +201,21 @@ class TrainStage(Stage):
     ) -> tuple[TrainedNetwork, ReuseRecord | None]:
         """Gives the fresh network the classifier that it reuses, if it does; and itself, its losses with the layers
         that they compare then."""
-        from edgekd.models.reuse import lend, reuse_of
-        from edgekd.training.losses.sim_kd import ReusedFeatures
         from edgekd.training.network import build_network, count_parameters, trained_network
 
-        network, lender, model = self.network, self.lender, self.network.model
+        network, lender = self.network, self.lender
         if lender is None:
             return network, None
-        assert isinstance(model, Reused)
-        reuse = reuse_of(module)
-        lend(trained_network(lender.model, contract, inputs[f"weights@{lender.name}"]), module, reuse)
-        losses = (
-            each.between(lender.name, reuse) if isinstance(each, ReusedFeatures) else each for each in network.losses
-        )
+        model = cast("Reused", network.model)  # its code counts with the model, where there is one
+        reuse = model.lend(trained_network(lender.model, contract, inputs[f"weights@{lender.name}"]), module)
+        losses = tuple(each.reusing(lender.name, reuse) for each in network.losses)
         record = ReuseRecord(
             network=lender.name,
             projector=count_parameters(module.get_submodule(reuse.projector)),
             classifier=count_parameters(module.get_submodule(reuse.classifier)),
             without=count_parameters(build_network(model.body, contract, seed=0)),
         )
-        return replace(network, losses=tuple(losses)), record
+        return replace(network, losses=losses), record
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher those that have a label.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError
-from edgekd.models.reuse import INPUT
+from edgekd.models.names import INPUT
 from edgekd.training.lesson import Answers
 
 LIST = "`edgekd list layers PIPELINE` names those that can be tapped"

@@ -15,6 +15,7 @@ from edgekd.training.lesson import Answers, Lesson, Shapes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgekd.models.reuse import Reuse
     from edgekd.training.temperatures.base import Schedule, Temperature
 
 Term = Callable[[Lesson], "Tensor"]
@@ -60,6 +61,10 @@ class Loss(Component):
     def hears(self, teacher: str) -> bool:  # noqa: ARG002 - the signature of those that hear some
         """Whether it compares the student with this one of its teachers."""
         return self.taught
+
+    def reusing(self, network: str, reuse: Reuse) -> Loss:  # noqa: ARG002 - the signature of the one that reads it
+        """The same term for a student that ends in the classifier of this network; `reuse`: where."""
+        return self
 
     @abstractmethod
     def build(self, shapes: Shapes) -> Term:

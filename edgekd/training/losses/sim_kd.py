@@ -40,8 +40,7 @@ class ReusedFeatures(Loss):
     def hears(self, teacher: str) -> bool:
         return teacher == self._network  # of an ensemble the first, whose classifier it is
 
-    def between(self, network: str, reuse: Reuse) -> ReusedFeatures:
-        """The same term for a student that has the classifier of this network."""
+    def reusing(self, network: str, reuse: Reuse) -> ReusedFeatures:
         found = self.model_copy()
         found._network = network
         found._taps = Taps(student=(reuse.projector,), teacher=(reuse.features,))

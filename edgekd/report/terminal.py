@@ -23,6 +23,7 @@ from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
+from edgekd.report.costs import costs
 from edgekd.report.gains import gains
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
@@ -42,9 +43,8 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
-    for name, network in record.all(NetworkRecord).items():
-        if network.reused:
-            print_line(console, f"{name}: {network.parameters:,} parameters with the {network.reused}")
+    for line in costs(record.all(NetworkRecord)):
+        print_line(console, line)
     if not evaluations:
         _print_stages(record, console)
     print_targets(record, console)

@@ -24,10 +24,11 @@ name: small
 data: {use: digits, validation: 0.15}
 teacher: {model: {use: resnet, width: 8, stages: 2}, epochs: 8, learning_rate: 0.01}
 student:
-  model: {use: conv, width: 4, stages: 1}
+  model: {use: conv, width: 8, stages: 1}
   classifier: {network: teacher}
 distill:
   epochs: 8
+  batch_size: 32
   learning_rate: 0.01
   control: true
   losses: [{use: sim_kd}]
@@ -98,26 +99,32 @@ def test_the_student_learned_and_the_variant_and_the_control_have_classifiers_of
     place: Place, record: dict[str, Any]
 ) -> None:
     networks = record["records"]["network"]
-    assert networks["student"]["validation_correct"] > 0.9 * networks["student"]["validation_total"]
+    right = {name: each["validation_correct"] / each["validation_total"] for name, each in networks.items()}
+    assert right["student"] > 0.6
+    assert right["student"] > right["control"]
     assert set(networks["student"]["history"]["epochs"][-1]["terms"]) == {"sim_kd"}
     teacher, student = (weights_of(place, record, name) for name in ("teacher", "student"))
     assert student["head.weight"].equal(teacher["head.weight"])
     for name in ("own", "control"):
         assert networks[name]["reused"] is None
-        assert weights_of(place, record, name)["head.weight"].shape == (10, 4)
+        assert weights_of(place, record, name)["head.weight"].shape == (10, 8)
 
 
 def test_the_run_says_what_it_costs(place: Place, record: dict[str, Any]) -> None:
     student, control = (record["records"]["network"][name] for name in ("student", "control"))
-    projector = 4 * 8 + 8 * 8 * 9 + 8 * 16 + 2 * (8 + 8 + 16)
+    projector = 8 * 8 + 8 * 8 * 9 + 8 * 16 + 2 * (8 + 8 + 16)
     assert student["reused"] == {
         "network": "teacher",
         "projector": projector,
         "classifier": 16 * 10 + 10,
         "without": control["parameters"],
     }
-    cost = f"classifier of teacher, for a projector of {projector} parameters ({control['parameters']} in all without reuse)"
-    assert f"student: {student['parameters']:,} parameters with the {cost}" in (place.folder / "said").read_text()
+    cost = (
+        f"classifier of teacher, for a projector of {projector} parameters "
+        f"({control['parameters']} in all without reuse)"
+    )
+    line = f"student: {student['parameters']:,} parameters with the {cost}; the control has no projector"
+    assert line in (place.folder / "said").read_text()
     assert cost in next(each["headline"] for each in record["stages"] if each["id"] == "train@student")
     card = next(place.folder.glob("runs/*/*/bundle")).rglob("*.md")
     assert any(cost in each.read_text() for each in card)
@@ -141,7 +148,7 @@ def test_a_student_on_tables_has_a_linear_projector(tmp_path: Path) -> None:
     tables = (
         PIPELINE.replace("use: digits", "use: breast_cancer")
         .replace("{use: resnet, width: 8, stages: 2}", "{use: mlp, width: 32, depth: 2}")
-        .replace("{use: conv, width: 4, stages: 1}", "{use: mlp, width: 6}")
+        .replace("{use: conv, width: 8, stages: 1}", "{use: mlp, width: 6}")
     )
     here = place_with(tmp_path, tables)
     done = here.edgekd("run", "p.yaml", "--until", "quantize")

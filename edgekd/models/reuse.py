@@ -47,8 +47,8 @@ class Projector(nn.Sequential):
 
     `reuse`: the names of what it stands between.
 
-    Source: Chen et al. 2022, Knowledge Distillation with the Reused Teacher Classifier, section 3.2 and table 7; the
-    sizes of maps as in the authors' code.
+    Source: Chen et al. 2022, Knowledge Distillation with the Reused Teacher Classifier, section 3; where batch norm and
+    ReLU stand, and the sizes of maps, as in the authors' code (DefangChen/SimKD, models/util.py).
     """
 
     def __init__(self, mine: Ending, theirs: Ending, reduction: int, reuse: Reuse) -> None:
@@ -170,12 +170,15 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 @contextmanager
 def _watched(network: nn.Module) -> Iterator[list[_Call]]:
-    """Fills the list with the calls of layers, in the order in which they end; in eval mode and without gradients."""
+    """Fills the list with the calls of linear layers and of those that make 1 x 1 of maps, in the order in which they
+    end; in eval mode and without gradients."""
     calls: list[_Call] = []
 
     def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def keep(_layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-            if len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not isinstance(output, Tensor):
+                return
+            if isinstance(layer, nn.Linear) or (output.ndim == 4 and output.shape[2:] == (1, 1)):
                 # copies: a later in-place ReLU would change the originals
                 calls.append(_Call(name, layer, inputs[0].clone(), output.clone()))
 

@@ -22,7 +22,7 @@ class ReusedFeatures(Loss):
     have maps, and the mean over space is what the teacher's classifier reads, maps are compared, the larger ones
     averaged to the smaller size; else vectors. The customary use is this term alone: no labels, and no logits.
 
-    Source: Chen et al. 2022, Knowledge Distillation with the Reused Teacher Classifier, equation 3. There it is the
+    Source: Chen et al. 2022, Knowledge Distillation with the Reused Teacher Classifier, section 3. There it is the
     squared norm of the difference; here, as in the authors' code, the mean over all elements.
     """
 

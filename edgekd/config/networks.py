@@ -1,4 +1,5 @@
-"""Who learns from whom, or starts from it: the networks of a pipeline as a graph, checked, in the order of training."""
+"""Who learns from whom, starts from it or ends in its classifier: the networks of a pipeline as a graph, checked, in
+the order of training."""
 
 from __future__ import annotations
 
@@ -34,8 +35,13 @@ def started_from(section: NetworkSection | StudentSection | VariantSection) -> t
     return () if section.start is None else (cast("_Start", section.start).network,)
 
 
+def reused_by(section: NetworkSection | StudentSection | VariantSection) -> tuple[str, ...]:
+    """The network whose classifier it ends in, if that is not its own."""
+    return () if section.classifier is None else (section.classifier.network,)
+
+
 def training_order(config: PipelineConfig) -> tuple[str, ...]:
-    """Every network after those that it learns or starts from, the student last; of a graph without cycles."""
+    """Every network after those that it learns from or has weights of, the student last; of a graph without cycles."""
     sources = _needed(network_sections(config))
     order: list[str] = []
 
@@ -61,9 +67,9 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
         _check_name(name, source, at)
         _check_section(section, source, at)
         _check_sources(section.sources, sections, source, (*at, "from"))
-        _check_start(section, sections, source, at)
+        _check_weights(section, sections, source, at)
     _check_sources(config.distill.sources, sections, source, ("distill", "from"))
-    _check_start(config.student, sections, source, (STUDENT,))
+    _check_weights(config.student, sections, source, (STUDENT,))
     for name, variant in config.variants.items():
         _check_name(name, source, ("variants", name))
         if name in sections:
@@ -71,12 +77,12 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
                 f"variants: {name!r} is the name of another network", where=source.where(("variants", name))
             )
         _check_sources(variant.sources or (), sections, source, ("variants", name, "from"))
-        _check_start(variant, sections, source, ("variants", name))
+        _check_weights(variant, sections, source, ("variants", name))
     _check_cycles(sections, source)
     used = {each for needed in _needed(sections).values() for each in needed}
-    used.update(config.distill.sources, started_from(config.student))
+    used.update(config.distill.sources, started_from(config.student), reused_by(config.student))
     for variant in config.variants.values():
-        used.update(variant.sources or (), started_from(variant))
+        used.update(variant.sources or (), started_from(variant), reused_by(variant))
     for name in config.networks:
         if name not in used:
             raise ConfigError(
@@ -88,7 +94,7 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
 
 def _needed(sections: Mapping[str, NetworkSection]) -> dict[str, tuple[str, ...]]:
     """Of each network those that must be there before it."""
-    return {name: (*section.sources, *started_from(section)) for name, section in sections.items()}
+    return {name: (*section.sources, *started_from(section), *reused_by(section)) for name, section in sections.items()}
 
 
 def _check_name(name: str, source: Source, at: KeyPath) -> None:
@@ -120,11 +126,13 @@ def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None
             refuse("epochs", "0 needs a checkpoint to load", f"set {dotted}.checkpoint, or epochs of 1 or more")
         refuse("epochs", "is missing", "how many passes over the training samples?")
     elif section.epochs == 0:
-        for key in ("ensemble", "from", "losses", "temperature"):
+        for key in ("ensemble", "from", "losses", "temperature", "classifier"):
             if key in given_keys:
                 refuse(key, "it is loaded and learns nothing", f"set {dotted}.epochs, or leave out `{key}`")
     if section.start is not None and section.checkpoint is not None:
         refuse("start", "it has its weights from a checkpoint", "leave out `checkpoint` or `start`")
+    if section.classifier is not None and section.checkpoint is not None:
+        refuse("classifier", "it has its weights from a checkpoint", "leave out `checkpoint` or `classifier`")
 
 
 def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection], source: Source, at: KeyPath) -> None:
@@ -134,21 +142,25 @@ def _check_sources(names: Sequence[str], sections: Mapping[str, NetworkSection],
             raise ConfigError(f"{'.'.join(map(str, at))}: {name!r} stands twice", where=source.where((*at, position)))
 
 
-def _check_start(
+def _check_weights(
     section: NetworkSection | StudentSection | VariantSection,
     sections: Mapping[str, NetworkSection],
     source: Source,
     at: KeyPath,
 ) -> None:
-    at = (*at, "start", "network")
-    for name in started_from(section):
-        _check_there(name, sections, ".".join(map(str, at)), source.where(at))
-        if sections[name].given is not None:
-            raise ConfigError(
-                f"{'.'.join(map(str, at))}: {name} is given and only answers: it has no weights to start from",
-                where=source.where(at),
-                hint="name a network with a `model`; one that is trained already takes `checkpoint` and `epochs: 0`",
-            )
+    uses = {"start": (started_from(section), "weights to start from"), "classifier": (reused_by(section), "classifier")}
+    for key, (names, what) in uses.items():
+        place = (*at, key, "network")
+        dotted = ".".join(map(str, place))
+        for name in names:
+            _check_there(name, sections, dotted, source.where(place))
+            if sections[name].given is not None:
+                raise ConfigError(
+                    f"{dotted}: {name} is given and only answers: it has no {what}",
+                    where=source.where(place),
+                    hint="name a network with a `model`; one that is trained already takes `checkpoint` and "
+                    "`epochs: 0`",
+                )
 
 
 def _check_there(name: str, sections: Mapping[str, NetworkSection], what: str, where: str) -> None:
@@ -162,12 +174,14 @@ def _check_cycles(sections: Mapping[str, NetworkSection], source: Source) -> Non
     def walk(name: str, above: tuple[str, ...]) -> None:
         if name in above:
             circle = " -> ".join((*above[above.index(name) :], name))
-            learns = (*above, name)[above.index(name) + 1] in sections[name].sources
+            of = (*above, name)[above.index(name) + 1]
+            keys = {"from": sections[name].sources, "start": started_from(sections[name])}
             at: KeyPath = (TEACHER,) if name == TEACHER else ("networks", name)
             raise ConfigError(
                 f"networks learn from each other in a circle: {circle}",
-                where=source.where((*at, "from" if learns else "start")),
-                hint="one of them must learn from the labels alone, and start with fresh weights",
+                where=source.where((*at, next((key for key, names in keys.items() if of in names), "classifier"))),
+                hint="one of them must learn from the labels alone, start with fresh weights and have its own "
+                "classifier",
             )
         for each in needed[name]:
             walk(each, (*above, name))

@@ -15,6 +15,7 @@ from edgekd.config.component import Component, Use
 from edgekd.config.export import ExportOptions
 from edgekd.config.networks import check_networks
 from edgekd.config.paths import BesideFile
+from edgekd.config.reuse import ReusedClassifier
 from edgekd.config.section import Section
 from edgekd.config.select import SelectSection
 from edgekd.config.shifts import ShiftOptions
@@ -49,6 +50,9 @@ class NetworkSection(TrainingOptions):
         "the first is what the student is held against",
     )
     start: Start = Field(None, description="weights to start from, made of those of another network; by default fresh")
+    classifier: ReusedClassifier | None = Field(
+        None, description="whose classifier it ends in, frozen, behind a projector; by default its own"
+    )
     sources: Sources = Field(default_factory=list, alias="from")
     temperature: Annotated[Component, Use("temperatures")] = Field(
         DEFAULT_TEMPERATURE, validate_default=True, description="for every term of `losses` that sets none of its own"
@@ -57,7 +61,7 @@ class NetworkSection(TrainingOptions):
         None,
         min_length=1,
         description="the terms of the loss, each with its weight; by default cross_entropy, with teachers 0.1 of it "
-        "and 0.9 of kd",
+        "and 0.9 of kd, with `classifier` sim_kd",
     )
     min_accuracy: float = Field(
         0.0, ge=0, le=1, description="validation accuracy below which it is not worth learning from"
@@ -70,6 +74,11 @@ class StudentSection(Section):
     model: Annotated[Component, Use("models")] = Field(description="architecture and its options")
     start: Start = Field(
         None, description="weights to start from, made of those of another network; by default fresh; not the control's"
+    )
+    classifier: ReusedClassifier | None = Field(
+        None,
+        description="whose classifier it ends in, frozen, behind a projector that ships; by default its own, as the "
+        "control's is",
     )
 
 
@@ -105,6 +114,9 @@ class VariantSection(Section):
     )
     losses: Losses | None = Field(None, min_length=1, description="the terms of the loss, each with its weight")
     start: Start = Field(None, description="weights to start from; null: fresh, where the student starts from others")
+    classifier: ReusedClassifier | None = Field(
+        None, description="whose classifier it ends in; null: its own, where the student ends in another's"
+    )
     leave_out: tuple[ClassName, ...] | None = Field(None, description="classes of which it is shown no sample")
 
     @model_validator(mode="after")

@@ -77,6 +77,7 @@ LOSSES = Group(
         "pkt": "edgekd.training.losses.pkt:ProbabilisticTransfer",
         "nst": "edgekd.training.losses.nst:NeuronSelectivity",
         "vid": "edgekd.training.losses.vid:VariationalInformation",
+        "sim_kd": "edgekd.training.losses.sim_kd:ReusedFeatures",
         "mlkd": "edgekd.training.losses.mlkd:MultiLevelLogits",
         "wkd_logits": "edgekd.training.losses.wkd_logits:WassersteinLogits",
         "pseudo_labels": "edgekd.training.losses.pseudo_labels:PseudoLabels",

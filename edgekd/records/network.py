@@ -22,6 +22,25 @@ class StartRecord(Record):
         return f"{self.tensors - len(self.fresh)} of {self.tensors} tensors from {self.network}"
 
 
+class ReuseRecord(Record):
+    """What it costs to end in another network's classifier, in parameters.
+
+    projector: of the projector, which ships; classifier: of the classifier, which is frozen; without: of the same
+    network with a classifier of its own and no projector.
+    """
+
+    network: str
+    projector: int
+    classifier: int
+    without: int
+
+    def __str__(self) -> str:
+        return (
+            f"classifier of {self.network}, for a projector of {self.projector:,} parameters "
+            f"({self.without:,} in all without reuse)"
+        )
+
+
 class NetworkRecord(Record):
     """`learned_from`: the networks that taught it. `history` is None for one that was loaded and not trained."""
 
@@ -32,6 +51,7 @@ class NetworkRecord(Record):
     validation_total: int
     learned_from: tuple[str, ...] = ()
     started_from: StartRecord | None = None
+    reused: ReuseRecord | None = None
     history: TrainingHistory | None
 
     @property

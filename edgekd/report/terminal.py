@@ -16,12 +16,14 @@ from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
+from edgekd.records.network import NetworkRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
+from edgekd.report.costs import costs
 from edgekd.report.gains import gains
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
@@ -41,6 +43,8 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
+    for line in costs(record.all(NetworkRecord)):
+        print_line(console, line)
     if not evaluations:
         _print_stages(record, console)
     print_targets(record, console)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -10,14 +10,17 @@ from edgekd.config.component import component_class
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections, training_order
 from edgekd.config.pipeline import Pipeline, PipelineConfig, VariantSection
 from edgekd.config.registry import LOSSES
+from edgekd.config.reuse import ReusedClassifier
 from edgekd.config.section import nearest
 from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
+from edgekd.models.reused import Reused
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
 from edgekd.teachers.base import Teacher
 from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss, TaughtLoss
+from edgekd.training.losses.sim_kd import ReusedFeatures
 from edgekd.training.temperatures.base import Temperature, with_temperature
 
 
@@ -32,7 +35,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
     found: dict[str, Network] = {}
     for name in training_order(config):
         if name == STUDENT:
-            found[name] = _student(config)
+            found[name] = _reusing(_student(config), config.student.classifier, found)
             continue
         section = sections[name]
         dotted = name if name == TEACHER else f"networks.{name}"
@@ -46,7 +49,8 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
                 )
             found[name] = GivenNetwork(name, dotted, teacher)
             continue
-        losses = cast("list[Loss] | None", section.losses) or _default_losses(taught=bool(section.sources))
+        default = _default_losses(taught=bool(section.sources), reuses=section.classifier is not None)
+        losses = cast("list[Loss] | None", section.losses) or default
         first = TrainedNetwork(
             name=name,
             section=dotted,
@@ -58,12 +62,14 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
             start=cast("Initialiser | None", section.start),
             min_accuracy=section.min_accuracy,
         )
+        first = _reusing(first, section.classifier, found)
         found[name] = first
         for further in range(1, section.ensemble):
             member = first.again(further)
             found[member.name] = member
     for name, variant in config.variants.items():
-        found[name] = _variant(config, name, variant)
+        classifier = (variant if "classifier" in variant.model_fields_set else config.student).classifier
+        found[name] = _reusing(_variant(config, name, variant), classifier, found)
     if config.distill.control:
         found[CONTROL] = _control(config)
     for each in found.values():
@@ -83,6 +89,18 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         sources=_members(config, config.distill.sources),
         start=cast("Initialiser | None", config.student.start),
     )
+
+
+def _reusing(
+    network: TrainedNetwork, classifier: ReusedClassifier | None, known: Mapping[str, Network]
+) -> TrainedNetwork:
+    """The network with the classifier of a known one, if it is to have one."""
+    if classifier is None:
+        return network
+    lender = known[classifier.network]
+    assert isinstance(lender, TrainedNetwork)  # the configuration is checked
+    model = Reused(use="reused", body=network.model, lender=lender.model, reduction=classifier.reduction)
+    return replace(network, model=model, lender=lender.name)
 
 
 def _members(config: PipelineConfig, sources: Sequence[str]) -> tuple[str, ...]:
@@ -111,7 +129,8 @@ def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> Trai
 
 def _control(config: PipelineConfig) -> TrainedNetwork:
     """The student with the same budget and order of samples, learning from the labels alone, from the weights that the
-    student begins with, or would if it did not start from another network.
+    student begins with, or would if it did not start from another network; with a classifier of its own and without a
+    projector, for a frozen classifier without its features is nothing that anybody would ship.
 
     Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part.
     """
@@ -131,8 +150,10 @@ def _options(section: TrainingOptions) -> TrainingOptions:
     return TrainingOptions.model_validate({each: getattr(section, each) for each in TrainingOptions.model_fields})
 
 
-def _default_losses(*, taught: bool) -> list[Loss]:
+def _default_losses(*, taught: bool, reuses: bool = False) -> list[Loss]:
     wanted = {"cross_entropy": 0.1, "kd": 0.9} if taught else {"cross_entropy": 1.0}
+    if taught and reuses:
+        wanted = {"sim_kd": 1.0}
     return [
         cast("Loss", component_class(LOSSES, use).model_validate({"use": use, "weight": weight}))
         for use, weight in wanted.items()
@@ -156,6 +177,15 @@ def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
                 f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",
                 where=where,
                 hint=f"set {network.section}.from, or leave the term out (an own loss without: `labels_only: true`)",
+            )
+        if isinstance(loss, ReusedFeatures) and network.lender not in network.sources:
+            does = "has a classifier of its own" if network.lender is None else f"does not learn from {network.lender}"
+            raise ConfigError(
+                f"{what}: sim_kd teaches the features of a reused classifier, and {network.name} {does}",
+                where=where,
+                hint=f"set `classifier: {{network: {network.sources[0]}}}` beside its model"
+                if network.lender is None
+                else f"name {network.lender} in `from`, or leave the term out",
             )
         if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.sources:
             raise ConfigError(

@@ -70,7 +70,9 @@ def _train_stage(network: TrainedNetwork, modality: str, known: Mapping[str, Net
     sources = tuple(known[each] for each in network.sources)
     origin = known[network.start.network] if network.start is not None else None
     assert not isinstance(origin, GivenNetwork)  # the configuration is checked
-    return TrainStage(network, sources, modality, origin)
+    lender = known[network.lender] if network.lender is not None else None
+    assert not isinstance(lender, GivenNetwork)
+    return TrainStage(network, sources, modality, origin, lender)
 
 
 def _attempt(pipeline: Pipeline, modality: str, choice: Mapping[str, JsonValue]) -> TrainStage:

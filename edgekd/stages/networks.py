@@ -31,7 +31,8 @@ def member_of(network: str, further: int) -> str:
 class TrainedNetwork:
     """A network that is trained or loaded here. section: what the file calls its training (`distill`, `teacher`);
     sources: the networks that it learns from; start: what makes its weights of those of another one. further_seed: how
-    much larger its seed is than the pipeline's."""
+    much larger its seed is than the pipeline's. lender: the network whose classifier it ends in, where `model` is a
+    `Reused`."""
 
     name: str
     section: str
@@ -43,6 +44,7 @@ class TrainedNetwork:
     start: Initialiser | None = None
     min_accuracy: float = 0.0
     further_seed: int = 0
+    lender: str | None = None
 
     def again(self, further: int) -> TrainedNetwork:
         """The same, trained with a further seed."""

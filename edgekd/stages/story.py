@@ -41,8 +41,9 @@ def _told(trained: Mapping[str, NetworkRecord]) -> Iterator[str]:
     for name, each in trained.items():
         taught = f", learned from {' and '.join(each.learned_from)}" if each.learned_from else ""
         started = f", started with {each.started_from}" if each.started_from else ""
+        reused = f" with the {each.reused}" if each.reused else ""
         yield (
-            f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{started}{taught}, "
+            f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{reused}{started}{taught}, "
             f"{each.validation_accuracy:.2%} of validation right before quantization."
         )
 

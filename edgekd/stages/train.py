@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
@@ -18,7 +18,7 @@ from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord, StartRecord
+from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
@@ -32,19 +32,21 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.config.training import TrainingOptions
+    from edgekd.models.reused import Reused
     from edgekd.training.group import Group
 
 
 @dataclass(frozen=True)
 class TrainStage(Stage):
-    """sources: the networks that this one learns from; origin: the one that it starts from. The weights of those that
-    are trained here arrive at `weights@NAME`. chosen: the network with settings that were chosen in a `SelectionRecord`
-    before, which then arrives at `selection`."""
+    """sources: the networks that this one learns from; origin: the one that it starts from; lender: the one whose
+    classifier it ends in. The weights of those that are trained here arrive at `weights@NAME`. chosen: the network with
+    settings that were chosen in a `SelectionRecord` before, which then arrives at `selection`."""
 
     network: TrainedNetwork
     sources: tuple[Network, ...]
     modality: str
     origin: TrainedNetwork | None = None
+    lender: TrainedNetwork | None = None
     chosen: Callable[[Mapping[str, JsonValue]], TrainedNetwork] | None = None
 
     name = "train"
@@ -65,7 +67,7 @@ class TrainStage(Stage):
     @property
     def weighed(self) -> tuple[str, ...]:
         """The networks whose weights it needs, each once."""
-        needed = (*self.sources, *([self.origin] if self.origin is not None else []))
+        needed = (*self.sources, self.origin, self.lender)
         return tuple(dict.fromkeys(each.name for each in needed if isinstance(each, TrainedNetwork)))
 
     def identity(self) -> JsonValue:
@@ -79,6 +81,7 @@ class TrainStage(Stage):
             "start": None
             if network.start is None or self.origin is None
             else {"initialiser": network.start.identity(), "model": self.origin.model.identity()},
+            "lender": network.lender,
             "teachers": {
                 each.name: each.identity() if isinstance(each, GivenNetwork) else each.model.identity()
                 for each in self.sources
@@ -131,6 +134,7 @@ class TrainStage(Stage):
             with placed(f"{network.section}.checkpoint"):
                 load_weights(module, network.checkpoint)
         started = self._start(module, contract, inputs, context.seed)
+        network, reused = self._reuse(module, contract, inputs)
         teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
         for warning in doubts(network, self.sources, module, teachers):
             context.warn(warning)
@@ -156,7 +160,7 @@ class TrainStage(Stage):
                 ),
                 group=group,
             )
-        record = describe_network(module, data, result, tuple(each.name for each in self.sources), started)
+        record = describe_network(module, data, result, tuple(each.name for each in self.sources), started, reused)
         for name in outgrown(right, record.validation_accuracy, data):
             context.warn(
                 f"{network.name} is right more often than {name} ({right[name]:.2%}): is it worth learning from?"
@@ -166,6 +170,8 @@ class TrainStage(Stage):
         headline = f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
         if started is not None:
             headline += f" · {started}"
+        if reused is not None:
+            headline += f" · {reused}"
         if result is not None and result.speed is not None:
             headline += (
                 f" · {result.speed.samples_per_s:,.0f} samples/s, "
@@ -189,6 +195,27 @@ class TrainStage(Stage):
         with placed(f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"):
             taken = start.fill(module, given, samples, seed)
         return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
+
+    def _reuse(
+        self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path]
+    ) -> tuple[TrainedNetwork, ReuseRecord | None]:
+        """Gives the fresh network the classifier that it reuses, if it does; and itself, its losses with the layers
+        that they compare then."""
+        from edgekd.training.network import build_network, count_parameters, trained_network
+
+        network, lender = self.network, self.lender
+        if lender is None:
+            return network, None
+        model = cast("Reused", network.model)  # its code counts with the model, where there is one
+        reuse = model.lend(trained_network(lender.model, contract, inputs[f"weights@{lender.name}"]), module)
+        losses = tuple(each.reusing(lender.name, reuse) for each in network.losses)
+        record = ReuseRecord(
+            network=lender.name,
+            projector=count_parameters(module.get_submodule(reuse.projector)),
+            classifier=count_parameters(module.get_submodule(reuse.classifier)),
+            without=count_parameters(build_network(model.body, contract, seed=0)),
+        )
+        return replace(network, losses=losses), record
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher those that have a label.

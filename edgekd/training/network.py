@@ -10,7 +10,7 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord, StartRecord
+from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.training.evaluate import count_right
 from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.replicas import Replicas
@@ -55,7 +55,7 @@ def trained_network(model: Model, contract: ModelContract, weights: Path) -> nn.
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Learned numbers; running statistics of batch norm are not among them."""
+    """Learned numbers, frozen ones too; running statistics of batch norm are not among them."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -65,6 +65,7 @@ def describe_network(
     result: TrainingResult | None,
     learned_from: tuple[str, ...],
     started_from: StartRecord | None = None,
+    reused: ReuseRecord | None = None,
 ) -> NetworkRecord:
     """The record of a network that was trained on `data`, or only loaded."""
     return NetworkRecord(
@@ -73,5 +74,6 @@ def describe_network(
         validation_total=len(data.validation),
         learned_from=learned_from,
         started_from=started_from,
+        reused=reused,
         history=result.history if result else None,
     )

@@ -1,7 +1,7 @@
 """The layers of any module by name: which there are, and what they give in a forward pass.
 
 A layer can be tapped when it runs once in a pass and gives one tensor: where it runs twice, neither output would be
-*the* output, so that is an error and not a choice.
+*the* output, so that is an error and not a choice. `NAME:input` is what the layer NAME reads.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError
+from edgekd.models.names import INPUT
 from edgekd.training.lesson import Answers
 
 LIST = "`edgekd list layers PIPELINE` names those that can be tapped"
@@ -84,23 +85,31 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Ten
     """Fills the dictionary with the outputs of the layers while the module runs."""
     outputs: dict[str, Tensor] = {}
 
-    def tap(name: str, layer: nn.Module, stack: ExitStack) -> None:
-        def keep(_layer: nn.Module, _inputs: object, output: object) -> None:
-            if name in outputs:
-                raise LayerError(name, f"the layer {name!r} runs more than once in a forward pass")
-            if not isinstance(output, Tensor):
-                raise LayerError(name, f"the layer {name!r} gives {type(output).__name__}, not one tensor")
-            outputs[name] = output.to(torch.float32, copy=True)  # a later in-place ReLU would change the original
+    def keep(name: str, output: object) -> None:
+        if name in outputs:
+            raise LayerError(name, f"the layer {name!r} runs more than once in a forward pass")
+        if not isinstance(output, Tensor):
+            raise LayerError(name, f"the layer {name!r} gives {type(output).__name__}, not one tensor")
+        outputs[name] = output.to(torch.float32, copy=True)  # a later in-place ReLU would change the original
 
-        stack.enter_context(layer.register_forward_hook(keep))
+    def tap(name: str, layer: nn.Module, stack: ExitStack) -> None:
+        def reads(_layer: nn.Module, inputs: tuple[object, ...]) -> None:
+            keep(name, inputs[0] if inputs else None)
+
+        def gives(_layer: nn.Module, _inputs: object, output: object) -> None:
+            keep(name, output)
+
+        before = name.endswith(INPUT)
+        stack.enter_context(layer.register_forward_pre_hook(reads) if before else layer.register_forward_hook(gives))
 
     with ExitStack() as stack:
         if names:
             known = _named(module)
             for name in names:
-                if name not in known:
-                    raise LayerError(name, f"no layer is called {name!r}", hint=f"{nearest(name, known)} ({LIST})")
-                tap(name, known[name], stack)
+                layer = name.removesuffix(INPUT)
+                if layer not in known:
+                    raise LayerError(name, f"no layer is called {layer!r}", hint=f"{nearest(layer, known)} ({LIST})")
+                tap(name, known[layer], stack)
         yield outputs
 
 

@@ -110,6 +110,55 @@ def test_a_given_network_has_no_weights_to_start_from(folder: Path) -> None:
     assert "checkpoint" in caught.value.hint
 
 
+REUSED = "student: {model: conv, classifier: {network: NAME}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (
+            "student: {model: conv}",
+            REUSED.replace("NAME", "asistant"),
+            "student.classifier.network: no network is named 'asistant'",
+        ),
+        (
+            "from: [teacher, big]",
+            "from: [big], classifier: {network: assistant}",
+            "p.yaml:6: networks learn from each other in a circle: assistant -> assistant",
+        ),
+        (
+            "from: [teacher, big]",
+            "from: [teacher, big], classifier: {network: big}, checkpoint: w.safetensors",
+            "networks.assistant.classifier: it has its weights from a checkpoint",
+        ),
+        (
+            "student: {model: conv}",
+            "student: {model: conv, classifier: {network: big, reduction: 0}}",
+            "student.classifier.reduction: input should be",
+        ),
+        (
+            "teacher: {model: conv, epochs: 2}",
+            "teacher: {given: {use: onnx, path: w.safetensors}}\nvariants: {sim: {classifier: {network: teacher}}}",
+            "variants.sim.classifier.network: teacher is given and only answers: it has no classifier",
+        ),
+    ],
+)
+def test_a_classifier_that_cannot_be_reused_is_refused_in_one_line(
+    folder: Path, before: str, after: str, line: str
+) -> None:
+    (folder / "w.safetensors").write_bytes(b"anything")
+    (folder / "p.yaml").write_text(GOOD.replace(before, after))
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(folder / "p.yaml")
+    assert line in str(caught.value)
+
+
+def test_a_network_of_which_only_the_classifier_is_used_is_used_and_is_there_before(folder: Path) -> None:
+    text = GOOD.replace("from: [teacher, big]", "from: [teacher], classifier: {network: big}")
+    (folder / "p.yaml").write_text(text)
+    assert training_order(load_pipeline(folder / "p.yaml").config) == ("teacher", "big", "assistant", "student")
+
+
 def test_weights_come_from_a_checkpoint_or_from_another_network(folder: Path) -> None:
     (folder / "w.safetensors").write_bytes(b"anything")
     both = "epochs: 2, checkpoint: w.safetensors, start: {use: narrowed, network: big}, from: [teacher, big]"

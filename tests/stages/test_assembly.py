@@ -119,6 +119,84 @@ def test_a_network_that_only_gives_its_weights_is_an_input_all_the_same(folder: 
     assert set(student.inputs) == set(student.stage.inputs)
 
 
+REUSE = ("student.classifier={network: teacher, reduction: 3}", "distill.losses=[sim_kd]")
+
+
+def test_the_control_of_a_student_that_reuses_a_classifier_has_its_own(folder: Path) -> None:
+    before, after = (plan_of(folder, "distill.control=true", *each) for each in ((), REUSE))
+    for name in ("train@teacher", "export@control"):
+        assert decided_by(before[name]) == decided_by(after[name])
+    control = cast("TrainStage", after["train@control"].stage).network
+    assert control.model.use == "conv"
+    assert [loss.use for loss in control.losses] == ["cross_entropy"]
+    assert "weights@teacher" not in after["train@control"].inputs
+
+
+def test_whose_classifier_it_is_counts_and_its_weights_arrive(folder: Path) -> None:
+    student = plan_of(folder, *REUSE, "distill.from=[]", "distill.losses=[cross_entropy]")["train@student"]
+    assert student.inputs["weights@teacher"] == ("train@teacher", "weights")
+    assert set(student.inputs) == set(student.stage.inputs)
+    one, other = (
+        decided_by(plan_of(folder, REUSE[1], f"student.classifier={{network: teacher, reduction: {each}}}")[name])
+        for name, each in (("export@student", 3), ("export@student", 4))
+    )
+    assert one != other
+    wide = plan_of(folder, *REUSE, "teacher.model={use: conv, width: 9}")["export@student"]
+    assert decided_by(wide) != one, "the teacher's features decide how wide the projector is"
+
+
+def test_a_variant_has_the_students_classifier_or_another_or_its_own(folder: Path) -> None:
+    plain = "variants={soft: {losses: [kd]}, own: {classifier: null, losses: [kd]}}"
+    nodes = plan_of(folder, *REUSE, plain)
+    soft, own = (cast("TrainStage", nodes[f"train@{name}"].stage).network for name in ("soft", "own"))
+    assert (soft.lender, soft.model.use) == ("teacher", "reused")
+    assert (own.lender, own.model.use) == (None, "conv")
+    nodes = plan_of(folder, "variants={sim: {classifier: {network: teacher}, losses: [sim_kd]}}")
+    student, sim = (cast("TrainStage", nodes[f"train@{name}"].stage).network for name in ("student", "sim"))
+    assert (student.lender, sim.lender) == (None, "teacher")
+
+
+def test_an_assistant_with_a_reused_classifier_learns_its_features_unless_told_otherwise(folder: Path) -> None:
+    assistant = "networks={mid: {model: conv, epochs: 1, from: [teacher], classifier: {network: teacher}}}"
+    nodes = plan_of(folder, assistant, "student.classifier={network: mid}", "distill.from=[mid]", REUSE[1])
+    mid, student = (cast("TrainStage", nodes[f"train@{name}"].stage).network for name in ("mid", "student"))
+    assert [loss.use for loss in mid.losses] == ["sim_kd"]
+    assert student.lender == "mid"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "what", "hint"),
+    [
+        (
+            ("distill.losses=[sim_kd]",),
+            "distill.losses.0: sim_kd teaches the features of a reused classifier, and student has a classifier of its",
+            "classifier: {network: teacher}",
+        ),
+        (
+            (
+                *REUSE,
+                "networks={big: {model: conv, epochs: 1}}",
+                "distill.from=[big]",
+            ),
+            "distill.losses.0: sim_kd teaches the features of a reused classifier, and student does not learn",
+            "name teacher in `from`",
+        ),
+        (
+            ("distill.select={trials: 2, space: {losses.1: [{use: kd}, {use: sim_kd}]}}",),
+            "sim_kd teaches the features of a reused classifier",
+            "",
+        ),
+    ],
+)
+def test_features_without_a_reused_classifier_are_refused_before_anything_is_trained(
+    folder: Path, assignments: tuple[str, ...], what: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _ = [node.stage.identity() for node in plan_of(folder, *assignments).values()]
+    assert what in str(caught.value)
+    assert hint in (caught.value.hint or "")
+
+
 def test_a_control_changes_nothing_about_student_and_candidates(folder: Path) -> None:
     before, after = plan_of(folder), plan_of(folder, "distill.control=true")
     for name in ("train@student", "export@student", "quantize@int8_weights", "screen@here", "measure@here"):

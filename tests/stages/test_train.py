@@ -13,9 +13,10 @@ from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.data.digits import Digits
 from edgekd.errors import ConfigError, StageError
 from edgekd.models.conv import ConvStack
+from edgekd.models.reused import Reused
 from edgekd.pipeline.stage import Context
 from edgekd.progress import Silent
-from edgekd.records.network import NetworkRecord, StartRecord
+from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.stages.data import DataStage
 from edgekd.stages.files import load_record, load_split
 from edgekd.stages.networks import TrainedNetwork
@@ -24,6 +25,7 @@ from edgekd.training.initialisers.narrowed import Narrowed
 from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.losses.cross_entropy import CrossEntropy
 from edgekd.training.losses.kd import SoftTargets
+from edgekd.training.losses.sim_kd import ReusedFeatures
 from edgekd.training.temperatures.fixed import Fixed
 from edgekd.training.weights import read_tensors
 
@@ -123,6 +125,30 @@ def test_a_student_that_nothing_fits_is_told_where_it_is_written(
     wide = replace(network("student", OPTIONS, width=9), section="distill", start=start)
     with pytest.raises(ConfigError, match=r"student\.start: no weights of teacher fit"):
         run(TrainStage(wide, (), "image", network("teacher", OPTIONS)), tmp_path / "student", folder, inputs)
+
+
+def test_what_a_reused_classifier_costs_is_recorded_and_the_classifier_is_the_teachers(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path
+) -> None:
+    folder, inputs = place
+    teacher, plain = network("teacher", OPTIONS), network("student", OPTIONS, taught=True, width=3)
+    model = Reused(use="reused", body=plain.model, lender=teacher.model, reduction=2)
+    reusing = replace(plain, model=model, losses=(ReusedFeatures(use="sim_kd"),), lender="teacher")
+    start = Narrowed(use="narrowed", network="teacher")
+    for name, begun, origin in (("fresh", None, None), ("narrowed", start, teacher)):
+        stage = TrainStage(replace(reusing, start=begun), (teacher,), "image", origin, teacher)
+        assert stage.inputs == ("train", "validation", "contract", "weights@teacher")
+        found = run(stage, tmp_path / name, folder, inputs)
+        mine, theirs = (read_tensors(path) for path in (found["weights"], inputs["weights@teacher"]))
+        assert all(mine[each].equal(theirs[each]) for each in ("head.weight", "head.bias"))
+        record = load_record(NetworkRecord, found["training"])
+        learned = {each: tensor.numel() for each, tensor in mine.items() if each.endswith(("weight", "bias"))}
+        projector = sum(count for each, count in learned.items() if each.startswith("pool.projector."))
+        body = sum(count for each, count in learned.items() if each.startswith("stages."))
+        assert record.parameters == body + projector + 8 * 10 + 10
+        assert record.reused == ReuseRecord(
+            network="teacher", projector=projector, classifier=8 * 10 + 10, without=body + 6 * 10 + 10
+        )
 
 
 @pytest.mark.parametrize("changed", ["augmentation", "seed", "teacher", "samples"])

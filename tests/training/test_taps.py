@@ -97,6 +97,15 @@ def test_modes_come_back_after_a_failure() -> None:
     assert torch.is_grad_enabled()
 
 
+def test_what_a_layer_reads_can_be_tapped_too() -> None:
+    network = images_network().eval()
+    said = answers(network, IMAGES, ["3:input", "2", "0:input"])
+    assert torch.equal(said.taps["3:input"], said.taps["2"])
+    assert torch.equal(said.taps["0:input"], IMAGES[0])
+    with pytest.raises(ConfigError, match="no layer is called '9'"):
+        answers(network, IMAGES, ["9:input"])
+
+
 def test_a_tap_is_what_the_layer_gave_even_where_a_later_one_changes_it_in_place() -> None:
     network = images_network().eval()
     normed = network.get_submodule("0.1")(network.get_submodule("0.0")(*IMAGES))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.config.training import TrainingOptions
+    from edgekd.models.reuse import Reuse
     from edgekd.training.temperatures.base import Schedule, Temperature
 
 Term = Callable[[Lesson], "Tensor"]
@@ -67,6 +68,10 @@ class Loss(Component):
         Raises:
             ConfigError: it cannot be had in a training with these options.
         """
+
+    def reusing(self, network: str, reuse: Reuse) -> Loss:  # noqa: ARG002 - the signature of the one that reads it
+        """The same term for a student that ends in the classifier of this network; `reuse`: where."""
+        return self
 
     @abstractmethod
     def build(self, shapes: Shapes) -> Term:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from edgekd.config.component import component_class
 from edgekd.config.registry import LOSSES
+from edgekd.models.reuse import Reuse
 from edgekd.training.lesson import Answers, Batch, Lesson, Shapes
 from edgekd.training.losses.base import Loss, Term
+from edgekd.training.losses.sim_kd import ReusedFeatures
 from edgekd.training.temperatures.base import Temperature, with_temperature
 from edgekd.training.temperatures.fixed import Fixed
 
@@ -98,6 +100,8 @@ def loss(use: str, **options: object) -> Loss:
     }
     made = kind.model_validate({"use": use, **required, **options})
     assert isinstance(made, Loss)
+    if isinstance(made, ReusedFeatures):  # a training tells it which layers these are
+        return made.reusing("teacher", Reuse(projector=LAYER, classifier="", lent="", features=LAYER))
     return made
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from edgekd.config.component import component_class
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections, training_order
-from edgekd.config.pipeline import Pipeline, PipelineConfig, VariantSection
+from edgekd.config.pipeline import PeerSection, Pipeline, PipelineConfig, VariantSection
 from edgekd.config.registry import LOSSES
 from edgekd.config.section import nearest
 from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
-from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
+from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork, member_of
 from edgekd.teachers.base import Teacher
 from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss, TaughtLoss
@@ -82,6 +82,14 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=_members(config, config.distill.sources),
         start=cast("Initialiser | None", config.student.start),
+        peers=_peers(config, config.distill.peers, "distill"),
+    )
+
+
+def _peers(config: PipelineConfig, sections: Mapping[str, PeerSection], section: str) -> tuple[Peer, ...]:
+    return tuple(
+        Peer(name, f"{section}.peers.{name}", cast("Model", each.model or config.student.model))
+        for name, each in sections.items()
     )
 
 
@@ -106,6 +114,7 @@ def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> Trai
         losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
         sources=_members(config, config.distill.sources if variant.sources is None else variant.sources),
         start=cast("Initialiser | None", start),
+        peers=student.peers if variant.peers is None else _peers(config, variant.peers, f"variants.{name}"),
     )
 
 
@@ -146,19 +155,15 @@ def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
             continue
         what = f"{'.'.join(at)}.{position}"
         where = pipeline.source.where((*at, position))
-        if not network.sources:
+        if not network.heard:
             raise ConfigError(
                 f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",
                 where=where,
-                hint=f"set {network.section}.from, or leave the term out (an own loss without: `labels_only: true`)",
+                hint=f"set {network.section}.from or .peers, or leave it out (an own one without: `labels_only: true`)",
             )
-        if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.sources:
+        if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.heard:
             raise ConfigError(
                 f"{what}.network: {network.name} does not learn from {loss.network!r}",
                 where=where,
-                hint=_nearest_source(loss.network, network.sources),
+                hint=f"{nearest(loss.network, network.heard)} (`from` and `peers` list them)",
             )
-
-
-def _nearest_source(name: str, sources: Sequence[str]) -> str:
-    return f"{nearest(name, sources)} (`from` lists them)"

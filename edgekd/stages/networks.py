@@ -28,10 +28,19 @@ def member_of(network: str, further: int) -> str:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A network that exists in the training of another one alone. section: where the file names it."""
+
+    name: str
+    section: str
+    model: Model
+
+
+@dataclass(frozen=True)
 class TrainedNetwork:
     """A network that is trained or loaded here. section: what the file calls its training (`distill`, `teacher`);
-    sources: the networks that it learns from; start: what makes its weights of those of another one. further_seed: how
-    much larger its seed is than the pipeline's."""
+    sources: the networks that it learns from; peers: those that are trained together with it; start: what makes its
+    weights of those of another one. further_seed: how much larger its seed is than the pipeline's."""
 
     name: str
     section: str
@@ -43,6 +52,12 @@ class TrainedNetwork:
     start: Initialiser | None = None
     min_accuracy: float = 0.0
     further_seed: int = 0
+    peers: tuple[Peer, ...] = ()
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Everybody that a loss of it may listen to."""
+        return (*self.sources, *(each.name for each in self.peers))
 
     def again(self, further: int) -> TrainedNetwork:
         """The same, trained with a further seed."""

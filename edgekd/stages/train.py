@@ -21,7 +21,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, StartRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
-from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork
 from edgekd.stages.teaching import answers_identity, doubts, teaching
 from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
@@ -83,6 +83,7 @@ class TrainStage(Stage):
                 each.name: each.identity() if isinstance(each, GivenNetwork) else each.model.identity()
                 for each in self.sources
             },
+            "peers": [{"name": each.name, "model": each.model.identity()} for each in network.peers],
             "modality": training_identity(self.modality),
         }
 
@@ -131,6 +132,7 @@ class TrainStage(Stage):
             with placed(f"{network.section}.checkpoint"):
                 load_weights(module, network.checkpoint)
         started = self._start(module, contract, inputs, context.seed)
+        peers = {each.name: self._peer(each, contract, context.seed) for each in network.peers}
         teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
         for warning in doubts(network, self.sources, module, teachers):
             context.warn(warning)
@@ -150,13 +152,15 @@ class TrainStage(Stage):
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
+                peers=peers,
                 recordings=Recordings(
                     context.cache / "answers",
                     answers_identity(self.sources, inputs, chosen, self.modality, self.libraries),
                 ),
                 group=group,
             )
-        record = describe_network(module, data, result, tuple(each.name for each in self.sources), started)
+        taught_by = tuple(each.name for each in self.sources)
+        record = describe_network(module, data, result, taught_by, started, peers)
         for name in outgrown(right, record.validation_accuracy, data):
             context.warn(
                 f"{network.name} is right more often than {name} ({right[name]:.2%}): is it worth learning from?"
@@ -166,12 +170,20 @@ class TrainStage(Stage):
         headline = f"{record.parameters:,} parameters, {record.validation_accuracy:.2%} of validation right"
         if started is not None:
             headline += f" · {started}"
+        headline += "".join(f" · {name} {each.validation_accuracy:.2%}" for name, each in record.peers.items())
         if result is not None and result.speed is not None:
             headline += (
                 f" · {result.speed.samples_per_s:,.0f} samples/s, "
                 f"{result.speed.matrix_share:.0%} of the rate of plain matrix products"
             )
         return headline
+
+    def _peer(self, peer: Peer, contract: ModelContract, seed: int) -> nn.Module:
+        from edgekd.training.network import build_network
+        from edgekd.training.seeds import peer_seed
+
+        with placed(f"{peer.section}.model"):
+            return build_network(peer.model, contract, peer_seed(seed, peer.name))
 
     def _start(
         self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path], seed: int
@@ -191,7 +203,7 @@ class TrainStage(Stage):
         return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
-        """Which training samples it is shown in an epoch: without a teacher those that have a label.
+        """Which training samples it is shown in an epoch: without a teacher or a peer those that have a label.
 
         Where only some have one, each of them is shown several times: so it has as many steps as one that is shown all.
 
@@ -203,7 +215,7 @@ class TrainStage(Stage):
         from edgekd.data.samples import UNLABELLED
 
         options, section = self.network.options, self.network.section
-        shown = np.ones(len(labels), dtype=bool) if self.sources else labels != UNLABELLED
+        shown = np.ones(len(labels), dtype=bool) if self.network.heard else labels != UNLABELLED
         for position, name in enumerate(options.leave_out if options else ()):
             if name not in classes:
                 where = f"{section}.leave_out.{position}"
@@ -216,7 +228,7 @@ class TrainStage(Stage):
                 hint="without a teacher it learns from labels alone: see data.labelled, and leave_out",
             )
         rows = np.flatnonzero(shown)
-        partly = not self.sources and bool((labels == UNLABELLED).any())
+        partly = not self.network.heard and bool((labels == UNLABELLED).any())
         return np.resize(rows, len(labels)) if partly else rows
 
     def accept(self, outputs: Mapping[str, Path]) -> None:

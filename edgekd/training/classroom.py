@@ -145,7 +145,7 @@ def classroom(
             raise ConfigError(
                 f"the loss {loss.use} needs a teacher that it does not find: {there} teaches here",
                 where=place_of(section, position),
-                hint="name one in `from`, or leave the term out (an own loss that reads none: `labels_only: true`)",
+                hint="name one in `from` or `peers`, or leave it out (an own one that reads none: `labels_only: true`)",
             )
     return Classroom(
         student=student,

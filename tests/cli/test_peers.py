@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgekd.training.weights import read_tensors
-from tests.command import Place, place_with
+from tests.command import Place, place_with, sets
 
 PIPELINE = """\
 name: mutual
@@ -95,6 +95,20 @@ def test_the_order_and_the_model_of_peers_are_part_of_what_decides(mutual: Place
     )
     state = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
     assert state["train@student"].startswith("will run")
+
+
+def test_peers_that_count_for_nothing_leave_the_student_what_it_is_without_them(mutual: Place) -> None:
+    found = []
+    for peers, losses in (
+        ("{twin: {}, wide: {model: {use: conv, width: 12}}}", "[{use: cross_entropy}, {use: kd, weight: 0}]"),
+        ("{}", "[{use: cross_entropy}]"),
+    ):
+        done = mutual.edgekd(
+            "run", "p.yaml", "--until", "train@student", *sets(f"distill.peers={peers}", f"distill.losses={losses}")
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(mutual.stored(mutual.last_run(), "train@student", "weights").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_layers_of_peers_are_listed(mutual: Place) -> None:

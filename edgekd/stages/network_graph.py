@@ -150,6 +150,12 @@ def _default_losses(*, taught: bool) -> list[Loss]:
 
 def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
     at = (*network.section.split("."), "losses")
+    if network.peers and not network.sources and all(isinstance(loss, TaughtLoss) for loss in network.losses):
+        raise ConfigError(
+            f"{'.'.join(at)}: {network.name} and its peers learn from each other alone, and none knows anything",
+            where=pipeline.source.where(at),
+            hint="add cross_entropy, or a teacher to `from`",
+        )
     for position, loss in enumerate(network.losses):
         if not loss.taught:
             continue

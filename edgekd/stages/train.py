@@ -215,7 +215,10 @@ class TrainStage(Stage):
         from edgekd.data.samples import UNLABELLED
 
         options, section = self.network.options, self.network.section
-        shown = np.ones(len(labels), dtype=bool) if self.network.heard else labels != UNLABELLED
+        shown = labels != UNLABELLED
+        everything = bool(self.sources) or (bool(self.network.peers) and bool(shown.any()))
+        if everything:
+            shown = np.ones(len(labels), dtype=bool)
         for position, name in enumerate(options.leave_out if options else ()):
             if name not in classes:
                 where = f"{section}.leave_out.{position}"
@@ -228,7 +231,7 @@ class TrainStage(Stage):
                 hint="without a teacher it learns from labels alone: see data.labelled, and leave_out",
             )
         rows = np.flatnonzero(shown)
-        partly = not self.network.heard and bool((labels == UNLABELLED).any())
+        partly = not everything and bool((labels == UNLABELLED).any())
         return np.resize(rows, len(labels)) if partly else rows
 
     def accept(self, outputs: Mapping[str, Path]) -> None:

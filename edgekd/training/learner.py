@@ -14,6 +14,7 @@ from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError
 from edgekd.training.averaging import Average
 from edgekd.training.checkpoint import Trained
+from edgekd.training.classroom import STUDENT
 from edgekd.training.group import Group
 from edgekd.training.lesson import Batch, Lesson, Shapes
 from edgekd.training.losses.base import Loss
@@ -111,7 +112,7 @@ def learners(
     does not depend on who learns beside it.
     """
     found = []
-    for name, each in {"": trained, **trained.peers}.items():
+    for name, each in {STUDENT: trained, **trained.peers}.items():
         own = workers
         if name and workers.shards > 1 and obstacle(each.model, tuple(batch.inputs.values())) is not None:
             own = workers.in_one()

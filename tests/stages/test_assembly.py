@@ -177,6 +177,10 @@ def test_nothing_is_released_without_a_demand(folder: Path) -> None:
         ),
         ("distill.from=[]", "distill.losses.1: kd needs a teacher, and student learns from nobody"),
         (
+            "distill={epochs: 1, from: [], peers: {twin: {}}, losses: [{use: kd}]}",
+            "distill.losses: student and its peers learn from each other alone",
+        ),
+        (
             "distill={epochs: 1, peers: {twin: {}}, losses: [{use: kd, network: twn}]}",
             "distill.losses.0.network: student does not learn from 'twn'",
         ),

@@ -4,7 +4,7 @@ the order of training."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edgekd.config.section import nearest
@@ -69,6 +69,7 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
         _check_sources(section.sources, sections, source, (*at, "from"))
         _check_weights(section, sections, source, at)
     _check_sources(config.distill.sources, sections, source, ("distill", "from"))
+    _check_peers(config.distill.peers, config, source, ("distill", "peers"))
     _check_weights(config.student, sections, source, (STUDENT,))
     for name, variant in config.variants.items():
         _check_name(name, source, ("variants", name))
@@ -77,6 +78,7 @@ def check_networks(config: PipelineConfig, source: Source) -> None:
                 f"variants: {name!r} is the name of another network", where=source.where(("variants", name))
             )
         _check_sources(variant.sources or (), sections, source, ("variants", name, "from"))
+        _check_peers(variant.peers or {}, config, source, ("variants", name, "peers"))
         _check_weights(variant, sections, source, ("variants", name))
     _check_cycles(sections, source)
     used = {each for needed in _needed(sections).values() for each in needed}
@@ -102,10 +104,21 @@ def _check_name(name: str, source: Source, at: KeyPath) -> None:
         return
     if name in (TEACHER, STUDENT, CONTROL) or not NAME.fullmatch(name):
         raise ConfigError(
-            f"{at[0]}: {name!r} cannot be the name of a network",
+            f"{'.'.join(map(str, at[:-1]))}: {name!r} cannot be the name of a network",
             where=source.where(at),
             hint=f"letters, digits, - and _; {TEACHER}, {STUDENT} and {CONTROL} have meanings of their own",
         )
+
+
+def _check_peers(names: Iterable[str], config: PipelineConfig, source: Source, at: KeyPath) -> None:
+    for name in names:
+        _check_name(name, source, (*at, name))
+        if name in network_sections(config) or name in config.variants:
+            raise ConfigError(
+                f"{'.'.join(map(str, at))}: {name!r} is the name of another network",
+                where=source.where((*at, name)),
+                hint="a peer is trained with the student and exists in no other training: give it a name of its own",
+            )
 
 
 def _check_section(section: NetworkSection, source: Source, at: KeyPath) -> None:

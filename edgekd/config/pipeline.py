@@ -82,6 +82,14 @@ class StudentSection(Section):
     )
 
 
+class PeerSection(Section):
+    """A network that is trained together with the student, and learns from it as it does from the network."""
+
+    model: Annotated[Component, Use("models")] | None = Field(
+        None, description="architecture and its options; by default the student's"
+    )
+
+
 class DistillSection(TrainingOptions):
     """How the student learns: a weighted sum of loss terms."""
 
@@ -92,6 +100,12 @@ class DistillSection(TrainingOptions):
         description="softens outputs in every term that sets none of its own",
     )
     losses: Losses = Field(min_length=1, description="the terms of the loss, each with its weight")
+    peers: dict[str, PeerSection] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="networks by name that are trained together with the student, by the same terms: each learns from "
+        "what the others say in the same step, as from a teacher; only the student is kept",
+    )
     transfer: Annotated[Component, Use("datasets")] | None = Field(
         None,
         description="other samples of the same kind, whose training part, without its labels, the student and its "
@@ -113,6 +127,11 @@ class VariantSection(Section):
         None, description="softens outputs in every term that sets none of its own"
     )
     losses: Losses | None = Field(None, min_length=1, description="the terms of the loss, each with its weight")
+    peers: dict[str, PeerSection] | None = Field(
+        None,
+        max_length=16,
+        description="networks by name that are trained together with it; none with {}; by default the student's",
+    )
     start: Start = Field(None, description="weights to start from; null: fresh, where the student starts from others")
     classifier: ReusedClassifier | None = Field(
         None, description="whose classifier it ends in; null: its own, where the student ends in another's"

@@ -41,8 +41,22 @@ class ReuseRecord(Record):
         )
 
 
+class PeerRecord(Record):
+    """A network that was trained together with another one and not kept: what it reached in the end."""
+
+    parameters: int
+    validation_correct: int
+    validation_total: int
+
+    @property
+    def validation_accuracy(self) -> float:
+        """The fraction of the validation samples that is right, 0 to 1."""
+        return self.validation_correct / self.validation_total
+
+
 class NetworkRecord(Record):
-    """`learned_from`: the networks that taught it. `history` is None for one that was loaded and not trained."""
+    """`learned_from`: the networks that taught it; `peers`: those that learned beside it and taught it so, by name.
+    `history` is None for one that was loaded and not trained."""
 
     kept_as: ClassVar[str] = "network"
 
@@ -50,6 +64,7 @@ class NetworkRecord(Record):
     validation_correct: int
     validation_total: int
     learned_from: tuple[str, ...] = ()
+    peers: dict[str, PeerRecord] = {}
     started_from: StartRecord | None = None
     reused: ReuseRecord | None = None
     history: TrainingHistory | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline
+from edgekd.models.base import Model
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
 from edgekd.progress import Progress
@@ -29,8 +30,12 @@ def layers_of(pipeline: Pipeline, progress: Progress) -> dict[str, list[tuple[st
     contract = load_record(ModelContract, engine.paths(data.record.outputs)["contract"])
     inputs = [torch.zeros(2, *each.shape) for each in contract.inputs]
     own = (*network_sections(pipeline.config), STUDENT)
+    models: dict[str, Model] = {}
+    for name, network in networks_of(pipeline).items():
+        if isinstance(network, TrainedNetwork):
+            if name in own:  # the others are one of these again
+                models[name] = network.model
+            models |= {each.name: each.model for each in network.peers if each.name not in models}
     return {
-        name: layers(build_network(network.model, contract, pipeline.config.seed), inputs)
-        for name, network in networks_of(pipeline).items()
-        if isinstance(network, TrainedNetwork) and name in own  # the others are one of these again
+        name: layers(build_network(model, contract, pipeline.config.seed), inputs) for name, model in models.items()
     }

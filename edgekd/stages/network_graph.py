@@ -8,7 +8,7 @@ from typing import cast
 
 from edgekd.config.component import component_class
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER, network_sections, training_order
-from edgekd.config.pipeline import Pipeline, PipelineConfig, VariantSection
+from edgekd.config.pipeline import PeerSection, Pipeline, PipelineConfig, VariantSection
 from edgekd.config.registry import LOSSES
 from edgekd.config.reuse import ReusedClassifier
 from edgekd.config.section import nearest
@@ -16,7 +16,7 @@ from edgekd.config.training import TrainingOptions
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.models.reused import Reused
-from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork, member_of
+from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork, member_of
 from edgekd.teachers.base import Teacher
 from edgekd.training.initialisers.base import Initialiser
 from edgekd.training.losses.base import Loss, TaughtLoss
@@ -88,6 +88,14 @@ def _student(config: PipelineConfig) -> TrainedNetwork:
         losses=tuple(with_temperature(losses, cast("Temperature", config.distill.temperature))),
         sources=_members(config, config.distill.sources),
         start=cast("Initialiser | None", config.student.start),
+        peers=_peers(config, config.distill.peers, "distill"),
+    )
+
+
+def _peers(config: PipelineConfig, sections: Mapping[str, PeerSection], section: str) -> tuple[Peer, ...]:
+    return tuple(
+        Peer(name, f"{section}.peers.{name}", cast("Model", each.model or config.student.model))
+        for name, each in sections.items()
     )
 
 
@@ -124,6 +132,7 @@ def _variant(config: PipelineConfig, name: str, variant: VariantSection) -> Trai
         losses=tuple(with_temperature(losses, cast("Temperature", variant.temperature or config.distill.temperature))),
         sources=_members(config, config.distill.sources if variant.sources is None else variant.sources),
         start=cast("Initialiser | None", start),
+        peers=student.peers if variant.peers is None else _peers(config, variant.peers, f"variants.{name}"),
     )
 
 
@@ -162,6 +171,12 @@ def _default_losses(*, taught: bool, reuses: bool = False) -> list[Loss]:
 
 def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
     at = (*network.section.split("."), "losses")
+    if network.peers and not network.sources and all(isinstance(loss, TaughtLoss) for loss in network.losses):
+        raise ConfigError(
+            f"{'.'.join(at)}: {network.name} and its peers learn from each other alone, and none knows anything",
+            where=pipeline.source.where(at),
+            hint="add cross_entropy, or a teacher to `from`",
+        )
     for position, loss in enumerate(network.losses):
         what = f"{'.'.join(at)}.{position}"
         where = pipeline.source.where((*at, position))
@@ -172,28 +187,24 @@ def _check_losses(network: TrainedNetwork, pipeline: Pipeline) -> None:
                 raise ConfigError(f"{what}: {error.what}", where=where, hint=error.hint) from None
         if not loss.taught:
             continue
-        if not network.sources:
+        if not network.heard:
             raise ConfigError(
                 f"{what}: {loss.use} needs a teacher, and {network.name} learns from nobody",
                 where=where,
-                hint=f"set {network.section}.from, or leave the term out (an own loss without: `labels_only: true`)",
+                hint=f"set {network.section}.from or .peers, or leave it out (an own one without: `labels_only: true`)",
             )
         if isinstance(loss, ReusedFeatures) and network.lender not in network.sources:
             does = "has a classifier of its own" if network.lender is None else f"does not learn from {network.lender}"
             raise ConfigError(
                 f"{what}: sim_kd teaches the features of a reused classifier, and {network.name} {does}",
                 where=where,
-                hint=f"set `classifier: {{network: {network.sources[0]}}}` beside its model"
+                hint=f"set `classifier: {{network: {(*network.sources, TEACHER)[0]}}}` beside its model"
                 if network.lender is None
                 else f"name {network.lender} in `from`, or leave the term out",
             )
-        if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.sources:
+        if isinstance(loss, TaughtLoss) and loss.network is not None and loss.network not in network.heard:
             raise ConfigError(
                 f"{what}.network: {network.name} does not learn from {loss.network!r}",
                 where=where,
-                hint=_nearest_source(loss.network, network.sources),
+                hint=f"{nearest(loss.network, network.heard)} (`from` and `peers` list them)",
             )
-
-
-def _nearest_source(name: str, sources: Sequence[str]) -> str:
-    return f"{nearest(name, sources)} (`from` lists them)"

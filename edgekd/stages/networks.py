@@ -28,11 +28,20 @@ def member_of(network: str, further: int) -> str:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A network that exists in the training of another one alone. section: where the file names it."""
+
+    name: str
+    section: str
+    model: Model
+
+
+@dataclass(frozen=True)
 class TrainedNetwork:
     """A network that is trained or loaded here. section: what the file calls its training (`distill`, `teacher`);
-    sources: the networks that it learns from; start: what makes its weights of those of another one. further_seed: how
-    much larger its seed is than the pipeline's. lender: the network whose classifier it ends in, where `model` is a
-    `Reused`."""
+    sources: the networks that it learns from; peers: those that are trained together with it; start: what makes its
+    weights of those of another one. further_seed: how much larger its seed is than the pipeline's. lender: the network
+    whose classifier it ends in, where `model` is a `Reused`."""
 
     name: str
     section: str
@@ -45,6 +54,12 @@ class TrainedNetwork:
     min_accuracy: float = 0.0
     further_seed: int = 0
     lender: str | None = None
+    peers: tuple[Peer, ...] = ()
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Everybody that a loss of it may listen to."""
+        return (*self.sources, *(each.name for each in self.peers))
 
     def again(self, further: int) -> TrainedNetwork:
         """The same, trained with a further seed."""

@@ -40,10 +40,11 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
 def _told(trained: Mapping[str, NetworkRecord]) -> Iterator[str]:
     for name, each in trained.items():
         taught = f", learned from {' and '.join(each.learned_from)}" if each.learned_from else ""
+        beside = f", trained together with {' and '.join(each.peers)}" if each.peers else ""
         started = f", started with {each.started_from}" if each.started_from else ""
         reused = f" with the {each.reused}" if each.reused else ""
         yield (
-            f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{reused}{started}{taught}, "
+            f"{name[0].upper()}{name[1:]}: {each.parameters:,} parameters{reused}{started}{taught}{beside}, "
             f"{each.validation_accuracy:.2%} of validation right before quantization."
         )
 

@@ -21,7 +21,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
-from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork
 from edgekd.stages.teaching import answers_identity, doubts, teaching
 from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
@@ -86,6 +86,7 @@ class TrainStage(Stage):
                 each.name: each.identity() if isinstance(each, GivenNetwork) else each.model.identity()
                 for each in self.sources
             },
+            "peers": [{"name": each.name, "model": each.model.identity()} for each in network.peers],
             "modality": training_identity(self.modality),
         }
 
@@ -135,6 +136,7 @@ class TrainStage(Stage):
                 load_weights(module, network.checkpoint)
         started = self._start(module, contract, inputs, context.seed)
         network, reused = self._reuse(module, contract, inputs)
+        peers = {each.name: self._peer(each, contract, context.seed) for each in network.peers}
         teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
         for warning in doubts(network, self.sources, module, teachers):
             context.warn(warning)
@@ -154,13 +156,15 @@ class TrainStage(Stage):
                 section=network.section,
                 name=network.name,
                 teachers=teachers,
+                peers=peers,
                 recordings=Recordings(
                     context.cache / "answers",
                     answers_identity(self.sources, inputs, chosen, self.modality, self.libraries),
                 ),
                 group=group,
             )
-        record = describe_network(module, data, result, tuple(each.name for each in self.sources), started, reused)
+        taught_by = tuple(each.name for each in self.sources)
+        record = describe_network(module, data, result, taught_by, started, reused, peers)
         for name in outgrown(right, record.validation_accuracy, data):
             context.warn(
                 f"{network.name} is right more often than {name} ({right[name]:.2%}): is it worth learning from?"
@@ -172,12 +176,20 @@ class TrainStage(Stage):
             headline += f" · {started}"
         if reused is not None:
             headline += f" · {reused}"
+        headline += "".join(f" · {name} {each.validation_accuracy:.2%}" for name, each in record.peers.items())
         if result is not None and result.speed is not None:
             headline += (
                 f" · {result.speed.samples_per_s:,.0f} samples/s, "
                 f"{result.speed.matrix_share:.0%} of the rate of plain matrix products"
             )
         return headline
+
+    def _peer(self, peer: Peer, contract: ModelContract, seed: int) -> nn.Module:
+        from edgekd.training.network import build_network
+        from edgekd.training.seeds import peer_seed
+
+        with placed(f"{peer.section}.model"):
+            return build_network(peer.model, contract, peer_seed(seed, peer.name))
 
     def _start(
         self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path], seed: int
@@ -218,7 +230,7 @@ class TrainStage(Stage):
         return replace(network, losses=losses), record
 
     def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
-        """Which training samples it is shown in an epoch: without a teacher those that have a label.
+        """Which training samples it is shown in an epoch: without a teacher or a peer those that have a label.
 
         Where only some have one, each of them is shown several times: so it has as many steps as one that is shown all.
 
@@ -230,7 +242,10 @@ class TrainStage(Stage):
         from edgekd.data.samples import UNLABELLED
 
         options, section = self.network.options, self.network.section
-        shown = np.ones(len(labels), dtype=bool) if self.sources else labels != UNLABELLED
+        shown = labels != UNLABELLED
+        everything = bool(self.sources) or (bool(self.network.peers) and bool(shown.any()))
+        if everything:
+            shown = np.ones(len(labels), dtype=bool)
         for position, name in enumerate(options.leave_out if options else ()):
             if name not in classes:
                 where = f"{section}.leave_out.{position}"
@@ -243,7 +258,7 @@ class TrainStage(Stage):
                 hint="without a teacher it learns from labels alone: see data.labelled, and leave_out",
             )
         rows = np.flatnonzero(shown)
-        partly = not self.sources and bool((labels == UNLABELLED).any())
+        partly = not everything and bool((labels == UNLABELLED).any())
         return np.resize(rows, len(labels)) if partly else rows
 
     def accept(self, outputs: Mapping[str, Path]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -40,12 +41,14 @@ class Sealed(Record):
 
 @dataclass(frozen=True)
 class Trained:
-    """The parts of a training whose tensors an epoch changes; average: of the weights, where one is kept."""
+    """The parts of a training whose tensors an epoch changes; average: of the weights, where one is kept; peers: those
+    of the networks that are trained beside it, by name, which has no dot."""
 
     model: nn.Module
     objective: nn.Module
     optimizer: Optimizer
     average: Average | None = None
+    peers: Mapping[str, Trained] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"model.{name}": each for name, each in self.model.state_dict().items()}
@@ -54,11 +57,15 @@ class Trained:
             named |= {f"average.{name}": each for name, each in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             named |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+        for peer, theirs in self.peers.items():
+            named |= {f"peers.{peer}.{name}": each for name, each in theirs.tensors().items()}
         return named
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Raises KeyError, ValueError or RuntimeError when the tensors are not this training's."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "objective": {}, "optimizer": {}, "average": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("model", "objective", "optimizer", "average", "peers")
+        }
         for name, each in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = each
@@ -75,6 +82,9 @@ class Trained:
             self.average.load_state_dict(parts["average"])
         self.objective.load_state_dict(parts["objective"])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        for peer, theirs in self.peers.items():
+            own = {name.partition(".")[2]: each for name, each in parts["peers"].items() if name.startswith(f"{peer}.")}
+            theirs.restore(own)
 
 
 def save_checkpoint(folder: Path, trained: Trained, *, run: str, epochs: tuple[Epoch, ...], seconds: float) -> None:

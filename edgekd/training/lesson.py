@@ -23,6 +23,10 @@ class Answers:
     logits: Tensor
     taps: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def overheard(self) -> Answers:
+        """The same for another network to learn from: without gradient, and in memory of its own."""
+        return Answers(self.logits.detach().clone(), {name: each.detach().clone() for name, each in self.taps.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
@@ -107,7 +111,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """student: with gradient. teachers: by name, without. progress: share of the training that is over, 0 to 1."""
+    """student: who learns, with gradient. teachers: by name, without, and among them the peers of who learns.
+    progress: share of the training that is over, 0 to 1."""
 
     batch: Batch
     student: Answers

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,23 +16,22 @@ from torch import Tensor, nn
 from edgekd.config.component import identity
 from edgekd.config.training import TrainingOptions
 from edgekd.data.samples import Split
-from edgekd.errors import ConfigError, StageError
+from edgekd.errors import StageError
 from edgekd.progress import Advance, Progress
 from edgekd.records.base import digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.training import Epoch, TrainingHistory
-from edgekd.training.averaging import Average
 from edgekd.training.checkpoint import DamagedCheckpointError, Trained, load_checkpoint, save_checkpoint
-from edgekd.training.classroom import Classroom, classroom
+from edgekd.training.classroom import ALONE_IN_CLASS, STUDENT, Classroom, classroom
 from edgekd.training.evaluate import count_right
 from edgekd.training.execution import Execution
 from edgekd.training.group import SINGLE, Group
 from edgekd.training.layout import lay_out
+from edgekd.training.learner import Learner, learners, prepared
+from edgekd.training.lesson import Shapes
 from edgekd.training.losses.base import Loss
-from edgekd.training.objective import objective_from
-from edgekd.training.optimizers.base import Optimizer, set_learning_rate
 from edgekd.training.recorded import Recordings, with_recordings
-from edgekd.training.replicas import Replicas
+from edgekd.training.seeds import derived_seed, peer_seed
 from edgekd.training.teachers import Teaching
 from edgekd.training.views import Views
 from edgekd.training.workers import Workers
@@ -56,20 +53,22 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """seconds: of every epoch, those before an interruption too; speed: None where no step was left to do."""
+    """seconds: of every epoch, those before an interruption too; speed: None where no step was left to do; peers: how
+    many validation samples each peer has right in the end, by name."""
 
     history: TrainingHistory
     seconds: float
     speed: Speed | None
+    peers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Course:
-    """What stays the same from epoch to epoch. rates: the learning rate of every step of the training."""
+    """What stays the same from epoch to epoch. learners: the student first; rates: the learning rate of every step of
+    the training."""
 
     room: Classroom
-    student: Replicas
-    trained: Trained
+    learners: Sequence[Learner]
     views: Views
     rates: Sequence[float]
     options: TrainingOptions
@@ -77,39 +76,43 @@ class _Course:
     section: str
 
     def epoch(self, number: int, advance: Advance) -> tuple[float, dict[str, float]]:
-        """The means over the epoch: of the weighted sum, and of each term without its weight."""
-        objective, optimizer = self.trained.objective, self.trained.optimizer
-        losses: list[Tensor] = []
-        sums: dict[str, Tensor] = {}
-        self.student.train()
-        objective.train()
-        for step, batch in enumerate(self.views.epoch(number, self.workers), start=number * self.views.steps):
-            attempt = self.student.attempt(batch.inputs, self.room.student_taps)
-            lesson = self.room.lesson(batch, attempt.answers, step / max(1, len(self.rates) - 1), self.workers)
-            optimizer.zero_grad()
-            loss, terms = objective(lesson)
-            loss.backward()
-            attempt.backward()
-            set_learning_rate(optimizer, self.rates[step])
-            optimizer.step()
-            if self.trained.average is not None:
-                self.trained.average.update_parameters(self.trained.model)
-            losses.append(loss.detach())
-            for name, term in terms.items():
-                sums[name] = sums[name] + term if name in sums else term.clone()
-            if len(losses) % LOOK_EVERY == 0 or len(losses) == self.views.steps:
-                self._check(losses, number * self.views.steps)
-            advance()
-        self.student.agree()
-        steps = self.views.steps
-        return float(torch.stack(losses).mean()), {name: float(each) / steps for name, each in sums.items()}
+        """The means over the epoch, of the student: of the weighted sum, and of each term without its weight.
 
-    def _check(self, losses: Sequence[Tensor], first: int) -> None:
+        All who learn answer a batch before any of them takes its step.
+        """
+        losses: dict[str, list[Tensor]] = {each.name: [] for each in self.learners}
+        sums: dict[str, Tensor] = {}
+        for each in self.learners:
+            each.begin(number)
+        steps = self.views.steps
+        for step, batch in enumerate(self.views.epoch(number, self.workers), start=number * steps):
+            attempts = [each.attempt(batch) for each in self.learners]
+            progress = step / max(1, len(self.rates) - 1)
+            lessons = self.room.lessons(batch, [each.answers for each in attempts], progress, self.workers)
+            for each, attempt, lesson in zip(self.learners, attempts, lessons, strict=True):
+                loss, terms = each.learn(attempt, lesson, self.rates[step])
+                losses[each.name].append(loss)
+                if each.name == STUDENT:
+                    for name, term in terms.items():
+                        sums[name] = sums[name] + term if name in sums else term.clone()
+            done = step + 1 - number * steps
+            if done % LOOK_EVERY == 0 or done == steps:
+                for name, values in losses.items():
+                    self._check(name, values, number * steps)
+            advance()
+        for each in self.learners:
+            each.network.agree()
+        mean = float(torch.stack(losses[STUDENT]).mean())
+        return mean, {name: float(each) / steps for name, each in sums.items()}
+
+    def _check(self, learner: str, losses: Sequence[Tensor], first: int) -> None:
         recent = torch.stack(list(losses[-LOOK_EVERY:])).tolist()
         for step, value in enumerate(recent, start=first + len(losses) - len(recent)):
             if not math.isfinite(value):
+                whose = f" of {learner}" if learner else ""
                 raise StageError(
-                    f"{self.section}: the loss became {value} in a step with learning rate {self.rates[step]:.2g}",
+                    f"{self.section}: the loss{whose} became {value} in a step with learning rate "
+                    f"{self.rates[step]:.2g}",
                     hint=f"lower {self.section}.learning_rate, which is {self.options.learning_rate:g}",
                 )
 
@@ -127,6 +130,7 @@ def train(
     section: str,
     name: str,
     teachers: Mapping[str, Teaching] = NOBODY,
+    peers: Mapping[str, nn.Module] = ALONE_IN_CLASS,
     recordings: Recordings | None = None,
     group: Group = SINGLE,
 ) -> TrainingResult:
@@ -139,32 +143,43 @@ def train(
     answers to these samples are kept; without it they are asked in every step. group: the processes that all call this
     with the same arguments; only what its first one has in `work` and writes there counts.
 
+    peers: networks that are trained beside it on the same batches, by the same losses and options, each learning from
+    what the others say in the same step as from a teacher (`Classroom`); none of their numbers, random ones included,
+    reaches `model` but through its losses. They are left as `model` is.
+
+    Source: Zhang, Xiang, Hospedales and Lu 2018, Deep Mutual Learning, equations 6 to 8: cross-entropy and, of T = 1,
+    `kd`, whose mean over several peers is theirs. In algorithm 1 the second network hears the first after its step;
+    here, as in equation 7 for more than two, all hear each other before.
+
     Raises:
         ConfigError: a loss or an augmentation does not fit the networks or the data.
         StageError: the loss became infinite or not a number.
     """
-    lay_out(model)
+    for each in (model, *peers.values()):
+        lay_out(each)
     views = Views(data.train, data.contract, options, seed=seed, section=section)
-    room = classroom(model, teachers, losses, section)
+    room = classroom(model, teachers, losses, section, peers)
     first = views.batch(np.arange(views.batch_size), 0)
     found = room.dry_pass(first, classes=len(data.contract.classes), samples=len(data.train))
-    objective = objective_from(losses, found.shapes, _derived_seed(seed, "objective"), section)
-    group.copy([*model.state_dict().values(), *objective.state_dict().values()])
+    seeds = {STUDENT: seed, **{name: peer_seed(seed, name) for name in peers}}
     execution = settled(group.same(execution), model, first, found, shards=options.shards, section=section)
     device = torch.device(execution.device)
-    model.to(device)
-    objective.to(device)
     views.reside(device)
-    optimizer = cast("Optimizer", options.optimizer).build(
-        model, objective, options, classes=len(data.contract.classes)
-    )
-    average = _average(model, options, section)
-    trained = Trained(model, objective, optimizer, average)
+
+    def ready(name: str, shapes: Shapes) -> Trained:
+        network = room.learners[name]
+        return prepared(
+            name, network, losses, shapes, options, seed=seeds[name], device=device, group=group, section=section
+        )
+
+    alone = ready(STUDENT, found.shapes)
+    trained = replace(alone, peers={name: ready(name, shapes) for name, shapes in found.peers.items()})
     run = digest(
         {
             "options": identity(options),
             "losses": [each.model_dump(mode="json") for each in losses],
             "teachers": list(teachers),
+            "peers": list(peers),
             "execution": asdict(execution),
             "seed": seed,
             "samples": len(data.train),
@@ -177,25 +192,26 @@ def train(
         if recordings is not None:
             shown = digest({"seed": seed, "execution": asdict(execution), "looks": options.looks})
             room = with_recordings(room, found, views, recordings, shown, lambda note: advance(0, note=note))
-        student = Replicas(model, workers)
-        kept = student if average is None else Replicas(average.module, workers)
-        course = _Course(room, student, trained, views, rates, options, workers, section)
+        taps = {each: room.taps_of(each) for each in room.learners}
+        student, *others = everybody = learners(trained, taps, seeds, first, workers)
+        course = _Course(room, everybody, views, rates, options, workers, section)
         advance(views.steps * len(epochs))
         steps_s, begun = 0.0, len(epochs)
         for number in range(len(epochs), options.epochs):
             epoch_s = time.perf_counter()
             with torch.random.fork_rng(devices=[]):
                 # a seed for each epoch, for dropout: to go on after one, no generator's state is needed
-                torch.manual_seed(_derived_seed(seed, str(number)))
+                torch.manual_seed(derived_seed(seed, str(number)))
                 loss, terms = course.epoch(number, advance)
             steps_s += time.perf_counter() - epoch_s
-            kept.copy_buffers()
+            for learner in everybody:
+                learner.kept.copy_buffers()
             done = Epoch(
                 epoch=number + 1,
                 learning_rate=rates[(number + 1) * views.steps - 1],
                 loss=loss,
                 terms=terms,
-                validation_correct=count_right(kept, data.validation, data.contract),
+                validation_correct=count_right(student.kept, data.validation, data.contract),
                 validation_total=len(data.validation),
             )
             epochs = (*epochs, done)
@@ -206,10 +222,12 @@ def train(
         shown_at_once = views.batch_size * options.looks
         samples = (options.epochs - begun) * views.steps * shown_at_once
         reached = speed(workers, found.operations, samples, shown_at_once, steps_s) if samples else None
-    if average is not None:
-        average.give(model)
-    model.to("cpu").eval()
-    return TrainingResult(TrainingHistory(**asdict(execution), epochs=epochs), seconds, reached)
+        right = {each.name: count_right(each.kept, data.validation, data.contract) for each in others}
+    for ended in (trained, *trained.peers.values()):
+        if ended.average is not None:
+            ended.average.give(ended.model)
+        ended.model.to("cpu").eval()
+    return TrainingResult(TrainingHistory(**asdict(execution), epochs=epochs), seconds, reached, right)
 
 
 def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
@@ -224,16 +242,6 @@ def one_cycle(options: TrainingOptions, steps: int) -> list[float]:
         share = at / rising if at <= rising else (1 + math.cos(math.pi * (at - rising) / (steps + 1 - rising))) / 2
         rates.append(options.learning_rate * share)
     return rates
-
-
-def _average(model: nn.Module, options: TrainingOptions, section: str) -> Average | None:
-    if not options.averaging:
-        return None
-    try:
-        return Average(model, options.averaging)
-    except Exception as error:
-        what = f"the network cannot be copied: {error}"
-        raise ConfigError(what, where=f"{section}.averaging", hint="leave `averaging` out") from error
 
 
 def _resume(
@@ -253,7 +261,3 @@ def _resume(
         trained.restore(tensors)
     progress.say(f"{name}: going on after epoch {len(state.epochs)}")
     return state.epochs, state.seconds
-
-
-def _derived_seed(seed: int, purpose: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little", signed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,8 @@ from torch import nn
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
+from edgekd.records.network import NetworkRecord, PeerRecord, ReuseRecord, StartRecord
+from edgekd.training.classroom import ALONE_IN_CLASS
 from edgekd.training.evaluate import count_right
 from edgekd.training.loop import TrainingData, TrainingResult
 from edgekd.training.replicas import Replicas
@@ -66,13 +68,21 @@ def describe_network(
     learned_from: tuple[str, ...],
     started_from: StartRecord | None = None,
     reused: ReuseRecord | None = None,
+    peers: Mapping[str, nn.Module] = ALONE_IN_CLASS,
 ) -> NetworkRecord:
     """The record of a network that was trained on `data`, or only loaded."""
+    right = result.peers if result else {}
     return NetworkRecord(
         parameters=count_parameters(network),
         validation_correct=count_right(Replicas(network, ALONE), data.validation, data.contract),
         validation_total=len(data.validation),
         learned_from=learned_from,
+        peers={
+            name: PeerRecord(
+                parameters=count_parameters(peers[name]), validation_correct=each, validation_total=len(data.validation)
+            )
+            for name, each in right.items()
+        },
         started_from=started_from,
         reused=reused,
         history=result.history if result else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -27,20 +27,23 @@ BACKWARD = 2
 
 @dataclass(frozen=True)
 class Operations:
-    """Floating-point operations of products and convolutions in the forward passes of a batch."""
+    """Floating-point operations of products and convolutions in the forward passes of a batch; peers: of all."""
 
     student: float
     teachers: float
+    peers: float = 0.0
 
 
 @dataclass(frozen=True)
 class DryPass:
-    """What a first pass of a batch found. crossing: the networks, the student's own name being empty, with a tapped
-    layer whose output does not have an entry for each sample, so that it cannot be cut or kept by sample."""
+    """What a first pass of a batch found. shapes: for the student's losses; peers: for those of each peer, by name.
+    crossing: the networks, the student's own name being empty, with a tapped layer whose output does not have an entry
+    for each sample, so that it cannot be cut or kept by sample."""
 
     shapes: Shapes
     operations: Operations
     crossing: frozenset[str] = frozenset()
+    peers: Mapping[str, Shapes] = field(default_factory=dict)
 
 
 def settled(
@@ -55,7 +58,8 @@ def settled(
     """The execution for this network and what there is to compute in a step; shards: what the options ask for.
 
     A small step is done by one thread, and a network that cannot be computed in parts (`obstacle`) in one. The choice
-    follows from networks and data alone, never from a clock.
+    follows from networks and data alone, never from a clock; peers have no part in it, so that who learns beside the
+    student does not change its arithmetic.
 
     Raises:
         ConfigError: shards are asked for that are more than the samples of a batch, or of such a network; or a batch
@@ -125,7 +129,7 @@ class Speed:
 
 def speed(workers: Workers, operations: Operations, samples: int, batch: int, seconds: float) -> Speed:
     """samples, seconds: of the training steps; batch: samples in each; what teachers compute counts as time only."""
-    done = samples / batch * operations.student * (1 + BACKWARD)
+    done = samples / batch * (operations.student + operations.peers) * (1 + BACKWARD)
     return Speed(samples / seconds, done / seconds / matrix_rate(workers))
 
 

@@ -69,6 +69,10 @@ def test_the_order_follows_the_graph_and_not_the_file(folder: Path) -> None:
         ("epochs: 2}\n  assistant", "epochs: 2, start: {use: narrowed, network: assistant}}\n  assistant", "p.yaml:5: networks learn from each other in a circle: big -> assistant -> big", "fresh weights"),
         ("from: [teacher, big]", "from: [big], start: {use: narrowed, network: assistant}", "p.yaml:6: networks learn from each other in a circle: assistant -> assistant", ""),
         ("teacher: {model: conv, epochs: 2}", "teacher: {model: conv, epochs: 2, start: {use: narrowed, network: student}}", "p.yaml:3: teacher.start.network: no network is named 'student'", ""),
+        ("  from: [assistant]", "  from: [assistant]\n  peers: {big: {}}", "p.yaml:11: distill.peers: 'big' is the name of another network", "of its own"),
+        ("  from: [assistant]", "  from: [assistant]\n  peers: {student: {}}", "p.yaml:11: distill.peers: 'student' cannot be the name of a network", "meanings of their own"),
+        ("targets:", "variants: {soft: {peers: {soft: {}}}}\ntargets:", "p.yaml:12: variants.soft.peers: 'soft' is the name of another network", "of its own"),
+        ("targets:", "variants: {soft: {peers: {twin: {model: cnov}}}}\ntargets:", "p.yaml:12: variants.soft.peers.twin.model: unknown model 'cnov'", "did you mean 'conv'?"),
         ("networks:\n", "networks:\n  extra: 3\n", "p.yaml:5: networks.extra: expected keys with values, found 3", ""),
     ],
 )  # fmt: skip

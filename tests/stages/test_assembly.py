@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from edgekd.config.pipeline import Pipeline, load_pipeline
 from edgekd.errors import ConfigError
+from edgekd.models.conv import ConvStack
 from edgekd.pipeline.engine import Selection
 from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.plan import Node, Plan
@@ -253,6 +254,18 @@ def test_nothing_is_released_without_a_demand(folder: Path) -> None:
             "distill.losses.0.network: student does not learn from 'nobody'",
         ),
         ("distill.from=[]", "distill.losses.1: kd needs a teacher, and student learns from nobody"),
+        (
+            "distill={epochs: 1, from: [], peers: {twin: {}}, losses: [{use: kd}]}",
+            "distill.losses: student and its peers learn from each other alone",
+        ),
+        (
+            "distill={epochs: 1, peers: {twin: {}}, losses: [{use: kd, network: twn}]}",
+            "distill.losses.0.network: student does not learn from 'twn'",
+        ),
+        (
+            "variants={alone: {from: [], peers: {}}}",
+            "distill.losses.1: kd needs a teacher, and alone learns from nobody",
+        ),
     ],
 )
 def test_losses_that_no_teacher_hears_are_refused(folder: Path, assignment: str, what: str) -> None:
@@ -302,6 +315,30 @@ def test_a_stage_is_one_file_and_one_line_and_appears_in_the_run_by_its_kind(
     run, record = session.run_pipeline(loaded, Selection(until="toy"), Silent(), runs=folder / "runs")
     assert record.all(Counted) == {"toy": Counted(training_samples=1078)}
     assert json.loads((run / "run.json").read_text())["records"]["counted"]["toy"] == {"training_samples": 1078}
+
+
+def test_peers_are_the_students_and_its_variants_and_have_its_model_unless_they_say_another(folder: Path) -> None:
+    nodes = plan_of(
+        folder,
+        "distill.from=[]",
+        "distill.peers={twin: {}, wide: {model: {use: conv, width: 9}}}",
+        "distill.control=true",
+        "variants={soft: {temperature: 9}, pair: {peers: {twin: {}}}, taught: {from: [teacher], peers: {}}}",
+    )
+    stages = {name: cast("TrainStage", node.stage) for name, node in nodes.items() if name.startswith("train@")}
+    widths = {
+        name: {each.name: cast("ConvStack", each.model).width for each in stage.network.peers}
+        for name, stage in stages.items()
+    }
+    assert widths == {
+        "train@teacher": {},
+        "train@student": {"twin": 4, "wide": 9},
+        "train@soft": {"twin": 4, "wide": 9},
+        "train@pair": {"twin": 4},
+        "train@taught": {},
+        "train@control": {},
+    }
+    assert stages["train@student"].network.sources == ()
 
 
 def test_a_variant_is_the_student_but_for_what_it_says(folder: Path) -> None:

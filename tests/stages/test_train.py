@@ -19,7 +19,7 @@ from edgekd.progress import Silent
 from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.stages.data import DataStage
 from edgekd.stages.files import load_record, load_split
-from edgekd.stages.networks import TrainedNetwork
+from edgekd.stages.networks import Peer, TrainedNetwork
 from edgekd.stages.train import TrainStage
 from edgekd.training.initialisers.narrowed import Narrowed
 from edgekd.training.loop import TrainingData, TrainingResult
@@ -211,6 +211,9 @@ def test_without_a_teacher_it_is_shown_what_is_labelled_and_with_one_everything(
     seen = shown(tmp_path / "taught", inputs, monkeypatch, taught)
     assert len(seen) == 1213
     assert seen.count(-1) == 1213 - 121
+    twin = Peer("twin", "distill.peers.twin", ConvStack(use="conv", width=4))
+    beside = TrainStage(replace(network("student", OPTIONS), peers=(twin,)), (), "image")
+    assert shown(tmp_path / "beside", inputs, monkeypatch, beside) == seen
 
 
 def test_a_class_that_is_left_out_is_never_shown(
@@ -219,6 +222,16 @@ def test_a_class_that_is_left_out_is_never_shown(
     options = OPTIONS.model_copy(update={"leave_out": ("3", "8")})
     stage = TrainStage(network("student", options, taught=True), (network("teacher", OPTIONS),), "image")
     assert set(shown(tmp_path, place[1], monkeypatch, stage)) == {0, 1, 2, 4, 5, 6, 7, 9}
+
+
+def test_peers_without_a_single_label_among_them_are_refused(
+    place: tuple[Path, Mapping[str, Path]], tmp_path: Path
+) -> None:
+    unlabelled = run(DataStage(Digits(use="digits", labelled=0)), tmp_path / "data", tmp_path, {})
+    twin = Peer("twin", "distill.peers.twin", ConvStack(use="conv", width=4))
+    stage = TrainStage(replace(network("student", OPTIONS), peers=(twin,)), (), "image")
+    with pytest.raises(ConfigError, match="student is shown no training sample at all"):
+        run(stage, tmp_path / "work", tmp_path, {**place[1], **unlabelled})
 
 
 def test_a_class_that_there_is_not_and_a_training_without_samples_are_refused(

@@ -58,6 +58,7 @@ model = build_network(ConvStack(use="conv", width=6, stages=2), contract, group.
 if asked.get("dropout"):
     model = nn.Sequential(*list(model)[:-1], nn.Dropout(0.2), list(model)[-1])
 teacher = build_network(ConvStack(use="conv", width=8, stages=2), contract, 7)
+twin = build_network(ConvStack(use="conv", width=5, stages=2), contract, 10 + group.rank)
 options = TrainingOptions(
     epochs=3, batch_size=asked.get("batch_size", 101), learning_rate=0.01, views=2, averaging=asked.get("averaging", 0),
     optimizer=Muon(use="muon"), augment=AugmentOptions(shift=1, mixup=0.3), shards=asked["shards"],
@@ -104,6 +105,7 @@ def run(progress):
         model, losses, data, options, seed=3,
         execution=Execution(shards=asked["shards"], processes=group.size), work=folder, progress=progress,
         section="distill", name="student", teachers={"teacher": Live(teacher)}, group=group,
+        peers={"twin": twin} if asked.get("peer") else {},
         recordings=Recordings(folder / "answers", {"teacher": "t"}) if asked.get("recorded", True) else None,
     )
 
@@ -122,6 +124,7 @@ except ConfigError as error:
     leave()
     sys.exit()
 save_weights(model, folder / "final.safetensors")
+save_weights(twin, folder / "twin.safetensors")
 (folder / "history.json").write_text(result.history.model_dump_json())
 leave()
 """
@@ -184,6 +187,17 @@ def test_shards_in_each_of_them_and_an_average_of_the_weights(tmp_path: Path) ->
     # (a + b) + (c + d) against ((a + b) + c) + d
     for name, each in first.items():
         torch.testing.assert_close(each, one[name], rtol=2e-3, atol=2e-4)
+
+
+def test_a_peer_learns_in_both_of_them(tmp_path: Path, alone: Path) -> None:
+    start(2, {"folder": str(tmp_path / "two"), "shards": 1, "peer": True})
+    start(1, {"folder": str(tmp_path / "one"), "shards": 2, "peer": True})
+    first, second, one = (tmp_path / "two" / "0", tmp_path / "two" / "1", tmp_path / "one" / "0")
+    for name in ("final", "twin"):
+        found = [read_tensors(folder / f"{name}.safetensors") for folder in (first, second, one)]
+        assert same(found[0], found[1])
+        assert same(found[0], found[2])
+    assert not same(weights_in(one), weights_in(alone))
 
 
 def test_dropout_differs_between_them_and_the_weights_do_not(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_only_layers_that_some_loss_reads_are_taken_of_each_network() -> None:
     ]
     teachers = {name: Live(TwoLayers()) for name in ("one", "two", "three")}
     here = classroom(TwoLayers(), teachers, losses, "distill")
-    lesson = here.lesson(batch(), Answers(torch.zeros(6, 10)), progress=0.25)
+    (lesson,) = here.lessons(batch(), [Answers(torch.zeros(6, 10))], progress=0.25)
     assert here.student_taps == ("a",)
     assert {name: set(said.taps) for name, said in lesson.teachers.items()} == {
         "one": {"a", "b"},

@@ -82,7 +82,7 @@ class TaughtLoss(Loss):
     """The base of terms that compare the student with teachers."""
 
     network: str | None = Field(
-        None, description="the teacher to listen to; by default all that the student learns from, their mean"
+        None, description="the teacher or peer to listen to; by default all that the student learns from, their mean"
     )
 
     @property

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.devices.base import Device, Workspace
+from edgekd.errors import StageError
 from edgekd.harness.conversation import ModelRefusedError, converse
-from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel
+from edgekd.harness.protocol import Cold, Event, Graph, Predicted, PredictJob, PredictModel
 from edgekd.harness.replies import read_outputs
 from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, row_count
 from edgekd.progress import Progress
@@ -89,6 +91,73 @@ def answers_of(
     found = {name: _fetch(workspace, folder, name, file, rows, fewer=fewer) for name, file in files.items()}
     common = min(map(len, found.values()))
     return {name: outputs[:common] for name, outputs in found.items()}
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one candidate does on a device.
+
+    logits: float32 (N, classes) of the first rows, as many as its time allowed. cold_start_s: of one start, in a
+    process of its own. graph: what the runtime there makes of the file, without its large constants; None if it cannot
+    be saved.
+    """
+
+    logits: NDArray[np.float32]
+    cold_start_s: float
+    graph: Path | None
+
+
+def look_over(
+    workspace: Workspace,
+    folder: Path,
+    runtime: RuntimeSettings,
+    name: str,
+    subject: Subject,
+    fed: str,
+    rows: int,
+    progress: Progress,
+    *,
+    seconds: float,
+) -> Looked:
+    """One model in a process of its own, fed with the `rows` of the file `fed` on the device, one by one.
+
+    Raises:
+        ModelRefusedError: the runtime refuses the file, or an output is not finite.
+    """
+    result, graph = "outputs.npy", "graph.onnx"
+    (model,) = job_models(workspace, {name: subject}, fed)
+    job = PredictJob(
+        runtime=runtime,
+        models=(PredictModel(**dict(model), result=workspace.path(result), graph=workspace.path(graph)),),
+        inputs=fed,
+        batch=1,
+        seconds=seconds,
+        look=True,
+    )
+    cold: list[Cold] = []
+    saved = False
+    reached = 0
+    with progress.task("predict", rows) as advance:
+
+        def on_event(event: Event) -> None:
+            nonlocal reached, saved
+            progress.stop_point()
+            if isinstance(event, Predicted):
+                reached += event.rows
+                advance(event.rows, note=event.model)
+            elif isinstance(event, Cold):
+                cold.append(event)
+            elif isinstance(event, Graph):
+                saved = event.saved
+
+        converse(workspace, job, on_event)
+        advance(rows - reached)
+    if not cold:
+        raise StageError("the device does not say how long a start took", hint="is another program answering there?")
+    logits = _fetch(workspace, folder, name, result, rows, fewer=True)
+    if saved:
+        workspace.fetch(graph, folder / graph)
+    return Looked(logits, cold[0].cold_start_s, folder / graph if saved else None)
 
 
 def _fetch(workspace: Workspace, folder: Path, model: str, file: str, rows: int, *, fewer: bool) -> NDArray[np.float32]:

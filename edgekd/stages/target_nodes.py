@@ -28,7 +28,7 @@ def on_targets(
     quantize = pipeline.config.quantize
     beside, controlled = beside_of(pipeline, networks), CONTROL in networks
     names = tuple(candidates)
-    allowed = {scheme.use for scheme in quantize.candidates}
+    allowed = tuple(name for name, scheme in candidates.items() if scheme in quantize.candidates)
     targets = pipeline.targets
     timed = [
         target for target in targets if not device_of(target).emulated
@@ -60,12 +60,15 @@ def on_targets(
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
     for target in targets:
-        yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
+        yield node(
+            ScreenStage(target, modality, candidates, allowed, quantize.max_accuracy_drop),
+            {**VALIDATION, **files, **records},
+        )
     for target in targets:
         choosing = ChooseStage(
             target,
             names,
-            tuple(name for name, scheme in candidates.items() if scheme.use in allowed),
+            allowed,
             quantize.objective,
             quantize.max_accuracy_drop,
             controlled,

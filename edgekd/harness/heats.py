@@ -23,7 +23,7 @@ from edgekd.records.screening import FP32
 LEAST_S = 1.0  # of measuring, however late a candidate dies of it and the others begin anew
 FEW = 4  # so many are measured at once for the whole time
 HEATS_SHARE = 0.4  # of the time
-HEATS_LOAD_S = 0.03  # of one load: what is much slower shows in many short ones
+LOAD_OF_MANY_S = 0.04  # of one load, where many share the time: it is the number of loads that tells them apart
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Stopwatch:
     def times(self, running: Running, contenders: Collection[str], seed: int) -> Times:
         """The times of all that run, and of every pair. contenders: those that may ship if they are fast.
 
-        With many, all are measured in short loads first; those contenders that none of them surely beats by the margin
+        With many, all are measured first; those contenders that none of them surely beats by the margin
         are measured again, with the fp32 file, for the rest of the time. The error that all intervals may have is
         divided among both rounds, and in each among its pairs.
         """
@@ -59,12 +59,12 @@ class Stopwatch:
         if len(running.subjects) <= FEW:
             record = self._round(running, seed, whole, error, LOAD_S)
             return Times(_medians(record), record.comparisons, record.confidence, ())
-        heats = self._round(running, seed, HEATS_SHARE * whole, error / 2, HEATS_LOAD_S)
+        heats = self._round(running, seed, HEATS_SHARE * whole, error / 2, LOAD_OF_MANY_S)
         left = finalists(heats.comparisons, [name for name in running.subjects if name in contenders], self.measuring)
         entered = Running({name: each for name, each in running.subjects.items() if name in (FP32, *left)})
         if decided(heats.comparisons, list(entered.subjects)):
             return Times(_medians(heats), heats.comparisons, heats.confidence, tuple(entered.subjects))
-        final = self._round(entered, seed + 1, (1 - HEATS_SHARE) * whole, error / 2, LOAD_S)
+        final = self._round(entered, seed + 1, (1 - HEATS_SHARE) * whole, error / 2, LOAD_OF_MANY_S)
         running.refuse(entered.refused)
         measured = {frozenset((each.model, each.baseline)) for each in final.comparisons}
         others = (each for each in heats.comparisons if frozenset((each.model, each.baseline)) not in measured)

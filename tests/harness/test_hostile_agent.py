@@ -103,7 +103,7 @@ def files_of(job: dict[str, Any]) -> list[str | None]:
     """Where a job wants files written."""
     if job["task"] != "predict":
         return [job.get("result")]
-    return [model[key] or None for model in job["models"] for key in ("result", "graph")]
+    return [model[key] for model in job["models"] for key in ("result", "graph") if model[key]]
 
 
 class Recorder(Device):

@@ -40,13 +40,21 @@ class ChooseStage(Stage):
             "objective": self.objective,
             "max_accuracy_drop": self.max_accuracy_drop,
             "margin": self.target.measure.margin,
+            "max_bytes": self.target.limits.model_bytes,
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.stages.files import load_record, save_record
 
         screening = load_record(ScreeningRecord, inputs["screening"])
-        choice = choose(screening, self.allowed, self.objective, self.max_accuracy_drop, self.target.measure.margin)
+        choice = choose(
+            screening,
+            self.allowed,
+            self.objective,
+            self.max_accuracy_drop,
+            self.target.measure.margin,
+            self.target.limits.model_bytes,
+        )
         shutil.copyfile(inputs[f"model@{choice.chosen}"], context.output("model"))
         save_record(context.output("choice"), choice)
         if choice.unfit:

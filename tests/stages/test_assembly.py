@@ -62,6 +62,7 @@ def test_candidates_of_one_scheme_are_told_apart_and_fp32_is_always_compared_wit
         "objective": "latency",
         "max_accuracy_drop": 0.003,
         "margin": 0.03,
+        "max_bytes": None,
     }
 
 

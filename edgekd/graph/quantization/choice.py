@@ -20,17 +20,18 @@ def choose(
     objective: Objective,
     max_accuracy_drop: float,
     margin: float,
+    max_bytes: int | None = None,
 ) -> ChoiceRecord:
     """The choice, and of each candidate why.
 
     allowed: the names to choose from; others were looked over to be compared with. margin: the relative difference in
-    cost below which two are the same. On a target without a cost the smallest is chosen, whatever the objective.
+    cost below which two are the same. max_bytes: what the target allows a file to have. On a target without a cost the smallest is chosen, whatever the objective.
     """
     lost: dict[str, str] = {}
     left: list[Screened] = []
     timed = screening.cost == "time" and objective == "latency"
     for each in screening.candidates:
-        reason = _out(each, allowed, max_accuracy_drop, screening, timed=timed)
+        reason = _out(each, allowed, max_accuracy_drop, max_bytes, screening, timed=timed)
         if reason:
             lost[each.name] = reason
         else:
@@ -76,6 +77,7 @@ def _out(
     each: Screened,
     allowed: Collection[str],
     max_accuracy_drop: float,
+    max_bytes: int | None,
     screening: ScreeningRecord,
     *,
     timed: bool,
@@ -85,6 +87,8 @@ def _out(
         return each.refused
     if each.name not in allowed:
         return "not asked for in quantize.candidates"
+    if max_bytes is not None and each.size_bytes > max_bytes:
+        return f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}"
     if each.against_fp32 is None:  # the fp32 file itself
         return ""
     pair = screening.comparison(each.name, FP32)

@@ -40,55 +40,23 @@ def predict(
         StageError: the runtime refuses a file, or an output is not finite.
         ConfigError: the feeds are not what a model takes.
     """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
-        fed, rows = put_feeds(workspace, folder, feeds), row_count(feeds)
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         subjects = as_subjects(models)
-        return answers_of(workspace, folder, runtime, subjects, fed, rows, progress, batch=batch, seconds=seconds)
-
-
-def answers_of(
-    workspace: Workspace,
-    folder: Path,
-    runtime: RuntimeSettings,
-    subjects: Mapping[str, Subject],
-    fed: str,
-    rows: int,
-    progress: Progress,
-    *,
-    batch: int,
-    seconds: float | None,
-) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `predict`.
-
-    Raises:
-        ModelRefusedError: the runtime refuses a file, or an output is not finite.
-    """
-    files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
-    job = PredictJob(
-        runtime=runtime,
-        models=tuple(
-            PredictModel(**dict(model), result=workspace.path(files[model.name]))
-            for model in job_models(workspace, subjects, None)
-        ),
-        inputs=fed,
-        batch=batch,
-        seconds=seconds,
-    )
-    total, reached = rows * len(subjects), 0
-    with progress.task("predict", total) as advance:
-
-        def on_event(event: Event) -> None:
-            nonlocal reached
-            progress.stop_point()
-            if isinstance(event, Predicted):
-                reached += event.rows
-                advance(event.rows, note=event.model)
-
-        converse(workspace, job, on_event)
-        advance(total - reached)
-    fewer = seconds is not None
-    found = {name: _fetch(workspace, folder, name, file, rows, fewer=fewer) for name, file in files.items()}
+        files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
+        fed, rows = put_feeds(workspace, Path(folder), feeds), row_count(feeds)
+        job = PredictJob(
+            runtime=runtime,
+            models=tuple(
+                PredictModel(**dict(model), result=workspace.path(files[model.name]))
+                for model in job_models(workspace, subjects, None)
+            ),
+            inputs=fed,
+            batch=batch,
+            seconds=seconds,
+        )
+        _answer(workspace, job, rows, progress)
+        fewer = seconds is not None
+        found = {name: _fetch(workspace, Path(folder), name, file, rows, fewer=fewer) for name, file in files.items()}
     common = min(map(len, found.values()))
     return {name: outputs[:common] for name, outputs in found.items()}
 
@@ -134,30 +102,34 @@ def look_over(
         seconds=seconds,
         look=True,
     )
-    cold: list[Cold] = []
-    saved = False
-    reached = 0
-    with progress.task("predict", rows) as advance:
+    told = _answer(workspace, job, rows, progress)
+    cold = next((each for each in told if isinstance(each, Cold)), None)
+    if cold is None:
+        raise StageError("the device does not say how long a start took", hint="is another program answering there?")
+    logits = _fetch(workspace, folder, name, result, rows, fewer=True)
+    saved = any(isinstance(each, Graph) and each.saved for each in told)
+    if saved:
+        workspace.fetch(graph, folder / graph)
+    return Looked(logits, cold.cold_start_s, folder / graph if saved else None)
+
+
+def _answer(workspace: Workspace, job: PredictJob, rows: int, progress: Progress) -> list[Event]:
+    """Runs the job, shows how far it is, and gives back all that the device said."""
+    total, reached = rows * len(job.models), 0
+    told: list[Event] = []
+    with progress.task("predict", total) as advance:
 
         def on_event(event: Event) -> None:
-            nonlocal reached, saved
+            nonlocal reached
             progress.stop_point()
+            told.append(event)
             if isinstance(event, Predicted):
                 reached += event.rows
                 advance(event.rows, note=event.model)
-            elif isinstance(event, Cold):
-                cold.append(event)
-            elif isinstance(event, Graph):
-                saved = event.saved
 
         converse(workspace, job, on_event)
-        advance(rows - reached)
-    if not cold:
-        raise StageError("the device does not say how long a start took", hint="is another program answering there?")
-    logits = _fetch(workspace, folder, name, result, rows, fewer=True)
-    if saved:
-        workspace.fetch(graph, folder / graph)
-    return Looked(logits, cold[0].cold_start_s, folder / graph if saved else None)
+        advance(total - reached)
+    return told
 
 
 def _fetch(workspace: Workspace, folder: Path, model: str, file: str, rows: int, *, fewer: bool) -> NDArray[np.float32]:

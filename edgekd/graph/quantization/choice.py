@@ -25,7 +25,8 @@ def choose(
     """The choice, and of each candidate why.
 
     allowed: the names to choose from; others were looked over to be compared with. margin: the relative difference in
-    cost below which two are the same. max_bytes: what the target allows a file to have. On a target without a cost the smallest is chosen, whatever the objective.
+    cost below which two are the same. max_bytes: what the target allows a file to have. On a target without a cost the
+    smallest is chosen, whatever the objective.
     """
     lost: dict[str, str] = {}
     left: list[Screened] = []

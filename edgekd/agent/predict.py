@@ -9,22 +9,30 @@ from typing import Any
 import numpy as np
 
 from .inputs import given_arrays
+from .measure import cold_start
 from .report import Refusal, Reporter
-from .session import load
+from .session import load, save_graph
 
 TOLD_S = 0.1  # between two reports of how far it is
 
 
 def predict(job: dict[str, Any], report: Reporter) -> None:
     """The raw outputs of each model for the rows of the inputs, in their order: for all of them, or with `seconds`
-    for as many as the model's share of that time allows, one batch at least."""
-    begun = time.monotonic()
+    for as many as the model's share of that time allows, one batch at least.
+
+    With `look` also the cold start of the first model, and the graph that the runtime makes of each.
+    """
     models = job["models"]
+    if job["look"]:
+        cold_start(models[0], job, report)
+    begun = time.monotonic()
     for number, model in enumerate(models):
         share = None if job["seconds"] is None else job["seconds"] * (number + 1) / len(models)
         result = _outputs(model, job, None if share is None else begun + share, report)
         np.save(f"{model['result']}.part.npy", result, allow_pickle=False)
         Path(f"{model['result']}.part.npy").replace(model["result"])
+        if job["look"]:
+            report("graph", model=model["name"], saved=save_graph(model, job["runtime"], model["graph"]))
 
 
 def _outputs(model: dict[str, Any], job: dict[str, Any], deadline: float | None, report: Reporter) -> Any:

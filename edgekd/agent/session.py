@@ -72,6 +72,23 @@ def _thread_seconds(threads: list[str]) -> float:
     return sum(int((read(f"/proc/self/task/{t}/schedstat") or "0").split()[0]) for t in threads) / 1e9
 
 
+def save_graph(model: dict[str, Any], runtime: dict[str, Any], path: str) -> bool:
+    """Writes the graph that the runtime makes of the model, without its large constants; False if it cannot: other
+    processors than the CPU have parts that no file holds."""
+    options = session_options(runtime, model["session"])
+    options.optimized_model_filepath = path
+    beside = Path(f"{path}.constants")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", beside.name)
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    try:
+        onnxruntime.InferenceSession(model["path"], options, providers=[runtime["provider"]])
+    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return Path(path).is_file()
+
+
 def load(model: dict[str, Any], runtime: dict[str, Any]) -> Any:
     """A fresh session of the model's file, with the model's own session options over the target's.
 

@@ -147,6 +147,7 @@ SCHEMES = Group(
     custom="",
     members={
         "fp32": "edgekd.graph.quantization.fp32:Fp32",
+        "fp16_weights": "edgekd.graph.quantization.fp16:Fp16Weights",
         "int8_weights": "edgekd.graph.quantization.weights:Int8Weights",
         "int8_qdq": "edgekd.graph.quantization.schemes:Int8Qdq",
         "int8_qoperator": "edgekd.graph.quantization.schemes:Int8QOperator",

@@ -45,7 +45,7 @@ class Measuring(Section):
 
     seconds: float = Field(20.0, gt=0, le=86400, description="time that one comparison may take")
     screen_seconds: float = Field(
-        10.0, gt=0, le=86400, description="time that looking over all candidates may take, for answers and times each"
+        20.0, gt=0, le=86400, description="time that looking over all candidates may take, for answers and times each"
     )
     margin: float = Field(0.03, gt=0, lt=1, description="relative difference below which two models count as the same")
     confidence: float = Field(0.99, ge=0.5, lt=1, description="of every interval, over all looks at the data together")

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs conflict with onnx's
 
+from edgekd.errors import StageError
 from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
 
@@ -24,10 +26,27 @@ def execution(path: Path, session: Mapping[str, str] = {}) -> Execution:
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
         load_session(path, session, optimised=optimised)
-        graph = onnx.load(optimised).graph
+        return executed(optimised)
+
+
+def executed(optimised: Path) -> Execution:
+    """The operators of a graph that a runtime saved, here or on a device; large constants need not be there.
+
+    Raises:
+        StageError: it is no graph.
+    """
+    try:
+        graph = onnx.load(optimised, load_external_data=False).graph
+    except (DecodeError, OSError) as error:
+        raise StageError(f"the graph that the runtime saved cannot be read: {type(error).__name__}") from error
+    constants = {tensor.name for tensor in graph.initializer}
+    unfolded = (
+        node.op_type for node in graph.node if any(node.input) and constants.issuperset(filter(None, node.input))
+    )
     return Execution(
         operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
         float_operators=dict(sorted(_float_operators(graph).items())),
+        unfolded=dict(sorted(Counter(unfolded).items())),
     )
 
 

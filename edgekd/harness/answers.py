@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.devices.base import Device, Workspace
+from edgekd.errors import StageError
 from edgekd.harness.conversation import ModelRefusedError, converse
-from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel
+from edgekd.harness.protocol import Cold, Event, Graph, Predicted, PredictJob, PredictModel
 from edgekd.harness.replies import read_outputs
 from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, row_count
 from edgekd.progress import Progress
@@ -38,57 +40,96 @@ def predict(
         StageError: the runtime refuses a file, or an output is not finite.
         ConfigError: the feeds are not what a model takes.
     """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
-        fed, rows = put_feeds(workspace, folder, feeds), row_count(feeds)
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         subjects = as_subjects(models)
-        return answers_of(workspace, folder, runtime, subjects, fed, rows, progress, batch=batch, seconds=seconds)
+        files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
+        fed, rows = put_feeds(workspace, Path(folder), feeds), row_count(feeds)
+        job = PredictJob(
+            runtime=runtime,
+            models=tuple(
+                PredictModel(**dict(model), result=workspace.path(files[model.name]))
+                for model in job_models(workspace, subjects, None)
+            ),
+            inputs=fed,
+            batch=batch,
+            seconds=seconds,
+        )
+        _answer(workspace, job, rows, progress)
+        fewer = seconds is not None
+        found = {name: _fetch(workspace, Path(folder), name, file, rows, fewer=fewer) for name, file in files.items()}
+    common = min(map(len, found.values()))
+    return {name: outputs[:common] for name, outputs in found.items()}
 
 
-def answers_of(
+@dataclass(frozen=True)
+class Looked:
+    """What one candidate does on a device.
+
+    logits: float32 (N, classes) of the first rows, as many as its time allowed. cold_start_s: of one start, in a
+    process of its own. graph: what the runtime there makes of the file, without its large constants; None if it cannot
+    be saved.
+    """
+
+    logits: NDArray[np.float32]
+    cold_start_s: float
+    graph: Path | None
+
+
+def look_over(
     workspace: Workspace,
     folder: Path,
     runtime: RuntimeSettings,
-    subjects: Mapping[str, Subject],
+    name: str,
+    subject: Subject,
     fed: str,
     rows: int,
     progress: Progress,
     *,
-    batch: int,
-    seconds: float | None,
-) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `predict`.
+    seconds: float,
+) -> Looked:
+    """One model in a process of its own, fed with the `rows` of the file `fed` on the device, one by one.
 
     Raises:
-        ModelRefusedError: the runtime refuses a file, or an output is not finite.
+        ModelRefusedError: the runtime refuses the file, or an output is not finite.
     """
-    files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
+    result, graph = "outputs.npy", "graph.onnx"
+    (model,) = job_models(workspace, {name: subject}, fed)
     job = PredictJob(
         runtime=runtime,
-        models=tuple(
-            PredictModel(**dict(model), result=workspace.path(files[model.name]))
-            for model in job_models(workspace, subjects, None)
-        ),
+        models=(PredictModel(**dict(model), result=workspace.path(result), graph=workspace.path(graph)),),
         inputs=fed,
-        batch=batch,
+        batch=1,
         seconds=seconds,
+        look=True,
     )
-    total, reached = rows * len(subjects), 0
+    told = _answer(workspace, job, rows, progress)
+    cold = next((each for each in told if isinstance(each, Cold)), None)
+    if cold is None:
+        raise StageError("the device does not say how long a start took", hint="is another program answering there?")
+    logits = _fetch(workspace, folder, name, result, rows, fewer=True)
+    saved = any(isinstance(each, Graph) and each.saved for each in told)
+    if saved:
+        workspace.fetch(graph, folder / graph)
+    return Looked(logits, cold.cold_start_s, folder / graph if saved else None)
+
+
+def _answer(workspace: Workspace, job: PredictJob, rows: int, progress: Progress) -> list[Event]:
+    """Runs the job, shows how far it is, and gives back all that the device said."""
+    total, reached = rows * len(job.models), 0
+    told: list[Event] = []
     with progress.task("predict", total) as advance:
 
         def on_event(event: Event) -> None:
             nonlocal reached
             progress.stop_point()
+            told.append(event)
             if isinstance(event, Predicted):
                 reached += event.rows
                 advance(event.rows, note=event.model)
 
         converse(workspace, job, on_event)
         advance(total - reached)
-    fewer = seconds is not None
-    found = {name: _fetch(workspace, folder, name, file, rows, fewer=fewer) for name, file in files.items()}
-    common = min(map(len, found.values()))
-    return {name: outputs[:common] for name, outputs in found.items()}
+    return told
 
 
 def _fetch(workspace: Workspace, folder: Path, model: str, file: str, rows: int, *, fewer: bool) -> NDArray[np.float32]:

@@ -42,11 +42,12 @@ class Pace:
     capacity: int
 
 
-def pace_of(seconds: float) -> Pace:
-    """The pace of a measurement of so many seconds, such that it keeps no more than SAMPLES_KEPT in all."""
+def pace_of(seconds: float, load_s: float = LOAD_S) -> Pace:
+    """The pace of a measurement of so many seconds with loads of so many, longer ones in a very long measurement, such
+    that it keeps no more than SAMPLES_KEPT in all."""
     longer = max(1.0, seconds / (MOST_PROCESSES * PROCESS_S))
     processes = max(1.0, seconds / (longer * PROCESS_S))
-    return Pace(longer * PROCESS_S, longer * LOAD_S, round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)))
+    return Pace(longer * PROCESS_S, longer * load_s, round(SAMPLES_KEPT / (processes * SETS_IN_PROCESS)))
 
 
 class Campaign:
@@ -62,6 +63,7 @@ class Campaign:
         progress: Progress,
         *,
         cold_starts: int = COLD_STARTS,
+        load_s: float = LOAD_S,
     ) -> None:
         self.workspace = workspace
         self.folder = folder
@@ -70,6 +72,7 @@ class Campaign:
         self.observations = observations
         self.progress = progress
         self.cold_starts = cold_starts
+        self.load_s = load_s
         self._listener = Listener(observations.seen, progress)
         self._longest_s = 0.0
 
@@ -161,7 +164,7 @@ class Campaign:
         # the first load of a process is a cold start: each model has its turn
         first = number % count
         orders[0] = (first, *(position for position in orders[0] if position != first))
-        pace = pace_of(self.budget_s)
+        pace = pace_of(self.budget_s, self.load_s)
         return MeasureJob(
             runtime=self.runtime,
             models=tuple(self.models),

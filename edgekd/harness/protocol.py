@@ -92,17 +92,24 @@ class ThroughputJob(SetsJob):
 
 
 class PredictModel(JobModel):
+    """`result`: where its outputs go, `graph`: where what the runtime makes of it goes, if that is looked at."""
+
     result: str
+    graph: str = ""
 
 
 class PredictJob(AnyJob):
-    """Outputs for the rows of `inputs`: all of them, or as many as `seconds` for all models together allow."""
+    """Outputs for the rows of `inputs`: all of them, or as many as `seconds` for all models together allow.
+
+    `look`: also the cold start of the first model, and the graph that the runtime makes of each.
+    """
 
     task: Literal["predict"] = "predict"
     models: tuple[PredictModel, ...]
     inputs: str
     batch: int
     seconds: float | None
+    look: bool = False
 
 
 class CountJob(ModelsJob):
@@ -188,6 +195,14 @@ class Predicted(Record):
     rows: int
 
 
+class Graph(Record):
+    """Whether the device has saved the graph that the runtime makes of a model, large constants left out."""
+
+    event: Literal["graph"]
+    model: str
+    saved: bool
+
+
 class State(Record):
     """A while in which the agent only looked at the clock; `gaps_ns`: when it could not."""
 
@@ -216,7 +231,21 @@ class Done(Record):
     event: Literal["done"]
 
 
-Event = Step | Waited | Refused | Cold | Observed | Overhead | SetDone | Predicted | State | Described | Identity | Done
+Event = (
+    Step
+    | Waited
+    | Refused
+    | Cold
+    | Observed
+    | Overhead
+    | SetDone
+    | Predicted
+    | Graph
+    | State
+    | Described
+    | Identity
+    | Done
+)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

@@ -28,19 +28,26 @@ class ModelFacts(Record):
 
 
 class Execution(Record):
-    """What ONNX Runtime runs after its own optimisation on this machine, as counts by operator.
+    """What ONNX Runtime runs after its own optimisation on one machine, as counts by operator.
 
     `float_operators` are those that compute in floating point: none between the quantized input and the logits
-    of a model that really is 8-bit; all of an fp32 model's.
+    of a model that really is 8-bit; all of an fp32 model's. `unfolded` read constants alone, and still run in every
+    inference.
     """
 
     operators: dict[str, int]
     float_operators: dict[str, int]
+    unfolded: dict[str, int] = {}
 
     @property
     def in_float(self) -> bool:
         """Whether every operator computes in floating point."""
         return self.operators == self.float_operators
+
+    @property
+    def rearranges(self) -> bool:
+        """Whether it arranges tensors in blocks of channels for its float convolutions, and back (NCHWc)."""
+        return "ReorderInput" in self.operators or "ReorderOutput" in self.operators
 
 
 class Parity(Record):

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from edgekd.records.base import Record
 from edgekd.records.evaluation import Paired
 from edgekd.records.latency import Comparison
+from edgekd.records.model import Execution
 
 FP32 = "fp32"
 """The candidate that the others are held against, and are made of."""
@@ -19,8 +20,9 @@ class Screened(Record):
 
     samples: of the validation split, as many as it answered in its time. against_fp32: its answers and the fp32 file's
     on those that both answered. p50_s: None on a target whose times mean nothing. instructions: executed for one
-    sample, where
-    they are counted. refused: why it cannot run there, or could not be made at all (then of 0 bytes), in one line.
+    sample, where they are counted. cold_start_s: of one start. execution: what the runtime there makes of the file, if
+    it can say so. refused: why it cannot run there, need not be tried, or could not be made at all (then of 0 bytes),
+    in one line.
     """
 
     name: str
@@ -31,12 +33,16 @@ class Screened(Record):
     against_fp32: Paired | None
     p50_s: float | None
     instructions: int | None
+    cold_start_s: float | None = None
+    execution: Execution | None = None
     refused: str = ""
 
 
 class ScreeningRecord(Record):
     """`comparisons`: the times of every pair of candidates, empty on a target whose times mean nothing; `confidence`:
-    of each one's interval, so that all of them hold together as often as one of a measurement does."""
+    that each one's interval has at least, so that all of them hold together as often as one of a measurement does.
+    `finalists`: those that had the longer measurement, because none was surely faster and right enough; empty where
+    there was but one for all."""
 
     kept_as: ClassVar[str] = "screening"
 
@@ -47,6 +53,7 @@ class ScreeningRecord(Record):
     confidence: float
     candidates: tuple[Screened, ...]
     comparisons: tuple[Comparison, ...]
+    finalists: tuple[str, ...] = ()
 
     def candidate(self, name: str) -> Screened:
         return next(each for each in self.candidates if each.name == name)

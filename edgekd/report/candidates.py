@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord
-from edgekd.report.text import print_line
+from edgekd.report.text import duration, print_line
 
 
 def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: Console) -> None:
-    """Prints a row a candidate, the one that ships first; accuracy is of validation samples."""
+    """Prints a row for each candidate that ran, the one that ships first, and below why each ships or does not;
+    accuracy is of validation samples."""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -21,42 +22,56 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         f"{screening.validation_samples:,} validation samples",
         title_justify="left",
     )
-    cost = {"time": "time", "instructions": "instructions", "none": "time"}[screening.cost]
-    table.add_column("")
-    for heading in ("bytes", "accuracy", cost):
-        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
+    cost = "instructions" if screening.cost == "instructions" else "time"
+    for heading in ("bytes", "accuracy", "gain", cost, "start"):
+        table.add_column(heading, justify="right", no_wrap=True)
     verdicts = {each.name: each for each in choice.candidates}
-    for each in sorted(screening.candidates, key=lambda each: not verdicts[each.name].ships):
-        verdict = verdicts[each.name]
-        style = "green" if verdict.ships else "dim"
-        table.add_row(
-            Text(each.name, style="default"),
-            Text(f"{each.size_bytes:,}" if each.size_bytes else "–"),
-            Text(_accuracy(each)),
-            Text(_cost(each, screening)),
-            Text(f"ships: {verdict.why}" if verdict.ships else verdict.why, style=style),
-        )
+    ordered = sorted(screening.candidates, key=lambda each: not verdicts[each.name].ships)
+    for each in ordered:
+        if not each.refused:
+            table.add_row(
+                Text(each.name, style="green" if verdicts[each.name].ships else "default"),
+                *map(Text, (f"{each.size_bytes:,}", *_accuracy(each), _cost(each, screening), _start(each))),
+            )
     console.print(table)
     told = {
-        "time": f"time: relative to {FP32}, with its {100 * screening.confidence:.4g} % interval",
+        "time": f"time: relative to {FP32}, with its interval of {100 * screening.confidence:.4g} % or more",
         "instructions": f"instructions: relative to {FP32}; the processor is emulated, its times say nothing",
         "none": "the processor is emulated: its times say nothing",
     }[screening.cost]
+    print_line(
+        console, f"gain: 95 % interval of the points of accuracy against {FP32}; start: of a process, once", "dim"
+    )
     print_line(console, told, "dim")
+    for each in ordered:
+        verdict = verdicts[each.name]
+        console.print(
+            Text(f"{each.name} {'ships: ' if verdict.ships else '– '}{verdict.why}"),
+            style="green" if verdict.ships else "dim",
+        )
     if choice.unfit:
         print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
 
 
-def _accuracy(each: Screened) -> str:
-    return "–" if each.accuracy is None else f"{100 * each.accuracy:.2f}"
+def _accuracy(each: Screened) -> tuple[str, str]:
+    """It, and how far it may be from the fp32 file's."""
+    shown = "–" if each.accuracy is None else f"{100 * each.accuracy:.2f}"
+    if each.against_fp32 is None:
+        return shown, ""
+    low, high = each.against_fp32.drop_interval
+    return shown, f"[{-100 * high:+.2f}, {-100 * low:+.2f}]"
+
+
+def _start(each: Screened) -> str:
+    return "–" if each.cold_start_s is None else duration(each.cold_start_s)
 
 
 def _cost(each: Screened, screening: ScreeningRecord) -> str:
     if screening.cost == "instructions" and each.instructions is not None:
         reference = screening.candidate(FP32).instructions
         return f"{each.instructions / reference:.3f}" if reference else "–"
-    if screening.cost != "time" or each.refused:
+    if screening.cost != "time":
         return "–"
     pair = screening.comparison(each.name, FP32)
     if pair is None:

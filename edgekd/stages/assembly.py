@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -43,7 +44,7 @@ def assemble(pipeline: Pipeline) -> Plan:
         *([Node(TRANSFER, TransferStage(transfer), CONTRACT)] if transfer is not None else []),
         *training(pipeline, networks, dataset.modality, networks),
         *exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
-        *quantizing(candidates, dataset.modality, [name for name in SHIPPING if name in networks]),
+        *quantizing(candidates, dataset.modality),
         *on_targets(pipeline, candidates, dataset.modality, networks),
         *repeated_nodes(pipeline, networks, candidates, dataset.modality),
         _release(pipeline, networks, candidates, dataset.modality),
@@ -52,13 +53,16 @@ def assemble(pipeline: Pipeline) -> Plan:
 
 
 def named_candidates(schemes: Sequence[Scheme]) -> dict[str, Scheme]:
-    """The candidates by name: their scheme's, numbered where there are several of it. The fp32 file is always among
-    them, for the others are made of it and held against it."""
+    """The candidates by name: their scheme's and what they do otherwise than by default, numbered where that tells
+    several no more apart; the same twice is one. The fp32 file is always among them, for the others are made of it and
+    held against it."""
     named: dict[str, Scheme] = {FP32: Fp32(use=FP32)}
     for scheme in schemes:
-        count = sum(1 for each in named.values() if each.use == scheme.use)
-        if scheme.use != FP32:
-            named[f"{scheme.use}-{count + 1}" if count else scheme.use] = scheme
+        if scheme in named.values():
+            continue
+        told = "_".join((scheme.use, *scheme.differs_by))
+        numbered = (f"{told}-{number}" for number in itertools.count(2))
+        named[next(name for name in itertools.chain([told], numbered) if name not in named)] = scheme
     return named
 
 

@@ -12,31 +12,27 @@ from pydantic import JsonValue
 from edgekd.config.target import TargetProfile
 from edgekd.graph.quantization.choice import Objective, choose
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
+from edgekd.records.screening import ChoiceRecord, ScreeningRecord
 
 
 @dataclass(frozen=True)
 class ChooseStage(Stage):
-    """`candidates` arrive at `model@NAME`, what was made of the control in the same way at `control@NAME` (but for the
-    fp32 file, which is not made); of both the chosen one goes out. `allowed`: those of them that may ship."""
+    """`candidates` arrive at `model@NAME`; the chosen one goes out. `allowed`: those of them that may ship."""
 
     target: TargetProfile
     candidates: tuple[str, ...]
     allowed: tuple[str, ...]
     objective: Objective
     max_accuracy_drop: float
-    controlled: bool
 
     name = "choose"
-    outputs = {"model": "model.onnx", "choice": "choice.json", "control": "control.onnx"}
+    outputs = {"model": "model.onnx", "choice": "choice.json"}
     records = {"choice": ChoiceRecord}
-    optional = frozenset({"control"})
     libraries = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        controls = (f"control@{name}" for name in self.candidates if self.controlled and name != FP32)
-        return ("screening", *(f"model@{name}" for name in self.candidates), *controls)
+        return ("screening", *(f"model@{name}" for name in self.candidates))
 
     def identity(self) -> JsonValue:
         return {
@@ -44,16 +40,22 @@ class ChooseStage(Stage):
             "objective": self.objective,
             "max_accuracy_drop": self.max_accuracy_drop,
             "margin": self.target.measure.margin,
+            "max_bytes": self.target.limits.model_bytes,
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.stages.files import load_record, save_record
 
         screening = load_record(ScreeningRecord, inputs["screening"])
-        choice = choose(screening, self.allowed, self.objective, self.max_accuracy_drop, self.target.measure.margin)
+        choice = choose(
+            screening,
+            self.allowed,
+            self.objective,
+            self.max_accuracy_drop,
+            self.target.measure.margin,
+            self.target.limits.model_bytes,
+        )
         shutil.copyfile(inputs[f"model@{choice.chosen}"], context.output("model"))
-        if f"control@{choice.chosen}" in inputs:
-            shutil.copyfile(inputs[f"control@{choice.chosen}"], context.output("control"))
         save_record(context.output("choice"), choice)
         if choice.unfit:
             return choice.unfit

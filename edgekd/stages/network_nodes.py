@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -13,14 +13,13 @@ from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline, with_choice
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node
-from edgekd.records.screening import FP32
 from edgekd.stages.export import ExportStage
 from edgekd.stages.network_graph import networks_of
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage
 from edgekd.stages.select import SelectStage
 from edgekd.stages.train import TrainStage
-from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SELECT, TRANSFER, VALIDATION, Wiring, candidate_of
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SELECT, TRANSFER, VALIDATION, Wiring
 
 
 def training(
@@ -55,15 +54,14 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
         yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
 
 
-def quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
-    for network in networks:
-        for name, scheme in candidates.items():
-            if network != STUDENT and name == FP32:  # the fp32 file is there already, as it was exported
-                continue
-            candidate = candidate_of(network, name)
-            wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
-            stage = QuantizeStage(candidate, network, scheme, modality)
-            yield Node(f"quantize@{candidate}", stage, wiring, candidate)
+def quantizing(candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
+    for name, scheme in candidates.items():
+        yield Node(f"quantize@{name}", QuantizeStage(name, scheme, modality), made_of(STUDENT), name)
+
+
+def made_of(network: str) -> Wiring:
+    """What it takes to make a candidate of it."""
+    return {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
 
 
 def _train_stage(network: TrainedNetwork, modality: str, known: Mapping[str, Network]) -> TrainStage:

@@ -1,4 +1,4 @@
-"""quantize: one candidate, made of a network's fp32 file, calibrated on training samples only."""
+"""quantize: one candidate, made of the student's fp32 file, calibrated on training samples only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgekd.config.networks import STUDENT
 from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
@@ -18,10 +19,9 @@ from edgekd.stages.modality import feeding_identity
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name, `network`: what it is made of."""
+    """`candidate`: its name."""
 
     candidate: str
-    network: str
     scheme: Scheme
     modality: str
 
@@ -35,39 +35,41 @@ class QuantizeStage(Stage):
     def identity(self) -> JsonValue:
         return {
             "candidate": self.candidate,
-            "network": self.network,
             "scheme": self.scheme.identity(),
             "modality": feeding_identity(self.modality),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        import numpy as np
+        return make(context, inputs, self.candidate, STUDENT, self.scheme)
 
-        from edgekd.data.modalities.base import feeds_for
-        from edgekd.graph.quantization.calibrate import spread
-        from edgekd.graph.quantization.quantize import make_candidate
-        from edgekd.stages.files import load_record, load_split, save_record
 
-        contract = load_record(ModelContract, inputs["contract"])
-        train = load_split(inputs["train"])
-        samples = train.samples[spread(np.arange(len(train)), self.scheme.samples_wanted)]
-        path = context.output("model")
-        made, refused = None, ""
-        with context.progress.task(f"quantize {self.candidate}", 1) as advance:
-            try:
-                made = make_candidate(self.scheme, inputs["fp32"], feeds_for(contract, samples), path)
-            except StageError as error:
-                path.unlink(missing_ok=True)
-                refused = str(error)
-            advance()
-        record = CandidateRecord(
-            name=self.candidate, network=self.network, scheme=self.scheme.use, file=made, refused=refused
-        )
-        save_record(context.output("candidate"), record)
-        if made is None:
-            context.warn(f"{self.candidate} cannot be made: {refused}")
-            return f"cannot be made: {refused}"
-        return f"{made.facts.size_bytes:,} bytes{_remarks(record)}"
+def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: str, scheme: Scheme) -> str:
+    """Writes a candidate of a network and its record, or why it cannot be made; returns the headline."""
+    import numpy as np
+
+    from edgekd.data.modalities.base import feeds_for
+    from edgekd.graph.quantization.calibrate import spread
+    from edgekd.graph.quantization.quantize import make_candidate
+    from edgekd.stages.files import load_record, load_split, save_record
+
+    contract = load_record(ModelContract, inputs["contract"])
+    train = load_split(inputs["train"])
+    samples = train.samples[spread(np.arange(len(train)), scheme.samples_wanted)]
+    path = context.output("model")
+    made, refused = None, ""
+    with context.progress.task(f"quantize {candidate}", 1) as advance:
+        try:
+            made = make_candidate(scheme, inputs["fp32"], feeds_for(contract, samples), path)
+        except StageError as error:
+            path.unlink(missing_ok=True)
+            refused = str(error)
+        advance()
+    record = CandidateRecord(name=candidate, network=network, scheme=scheme.use, file=made, refused=refused)
+    save_record(context.output("candidate"), record)
+    if made is None:
+        context.warn(f"{candidate} cannot be made: {refused}")
+        return f"cannot be made: {refused}"
+    return f"{made.facts.size_bytes:,} bytes{_remarks(record)}"
 
 
 def _remarks(record: CandidateRecord) -> str:

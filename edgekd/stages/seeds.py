@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from edgekd.config.networks import CONTROL
+from edgekd.config.networks import CONTROL, STUDENT
 from edgekd.pipeline.stage import Context
 from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class SeedsStage(TargetStage):
     """What the first training's files reached arrives at `evaluation`. Of the training with the N-th seed (from 2) the
-    fp32 file arrives at `fp32@N`, what was made of it as of the candidate NAME at `NAME@N`; of the control's at
-    `control.fp32@N` and `control.NAME@N`, of a variant's at `VARIANT.fp32@N`. Only those made as the chosen one is are
-    run.
-    """
+    fp32 file of the student, the control or a variant arrives at `NETWORK.fp32@N`; what was made of it as the chosen
+    file was, for student and control, at `NETWORK@N`."""
 
-    candidates: tuple[str, ...]
     seeds: tuple[int, ...]
     beside: tuple[str, ...]
 
@@ -40,20 +37,19 @@ class SeedsStage(TargetStage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return ("contract", "test", "choice", "evaluation", *(port for _, port in self._files(self.candidates)))
+        return ("contract", "test", "choice", "evaluation", *(port for _, port in self._files("")))
 
     def identity(self) -> dict[str, JsonValue]:
         return {**super().identity(), "seeds": list[JsonValue](self.seeds)}
 
-    def _files(self, candidates: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """The names of the files of these candidates as reports call them, each with its port, once a further seed."""
-        names = dict.fromkeys((FP32, *candidates))
+    def _files(self, chosen: str) -> Iterator[tuple[str, str]]:
+        """The names of all files as reports call them, each with its port, once a further seed."""
         for number in range(2, len(self.seeds) + 1):
-            for name in names:
-                yield name, f"{name}@{number}"
-                for network in self.beside:
-                    if name == FP32 or network == CONTROL:
-                        yield f"{network}.{name}", f"{network}.{name}@{number}"
+            for network in (STUDENT, *self.beside):
+                before = "" if network == STUDENT else f"{network}."
+                yield f"{before}{FP32}", f"{network}.{FP32}@{number}"
+                if network in (STUDENT, CONTROL) and chosen != FP32:
+                    yield f"{before}{chosen}", f"{network}@{number}"
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         from edgekd.harness.answers import predict
@@ -65,7 +61,7 @@ class SeedsStage(TargetStage):
         first = load_record(Evaluation, inputs["evaluation"])
         contract, test = load_record(ModelContract, inputs["contract"]), load_split(inputs["test"])
         further: dict[str, list[str]] = {}
-        for name, port in self._files((choice.chosen,)):
+        for name, port in self._files(choice.chosen):
             further.setdefault(name, []).append(port)
         complete = {
             name: further[name]

@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping
 
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER
 from edgekd.config.pipeline import Pipeline
+from edgekd.config.target import TargetProfile
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node
 from edgekd.records.screening import FP32
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.measure import MeasureStage
-from edgekd.stages.network_nodes import exports, quantizing, training
+from edgekd.stages.network_nodes import exports, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
+from edgekd.stages.remake import RemakeStage
 from edgekd.stages.screen import ScreenStage
 from edgekd.stages.seeds import SeedsStage
 from edgekd.stages.shift import ShiftStage
 from edgekd.stages.targets import device_of
 from edgekd.stages.validate import ValidateStage
-from edgekd.stages.wiring import CONTRACT, SHIPPING, VALIDATION, Wiring, beside_of, candidate_of
+from edgekd.stages.wiring import CONTRACT, SHIPPING, VALIDATION, Wiring, beside_of
 
 
 def on_targets(
@@ -28,18 +30,13 @@ def on_targets(
     quantize = pipeline.config.quantize
     beside, controlled = beside_of(pipeline, networks), CONTROL in networks
     names = tuple(candidates)
-    allowed = {scheme.use for scheme in quantize.candidates}
+    allowed = tuple(name for name, scheme in candidates.items() if scheme in quantize.candidates)
     targets = pipeline.targets
     timed = [
         target for target in targets if not device_of(target).emulated
     ]  # an emulated processor's times say nothing
     files: Wiring = {f"model@{name}": (f"quantize@{name}", "model") for name in names}
     records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
-    controls: Wiring = {
-        f"control@{name}": (f"quantize@{candidate_of(CONTROL, name)}", "model")
-        for name in names
-        if controlled and name != FP32
-    }
 
     def node(
         stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage, inputs: Wiring
@@ -56,21 +53,25 @@ def on_targets(
     def everybody(target: str) -> Wiring:
         """All files that there are to compare on a target, and what they are asked about."""
         files = {f"{name}.{FP32}": (f"export@{name}", "model") for name in beside}
-        control: Wiring = {CONTROL: (f"choose@{target}", "control")} if controlled else {}
+        control: Wiring = {CONTROL: (f"remake@{CONTROL}.{target}", "model")} if controlled else {}
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
     for target in targets:
-        yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
+        yield node(
+            ScreenStage(target, modality, candidates, allowed, quantize.max_accuracy_drop),
+            {**VALIDATION, **files, **records},
+        )
     for target in targets:
         choosing = ChooseStage(
             target,
             names,
-            tuple(name for name, scheme in candidates.items() if scheme.use in allowed),
+            allowed,
             quantize.objective,
             quantize.max_accuracy_drop,
-            controlled,
         )
-        yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files, **controls})
+        yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files})
+    for target in targets if controlled else ():
+        yield remade(CONTROL, target, candidates, modality)
     for target in targets:
         yield node(ValidateStage(target, modality, beside), {**everybody(target.name), **VALIDATION})
     if pipeline.config.shifts.given():
@@ -83,6 +84,14 @@ def on_targets(
     for target in targets:
         if device_of(target).counts:
             yield node(CountStage(target, modality), {**compared(target.name), **VALIDATION})
+
+
+def remade(network: str, target: TargetProfile, candidates: Mapping[str, Scheme], modality: str) -> Node:
+    """Of a network what was chosen of the student's on a target."""
+    subject = f"{network}.{target.name}"
+    wiring = {**made_of(network), "choice": (f"choose@{target.name}", "choice")}
+    stage = RemakeStage(network, candidates, modality)
+    return Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 
 
 def repeated_nodes(
@@ -98,23 +107,26 @@ def repeated_nodes(
             for name in (STUDENT, *beside)
             if isinstance(network := networks[name], TrainedNetwork)
         }
-        made = [member_of(name, further) for name in SHIPPING if name in networks]
         yield from training(pipeline, again, modality, networks)
         yield from exports(pipeline, again, modality)
-        yield from quantizing(candidates, modality, made)
         for name in (STUDENT, *beside):
-            repeated = member_of(name, further)
-            for candidate in candidates if repeated in made else (FP32,):
-                maker = f"export@{repeated}" if candidate == FP32 else f"quantize@{candidate_of(repeated, candidate)}"
-                wiring[f"{candidate_of(name, candidate)}@{further + 1}"] = (maker, "model")
+            wiring[f"{name}.{FP32}@{further + 1}"] = (f"export@{member_of(name, further)}", "model")
     if config.seeds == 1:
         return
     seeds = tuple(config.seed + further for further in range(config.seeds))
+    shipping = [(name, further) for name in SHIPPING if name in networks for further in range(1, config.seeds)]
     for target in pipeline.targets:
-        stage = SeedsStage(target, modality, tuple(candidates), seeds, beside)
+        for name, further in shipping:
+            yield remade(member_of(name, further), target, candidates, modality)
+    for target in pipeline.targets:
+        stage = SeedsStage(target, modality, seeds, beside)
         inputs: Wiring = {
             **CONTRACT,
             **wiring,
+            **{
+                f"{name}@{further + 1}": (f"remake@{member_of(name, further)}.{target.name}", "model")
+                for name, further in shipping
+            },
             "test": ("data", "test"),
             "choice": (f"choose@{target.name}", "choice"),
             "evaluation": (f"validate@{target.name}", "evaluation"),

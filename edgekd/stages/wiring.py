@@ -19,7 +19,3 @@ LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}
 def beside_of(pipeline: Pipeline, networks: Mapping[str, Network]) -> tuple[str, ...]:
     """The student's like, that it is held against: untaught, and taught otherwise."""
     return tuple(name for name in networks if name == CONTROL or name in pipeline.config.variants)
-
-
-def candidate_of(network: str, name: str) -> str:
-    return name if network == STUDENT else f"{network}.{name}"

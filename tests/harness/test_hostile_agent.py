@@ -21,11 +21,12 @@ from edgekd.config.target import Measuring
 from edgekd.devices.base import Device, Ended
 from edgekd.devices.local import Local, LocalWorkspace
 from edgekd.errors import EdgekdError
+from edgekd.graph.execution import executed
 from edgekd.harness.answers import predict
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import measure
 from edgekd.harness.environment import identity_of
-from edgekd.harness.screening import screen
+from edgekd.harness.screening import Trial, screen
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from edgekd.records.doctor import Health
@@ -71,7 +72,7 @@ class ScriptedWorkspace(LocalWorkspace):
         job = json.loads(Path(argv[-1]).read_text())
         for line in said.lines:
             on_line(line)
-        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
+        paths = files_of(job)
         for path, content in zip(paths, said.files.values(), strict=False):
             if path:
                 Path(path).write_bytes(content)
@@ -92,10 +93,17 @@ class Recorded(LocalWorkspace):
 
         said.ended = super().run(argv, both, patience_s)
         job = json.loads(Path(argv[-1]).read_text())
-        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
+        paths = files_of(job)
         said.files = {path: Path(path).read_bytes() for path in paths if path and Path(path).exists()}
         self.kept.append(said)
         return said.ended
+
+
+def files_of(job: dict[str, Any]) -> list[str | None]:
+    """Where a job wants files written."""
+    if job["task"] != "predict":
+        return [job.get("result")]
+    return [model[key] for model in job["models"] for key in ("result", "graph") if model[key]]
 
 
 class Recorder(Device):
@@ -116,14 +124,14 @@ def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
     pair = {"a": models["small"], "b": models["small"]}
     inputs = np.zeros((3, 1, 14, 14), np.float32)
     short = Measuring(seconds=0.3, screen_seconds=0.3)
-    screened = {name: Subject(models["small"]) for name in ("fp32", "other")}
+    screened = {name: Trial(Subject(models["small"]), executed) for name in ("fp32", "other")}
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
     return {
         "predict": lambda device: predict(device, runtime, pair, {"x": inputs}, Silent()),
         "examine": lambda device: examine(device, runtime, seconds=0.02),
         "measure": lambda device: measure(device, runtime, short, dict(pair), [("b", "a")], 0, Silent()),
         "screen": lambda device: screen(
-            device, runtime, short, "t", screened, {"x": inputs}, np.zeros(3, np.int64), 0, Silent()
+            device, runtime, short, "t", screened, {"x": inputs}, np.zeros(3, np.int64), 1.0, 0, Silent()
         ),
         "identify": identity_of,
     }

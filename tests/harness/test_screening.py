@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -21,11 +23,13 @@ from edgekd.errors import StageError
 from edgekd.harness.answers import predict
 from edgekd.harness.conversation import ModelRefusedError
 from edgekd.harness.counting import MARKS, RUNS
-from edgekd.harness.screening import Running, screen
+from edgekd.harness.running import Running
+from edgekd.harness.screening import Trial, screen
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from edgekd.records.latency import Speed
-from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.model import Execution
+from edgekd.records.runtime import Optimisation, RuntimeSettings
 from edgekd.records.screening import ScreeningRecord
 from tests.harness.conftest import save_model
 from tests.harness.test_conversation import dividing
@@ -61,16 +65,36 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def screened(
-    models: Mapping[str, Subject],
+    models: Mapping[str, Subject | Trial],
     *,
     device: Device | None = None,
     seconds: float = 6,
     feeds: Mapping[str, np.ndarray] = FEEDS,
     labels: np.ndarray = LABELS,
+    level: Optimisation = "all",
+    max_accuracy_drop: float = 1.0,
 ) -> ScreeningRecord:
     measuring = Measuring(screen_seconds=seconds)
     device = device or Local(use="local")
-    return screen(device, RuntimeSettings(), measuring, "here", models, feeds, labels, 0, Silent())
+    trials = {name: each if isinstance(each, Trial) else Trial(each, executed) for name, each in models.items()}
+    return screen(
+        device,
+        RuntimeSettings(optimisation=level),
+        measuring,
+        "here",
+        trials,
+        feeds,
+        labels,
+        max_accuracy_drop,
+        0,
+        Silent(),
+    )
+
+
+def executed(graph: Path) -> Execution:
+    """The operators, read by the ONNX library."""
+    counts = Counter(node.op_type for node in onnx.load(graph, load_external_data=False).graph.node)
+    return Execution(operators=dict(counts), float_operators={})
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +138,16 @@ def test_times_of_every_pair_are_compared(record: ScreeningRecord) -> None:
     same = record.comparison("twin", "fp32")
     assert same is not None
     assert same.pairs >= 3
-    # the error is divided among all pairs of seven, of which some were refused later
-    assert len(record.candidates) == 7
-    assert record.confidence == pytest.approx(1 - 0.01 / 21)
+    # the error is divided among all pairs of those that run
+    ran = sum(1 for each in record.candidates if not each.refused)
+    assert record.confidence == pytest.approx(1 - 0.01 / (ran * (ran - 1) // 2))
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("unknown", "unknown: the runtime does not take it: "),
-        ("nan", "nan returns NaN or infinity for "),
+        ("nan", "nan returns NaN or infinity in its output 'y'"),
         ("wrong option", "wrong option: the runtime does not take it: "),
     ],
 )
@@ -136,11 +160,74 @@ def test_what_cannot_run_there_is_refused_and_the_rest_goes_on(name: str, says: 
     assert not record.candidate("twin").refused
 
 
+def test_it_is_known_what_the_runtime_there_executes_and_how_long_a_start_took(record: ScreeningRecord) -> None:
+    fp32 = record.candidate("fp32")
+    assert fp32.execution is not None
+    assert fp32.execution.operators == {"MatMul": 2}
+    assert fp32.cold_start_s is not None
+    assert 0.02 < fp32.cold_start_s < 30, "it is the import of the runtime for the most part"
+    assert fp32.p50_s is not None
+    assert fp32.cold_start_s > 100 * fp32.p50_s
+
+
+def test_a_graph_that_is_not_what_the_candidate_is_for_is_refused_by_what_the_target_runs(
+    files: dict[str, Path],
+) -> None:
+    def demanding(graph: Path) -> Execution:
+        runs = executed(graph)
+        if "Identity" in runs.operators:
+            raise StageError("the constants do not fold there")
+        return runs
+
+    nodes = [helper.make_node("Identity", ["w"], ["v"]), helper.make_node("MatMul", ["x", "v"], ["y"])]
+    path = save_model(files["fp32"].with_name("folding.onnx"), nodes, {"w": np.ones((4, 4), np.float32)})
+    expected: dict[Optimisation, str] = {"all": "", "none": "the constants do not fold there"}
+    for level, refused in expected.items():
+        found = screened(
+            {"fp32": Subject(files["fp32"]), "folding": Trial(Subject(path), demanding)},
+            device=Imitation(use="local"),
+            level=level,
+        )
+        assert found.candidate("folding").refused == refused, level
+
+
+def test_what_need_not_be_tried_is_not_and_says_why(files: dict[str, Path]) -> None:
+    told: list[Mapping[str, Execution]] = []
+
+    def needless(known: Mapping[str, Execution]) -> str:
+        told.append(known)
+        return "it runs as fp32 does"
+
+    models: dict[str, Subject | Trial] = {"fp32": Subject(files["fp32"])}
+    models |= {"same": Trial(Subject(files["nan"]), executed, needless=needless)}
+    record = screened(models, device=Imitation(use="local"))
+    assert record.candidate("same").refused == "it runs as fp32 does", "and not that it gives NaN"
+    assert told[0]["fp32"].operators == {"MatMul": 2}
+
+
+def test_of_many_those_that_cannot_win_are_not_measured_for_long(files: dict[str, Path]) -> None:
+    twins = {f"twin {number}": Subject(files["fp32"]) for number in range(2)}
+    wrong = stack(files["fp32"].with_name("wrong.onnx"), 1, seed=7)
+    barred = Trial(Subject(files["fp32"]), executed, allowed=False)
+    models: dict[str, Subject | Trial] = {"fp32": Subject(files["fp32"]), **twins, "slow": Subject(files["slow"])}
+    models |= {"barred": barred, "wrong": Subject(wrong)}
+    answers = predict(Local(use="local"), RuntimeSettings(), {"m": files["fp32"]}, FEEDS, Silent())["m"]
+    record = screened(models, seconds=12, labels=answers.argmax(axis=1), max_accuracy_drop=0.1)
+    wrongs = record.candidate("wrong").against_fp32
+    assert wrongs is not None
+    assert wrongs.drop > 0.1
+    assert set(record.finalists) >= {"fp32", *twins}
+    assert not {"slow", "barred", "wrong"} & set(record.finalists)
+    # and yet all of them are compared, and have their times
+    assert all(record.comparison(one, other) for one, other in itertools.combinations(models, 2))
+    assert all(each.p50_s for each in record.candidates)
+
+
 def test_what_kills_its_process_is_refused(record: ScreeningRecord) -> None:
     deadly = record.candidate("deadly")
     if not deadly.refused:
         pytest.skip("this onnxruntime, or this processor, survives the model")
-    assert deadly.refused.startswith("running deadly killed the measuring process with SIG")
+    assert deadly.refused.startswith("starting deadly killed the measuring process with SIG")
 
 
 def test_a_refused_fp32_file_ends_the_screening(files: dict[str, Path]) -> None:

@@ -57,13 +57,74 @@ def decided_by(node: Node) -> dict[str, JsonValue]:
 def test_candidates_of_one_scheme_are_told_apart_and_fp32_is_always_compared_with(folder: Path) -> None:
     nodes = plan_of(folder)
     made = [name.partition("@")[2] for name in nodes if name.startswith("quantize@")]
-    assert made == ["fp32", "int8_weights", "int8_qdq", "int8_qdq-2"]
+    assert made == ["fp32", "int8_weights", "int8_qdq", "int8_qdq_reduced"]
     assert nodes["choose@here"].stage.identity() == {
-        "allowed": ["int8_qdq", "int8_qdq-2", "int8_weights"],
+        "allowed": ["int8_qdq", "int8_qdq_reduced", "int8_weights"],
         "objective": "latency",
         "max_accuracy_drop": 0.003,
         "margin": 0.03,
+        "max_bytes": None,
     }
+
+
+def candidates_of(folder: Path, listed: str) -> list[str]:
+    nodes = plan_of(folder, f"quantize.candidates={listed}")
+    return [name.partition("@")[2] for name in nodes if name.startswith("quantize@")]
+
+
+def test_a_candidate_is_called_by_what_it_does_otherwise_and_by_a_number_where_that_is_the_same(folder: Path) -> None:
+    listed = """[
+        {use: int8_qdq, activations: int8}, {use: int8_qdq, per_channel: false, calibrate: percentile},
+        {use: int8_qoperator, weights: uint8, per_channel: false}, {use: int8_qdq, calibration_samples: 64},
+        {use: int8_qdq, calibration_samples: 32}, {use: int8_qdq, calibration_samples: 64},
+        {use: int8_weights, layout: nchw}, {use: fp32, layout: nchw}
+    ]"""
+    assert candidates_of(folder, listed) == [
+        "fp32",
+        "int8_qdq_signed",
+        "int8_qdq_per_tensor_percentile",
+        "int8_qoperator_unsigned_weights",
+        "int8_qdq",
+        "int8_qdq-2",
+        "int8_weights_nchw",
+        "fp32_nchw",
+    ]
+    choosing = plan_of(folder, f"quantize.candidates={listed}")["choose@here"].stage.identity()
+    assert isinstance(choosing, dict)
+    allowed = choosing["allowed"]
+    assert isinstance(allowed, list)
+    assert "fp32_nchw" in allowed
+    assert "fp32" not in allowed
+
+
+def test_auto_is_one_of_every_kind(folder: Path) -> None:
+    assert candidates_of(folder, "auto") == [
+        "fp32",
+        "fp16_weights",
+        "int8_weights",
+        "int8_weights_nchw",
+        "int8_qdq",
+        "int8_qdq_signed",
+        "int8_qdq_per_tensor",
+        "int8_qdq_signed_per_tensor",
+        "int8_qdq_reduced",
+        "int8_qoperator",
+        "int8_qoperator_reduced",
+    ]
+
+
+def test_of_what_is_trained_again_only_the_chosen_file_is_made(folder: Path) -> None:
+    nodes = plan_of(folder, "distill.control=true", "seeds=3", "quantize.candidates=auto")
+    assert [name for name in nodes if name.startswith("remake@") and name.endswith(".here")] == [
+        "remake@control.here",
+        "remake@student.2.here",
+        "remake@student.3.here",
+        "remake@control.2.here",
+        "remake@control.3.here",
+    ]
+    seeds = nodes["seeds@here"].inputs
+    assert seeds["student@2"] == ("remake@student.2.here", "model")
+    assert seeds["control.fp32@3"] == ("export@control.3", "model")
 
 
 def test_an_emulated_target_is_screened_and_validated_and_not_measured(folder: Path) -> None:
@@ -92,8 +153,11 @@ def test_the_control_is_the_student_but_for_teachers_and_what_needs_them(folder:
     assert isinstance(losses, list)
     assert len(losses) == 1
     assert "export@control" in nodes
-    assert "quantize@control.int8_weights" in nodes
-    assert "quantize@control.fp32" not in nodes, "it is its export"
+    assert not [name for name in nodes if name.startswith("quantize@control")]
+    # of it is made what was chosen of the student's on the target, and nothing else
+    assert nodes["remake@control.here"].inputs["fp32"] == ("export@control", "model")
+    assert nodes["remake@control.here"].inputs["choice"] == ("choose@here", "choice")
+    assert nodes["validate@here"].inputs["control"] == ("remake@control.here", "model")
 
 
 START = "student.start={use: narrowed, network: teacher}"

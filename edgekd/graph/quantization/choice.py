@@ -20,17 +20,19 @@ def choose(
     objective: Objective,
     max_accuracy_drop: float,
     margin: float,
+    max_bytes: int | None = None,
 ) -> ChoiceRecord:
     """The choice, and of each candidate why.
 
     allowed: the names to choose from; others were looked over to be compared with. margin: the relative difference in
-    cost below which two are the same. On a target without a cost the smallest is chosen, whatever the objective.
+    cost below which two are the same. max_bytes: what the target allows a file to have. On a target without a cost the
+    smallest is chosen, whatever the objective.
     """
     lost: dict[str, str] = {}
     left: list[Screened] = []
     timed = screening.cost == "time" and objective == "latency"
     for each in screening.candidates:
-        reason = _out(each, allowed, max_accuracy_drop, screening, timed=timed)
+        reason = _out(each, allowed, max_accuracy_drop, max_bytes, screening, timed=timed)
         if reason:
             lost[each.name] = reason
         else:
@@ -76,6 +78,7 @@ def _out(
     each: Screened,
     allowed: Collection[str],
     max_accuracy_drop: float,
+    max_bytes: int | None,
     screening: ScreeningRecord,
     *,
     timed: bool,
@@ -85,6 +88,8 @@ def _out(
         return each.refused
     if each.name not in allowed:
         return "not asked for in quantize.candidates"
+    if max_bytes is not None and each.size_bytes > max_bytes:
+        return f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}"
     if each.against_fp32 is None:  # the fp32 file itself
         return ""
     pair = screening.comparison(each.name, FP32)
@@ -130,15 +135,16 @@ def _cheapest(
     left: Sequence[Screened], screening: ScreeningRecord, margin: float
 ) -> tuple[Screened, str, dict[str, str]]:
     """The least cost; of those that are surely within the margin of it, or seem so and cannot be told from it, the
-    smallest file."""
+    smallest file. Who did not come into the final measurement is surely slower than one who did."""
     fp32 = screening.candidate(FP32)
-    best = min(left, key=lambda each: _ratio(each, fp32, screening).value)
+    final = [each for each in left if each.name in screening.finalists] or left
+    best = min(final, key=lambda each: _ratio(each, fp32, screening).value)
 
     def tied(each: Screened) -> bool:
         cost = _ratio(each, best, screening)
         return cost.high <= 1 + margin or (cost.low <= 1 and cost.value <= 1 + margin)
 
-    same = [each for each in left if each is best or tied(each)]
+    same = [each for each in final if each is best or tied(each)]
     winner = min(same, key=lambda each: (each.size_bytes, _ratio(each, best, screening).value))
     unit = "instructions" if screening.cost == "instructions" else "time"
     lost = {}

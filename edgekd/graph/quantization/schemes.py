@@ -52,6 +52,17 @@ class StaticInt8(Scheme):
         return self.calibration_samples
 
     @property
+    def differs_by(self) -> tuple[str, ...]:
+        told = {
+            "signed": self.activations == "int8",
+            "unsigned_weights": self.weights == "uint8",
+            "per_tensor": not self.per_channel and self.weights == "int8",
+            self.calibrate: self.calibrate != "minmax",
+            "reduced": self.reduce_range,
+        }
+        return (*(word for word, differs in told.items() if differs), *super().differs_by)
+
+    @property
     @abstractmethod
     def form(self) -> Literal["qdq", "qoperator"]:
         """How the file says that an operator computes in 8 bits."""
@@ -72,6 +83,7 @@ class StaticInt8(Scheme):
         )
 
     def check(self, runs: Execution) -> None:
+        super().check(runs)
         if runs.in_float:
             raise StageError(
                 f"{self.use} quantized nothing: every operator still computes in float",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def quantize_weights(fp32: Path) -> bytes:
             hint="export it again with a newer operator set",
         )
     nodes, tensors = [], []
-    axes = _axes(model.graph)
+    axes = output_axes(model.graph)
     for tensor in model.graph.initializer:
         axis = axes.get(tensor.name)
         if axis is None or not _smaller(tuple(tensor.dims), axis):
@@ -48,9 +49,16 @@ def quantize_weights(fp32: Path) -> bytes:
             "the model has no weights that 8 bits would make smaller",
             hint="8 bits are for those of convolutions and matrix products, from some 30 numbers on",
         )
-    nodes += model.graph.node
+    return stored_otherwise(model, nodes, tensors)
+
+
+def stored_otherwise(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], tensors: Sequence[onnx.TensorProto]
+) -> bytes:
+    """The file of the model with these constants instead of its own, from which the nodes make those first."""
+    after = [*nodes, *model.graph.node]
     del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
+    model.graph.node.extend(after)
     model.graph.initializer.extend(tensors)
     slim(model)
     content: bytes = model.SerializeToString(deterministic=True)
@@ -69,7 +77,7 @@ def quantized(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8]
     return np.rint(weights / scale).astype(np.int8), scale.reshape(-1)
 
 
-def _axes(graph: onnx.GraphProto) -> dict[str, int]:
+def output_axes(graph: onnx.GraphProto) -> dict[str, int]:
     """The axis of the output channels of each float32 constant that nothing but products reads, as their weights."""
     axes: dict[str, int] = {}
     read_otherwise = {value.name for value in (*graph.input, *graph.output)}

@@ -20,7 +20,7 @@ class Int8Weights(Scheme):
     def session(self) -> dict[str, str]:
         # without it the runtime keeps what stands behind a DequantizeLinear for 8-bit kernels, and converts it anew in
         # every inference
-        return {"session.disable_quant_qdq": "1"}
+        return {**super().session, "session.disable_quant_qdq": "1"}
 
     def apply(self, fp32: Path, feeds: Feeds) -> bytes:  # noqa: ARG002 - it needs no calibration
         from edgekd.graph.quantization.stored_weights import quantize_weights
@@ -28,9 +28,18 @@ class Int8Weights(Scheme):
         return quantize_weights(fp32)
 
     def check(self, runs: Execution) -> None:
-        if "DequantizeLinear" in runs.operators:
-            raise StageError(
-                f"the weights do not fold at load: ONNX Runtime would convert {runs.operators['DequantizeLinear']} of "
-                "them again in every inference",
-                hint=f"leave {self.use} out for this version of the runtime",
-            )
+        super().check(runs)
+        require_folded(self.use, runs)
+
+
+def require_folded(scheme: str, runs: Execution) -> None:
+    """
+    Raises:
+        StageError: what is stored smaller than it is computed with does not become float once, when the file is loaded.
+    """
+    unfolded = sum(runs.unfolded.values())
+    if unfolded:
+        raise StageError(
+            f"the weights do not fold at load: ONNX Runtime would convert {unfolded} of them again in every inference",
+            hint=f"leave {scheme} out for this version of the runtime, or let it optimise more",
+        )

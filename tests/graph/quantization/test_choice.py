@@ -197,3 +197,24 @@ def test_the_choice_is_never_worse_in_both_size_and_time_than_another_that_is_ri
     for each in record.candidates:
         right = each.against_fp32 is None or each.against_fp32.drop <= 0.003
         assert not (right and each.size_bytes < winner.size_bytes and times[each.name] < times[winner.name])
+
+
+def test_a_file_larger_than_the_target_allows_does_not_ship() -> None:
+    record = screening(candidate("fp32", 9000), candidate("small", 1000, 1.5), candidate("fast", 5000, 0.5))
+    names = {each.name for each in record.candidates}
+    choice = choose(record, names, "latency", 0.003, MARGIN, max_bytes=4999)
+    why = {each.name: each.why for each in choice.candidates}
+    assert choice.chosen == "small"
+    assert why["fast"] == "5,000 bytes, and the target allows 4,999"
+    assert choose(record, names, "latency", 0.003, MARGIN, max_bytes=5000).chosen == "fast"
+    assert choose(record, names, "latency", 0.003, MARGIN, max_bytes=999).unfit
+
+
+def test_who_was_out_before_the_final_does_not_win_by_the_short_measurement() -> None:
+    record = screening(candidate("fp32", 9000), candidate("out", 1000, 0.98), candidate("in", 2000, 1.0))
+    names = {each.name for each in record.candidates}
+    assert choose(record, names, "latency", 0.003, MARGIN).chosen == "out"
+    final = record.model_copy(update={"finalists": ("fp32", "in")})
+    choice = choose(final, names, "latency", 0.003, MARGIN)
+    assert choice.chosen == "in"
+    assert {each.name: each.why for each in choice.candidates}["out"].startswith("takes ")

@@ -1,0 +1,47 @@
+"""remake: of another network's fp32 file what was chosen of the student's, so that they are compared as they ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgekd.graph.quantization.base import Scheme
+from edgekd.pipeline.stage import Context, Stage
+from edgekd.records.candidate import CandidateRecord
+from edgekd.records.screening import FP32, ChoiceRecord
+from edgekd.stages.modality import feeding_identity
+from edgekd.stages.quantize import make
+
+
+@dataclass(frozen=True)
+class RemakeStage(Stage):
+    """`network`: what it is made of; `candidates`: what may be chosen. Where the fp32 file is, nothing is made."""
+
+    network: str
+    candidates: Mapping[str, Scheme]
+    modality: str
+
+    name = "remake"
+    inputs = ("contract", "train", "fp32", "choice")
+    outputs = {"model": "model.onnx", "candidate": "candidate.json"}
+    records = {"candidate": CandidateRecord}
+    optional = frozenset({"model", "candidate"})
+    libraries = ("onnx", "onnxruntime", "numpy")
+
+    def identity(self) -> JsonValue:
+        return {
+            "network": self.network,
+            "candidates": {name: scheme.identity() for name, scheme in self.candidates.items()},
+            "modality": feeding_identity(self.modality),
+        }
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.stages.files import load_record
+
+        chosen = load_record(ChoiceRecord, inputs["choice"]).chosen
+        if chosen == FP32:
+            return "the fp32 file, as it is"
+        return make(context, inputs, f"{self.network}.{chosen}", self.network, self.candidates[chosen])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from edgekd.records.base import Record
+from edgekd.records.candidate import Caution
 from edgekd.records.evaluation import Paired
 from edgekd.records.latency import Comparison
 
@@ -36,7 +37,8 @@ class Screened(Record):
 
 class ScreeningRecord(Record):
     """`comparisons`: the times of every pair of candidates, empty on a target whose times mean nothing; `confidence`:
-    of each one's interval, so that all of them hold together as often as one of a measurement does."""
+    of each one's interval, so that all of them hold together as often as one of a measurement does; `cautions`: by
+    candidate, what the target's other devices may make of it."""
 
     kept_as: ClassVar[str] = "screening"
 
@@ -47,6 +49,7 @@ class ScreeningRecord(Record):
     confidence: float
     candidates: tuple[Screened, ...]
     comparisons: tuple[Comparison, ...]
+    cautions: dict[str, tuple[Caution, ...]] = {}
 
     def candidate(self, name: str) -> Screened:
         return next(each for each in self.candidates if each.name == name)

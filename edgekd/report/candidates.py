@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.records.candidate import MadeFile
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord
 from edgekd.report.text import print_line
 
 
-def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: Console) -> None:
-    """Prints a row a candidate, the one that ships first; accuracy is of validation samples."""
+def print_candidates(
+    screening: ScreeningRecord, choice: ChoiceRecord, made: Mapping[str, MadeFile], console: Console
+) -> None:
+    """Prints a row a candidate, the one that ships first; accuracy is of validation samples. `made`: their files, of
+    which is told what they compute in, and of the one that ships what may go wrong elsewhere."""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -44,8 +50,23 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
         "none": "the processor is emulated: its times say nothing",
     }[screening.cost]
     print_line(console, told, "dim")
+    for line in _arithmetic(made):
+        print_line(console, line, "dim")
+    if choice.chosen in made:
+        for each in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
+            print_line(console, f"! {choice.chosen}: {each.what}; {each.hint}", "yellow")
     if choice.unfit:
         print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
+
+
+def _arithmetic(made: Mapping[str, MadeFile]) -> Iterator[str]:
+    """What the candidates compute in, those together that do alike."""
+    alike: dict[str, list[str]] = {}
+    for name, each in made.items():
+        if each.execution.arithmetic:
+            alike.setdefault(each.execution.arithmetic, []).append(name)
+    for arithmetic, names in alike.items():
+        yield f"{', '.join(names)}: {arithmetic}"
 
 
 def _accuracy(each: Screened) -> str:

@@ -83,7 +83,8 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     evaluation, latency = record.all(Evaluation)[target], record.all(LatencyRecord).get(target)
     screening, choice = record.all(ScreeningRecord).get(target), record.all(ChoiceRecord).get(target)
     if screening and choice:
-        print_candidates(screening, choice, console)
+        made = {name: each.file for name, each in record.all(CandidateRecord).items() if each.file}
+        print_candidates(screening, choice, made, console)
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:

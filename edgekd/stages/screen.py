@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from edgekd.config.component import identity
 from edgekd.pipeline.stage import Context
-from edgekd.records.candidate import CandidateRecord
+from edgekd.records.candidate import CandidateRecord, Caution
 from edgekd.records.contract import ModelContract
 from edgekd.records.screening import Screened, ScreeningRecord
 from edgekd.stages.target_stage import TargetStage
@@ -35,7 +35,11 @@ class ScreenStage(TargetStage):
         return ("contract", "validation", *ports)
 
     def identity(self) -> dict[str, JsonValue]:
-        return {**super().identity(), "measure": identity(self.target.measure, without=frozenset({"seconds"}))}
+        return {
+            **super().identity(),
+            "measure": identity(self.target.measure, without=frozenset({"seconds"})),
+            "oldest_runtime": self.target.oldest_runtime,
+        }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
@@ -67,11 +71,25 @@ class ScreenStage(TargetStage):
         )
         missing = tuple(_not_made(each) for each in records.values() if each.file is None)
         record = record.model_copy(
-            update={"candidates": (*record.candidates, *missing), "validation_samples": len(validation)}
+            update={
+                "candidates": (*record.candidates, *missing),
+                "validation_samples": len(validation),
+                "cautions": self._cautions(records),
+            }
         )
         save_record(context.output("screening"), record)
         most = max(each.samples for each in record.candidates)
         return f"{len(record.candidates)} candidates on {most:,} of {record.validation_samples:,} validation samples"
+
+    def _cautions(self, records: Mapping[str, CandidateRecord]) -> dict[str, tuple[Caution, ...]]:
+        """What the oldest runtime that the target declares cannot load."""
+        from edgekd.graph.quantization.portability import needs_newer
+
+        oldest = self.target.oldest_runtime
+        if oldest is None:
+            return {}
+        found = {name: needs_newer(each.file.facts, oldest) for name, each in records.items() if each.file is not None}
+        return {name: each for name, each in found.items() if each}
 
 
 def _not_made(record: CandidateRecord) -> Screened:

@@ -58,8 +58,8 @@ class TargetProfile(Section):
     oldest_runtime: str | None = Field(
         None,
         pattern=r"^\d+\.\d+(\.\d+)?$",
-        description="oldest version of ONNX Runtime that the devices of this kind have, for example 1.17; files that need "
-        "a newer one are told of",
+        description="oldest version of ONNX Runtime that the devices of this kind have, such as 1.17; files that "
+        "need a newer one are told of",
     )
     limits: Limits = Field(default_factory=Limits)
     measure: Measuring = Field(default_factory=Measuring)

@@ -15,9 +15,6 @@ from onnx import helper
 
 from edgekd.errors import StageError
 
-Shapes = Mapping[str, tuple[int, ...]]
-"""Of one sample of each input, without the batch."""
-
 
 @dataclass(frozen=True)
 class Tensor:
@@ -27,16 +24,20 @@ class Tensor:
     dtype: str
 
 
-def tensors_of(model: onnx.ModelProto, shapes: Shapes = {}) -> dict[str, Tensor]:
+def tensors_of(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] = {}) -> dict[str, Tensor]:
     """Every tensor of the graph by its name; those inside its control flow are left out.
 
-    The model is run once, on zeros. A free first dimension is 1, any other free one what `shapes` says, else 1.
+    The model is run once, on zeros. A free first dimension is 1, any other free one what `shapes` says of one
+    sample of the input, else 1.
 
     Raises:
         StageError: the runtime does not run it.
     """
     graph = model.graph
-    found = {each.name: Tensor(tuple(each.dims), helper.tensor_dtype_to_np_dtype(each.data_type).name) for each in graph.initializer}
+    found = {
+        each.name: Tensor(tuple(each.dims), helper.tensor_dtype_to_np_dtype(each.data_type).name)
+        for each in graph.initializer
+    }
     feeds = {}
     for value in graph.input:
         if value.name not in found:  # up to IR version 3 a constant is an input too
@@ -63,9 +64,7 @@ def _run(
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(
-            told.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(told.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return list(session.run_with_ort_values(names, feeds))
     except Exception as error:
         reason = " ".join(str(error).split())

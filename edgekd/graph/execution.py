@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from edgekd.graph.dry_run import Shapes, Tensor, tensors_of
+from edgekd.graph.dry_run import Tensor, tensors_of
 from edgekd.graph.multiplications import CONVOLUTIONS, EIGHT_BITS, PRODUCTS, TRANSPOSED, macs_by_type, not_counted
 from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
@@ -23,7 +23,7 @@ KERNELS = frozenset({
 QuantizeLinear is meant to be so."""
 
 
-def execution(path: Path, session: Mapping[str, str] = {}, shapes: Shapes = {}) -> Execution:
+def execution(path: Path, session: Mapping[str, str] = {}, shapes: Mapping[str, tuple[int, ...]] = {}) -> Execution:
     """The operators that run here and what they multiply, after the runtime's own optimisation and before it.
 
     session: session configuration entries. shapes: of one sample of each input, for the dimensions beside the batch
@@ -88,7 +88,8 @@ class _Arithmetic:
     def between(self) -> list[onnx.NodeProto]:
         """The float operators that what was in 8 bits passes on its way to 8 bits again."""
         floats = {id(node) for node in self.floats}
-        came, wanted = set(), set()
+        came: set[str] = set()
+        wanted: set[str] = set()
         for node in self.graph.node:
             leaves = any(map(self._is_8_bit, node.input)) or (id(node) in floats and came.intersection(node.input))
             if leaves and node.op_type != "QuantizeLinear":

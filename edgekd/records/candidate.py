@@ -22,8 +22,8 @@ class MadeFile(Record):
     session: session configuration entries that it ships with. execution: under these, on the machine that made it.
     calibration_samples: training samples that its ranges were taken from, 0 where it has none.
     saturates_without_vnni: an x86 processor without VNNI adds pairs of products in 16 bits, and two of the 8-bit
-    weights can overflow them there; accuracy measured elsewhere does not hold for it. cautions: that and everything else
-    that may go wrong with it on another processor or runtime.
+    weights can overflow them there; accuracy measured elsewhere does not hold for it. cautions: that and everything
+    else that may go wrong with it on another processor or runtime.
     """
 
     facts: ModelFacts

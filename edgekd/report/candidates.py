@@ -53,8 +53,8 @@ def print_candidates(
     for line in _arithmetic(made):
         print_line(console, line, "dim")
     if choice.chosen in made:
-        for each in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
-            print_line(console, f"! {choice.chosen}: {each.what}; {each.hint}", "yellow")
+        for caution in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
+            print_line(console, f"! {choice.chosen}: {caution.what}; {caution.hint}", "yellow")
     if choice.unfit:
         print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
 

@@ -29,7 +29,8 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
         ),
         training=(*_told(trained), *_repeated(inputs)),
         arithmetic=tuple(
-            f"{name}: {made.execution.arithmetic}, where it was made." for name, made in shipped.items()
+            f"{name}: {made.execution.arithmetic}, where it was made."
+            for name, made in shipped.items()
             if made.execution.arithmetic
         ),
         limits=tuple(f"{name}: {each.what}; {each.hint}." for name, made in shipped.items() for each in made.cautions),

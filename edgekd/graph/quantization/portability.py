@@ -139,8 +139,8 @@ def _saturation(graph: onnx.GraphProto) -> Iterator[Caution]:
     if saturates_without_vnni(graph):
         yield Caution(
             name="saturation",
-            what="on an x86 processor without VNNI its 8-bit sums can overflow, and accuracy measured elsewhere does not "
-            "hold",
+            what="on an x86 processor without VNNI its 8-bit sums can overflow, and accuracy measured elsewhere does "
+            "not hold",
             hint="quantize with reduce_range for such a device",
         )
 

@@ -16,7 +16,7 @@ from edgekd.records.model import Execution, ModelFacts
 
 INT32 = 2**31 - 1
 SMALLEST = float(np.finfo(np.float32).tiny)
-"""Of normal float32 numbers; what is smaller some processors take for 0, and divide by it."""
+"""Of normal float32 numbers; what is smaller some processors take for 0."""
 
 SCALES = {
     "QuantizeLinear": (1,),
@@ -185,13 +185,12 @@ def _scales(graph: onnx.GraphProto, products: list[_Product]) -> Iterator[Cautio
         for one, other in (each.scales for each in products)
         if one.min() >= SMALLEST and other.min() >= SMALLEST
     )
-    if small or vanish:
-        told = f"{small or vanish} scale{'s' if (small or vanish) > 1 else ''}"
+    count = small or vanish
+    if count:
         yield Caution(
             name="scale",
-            what=f"{told} below the smallest normal float32: a processor that takes them for 0 divides by it"
-            if small
-            else f"{told} of a product below the smallest normal float32: a processor that takes them for 0 answers 0",
+            what=f"{count} scale{'s' if count > 1 else ''}{'' if small else ' of products'} below the smallest normal "
+            "float32: a processor that takes such numbers for 0 divides by it, or answers 0",
             hint="these channels or activations are as good as 0: prune them, or calibrate on samples that excite them",
         )
 

@@ -73,6 +73,8 @@ class Execution(Record):
             told += f", {kinds[1]} the rest"
         else:
             told += "".join(f", {kind} {percent(self.macs[kind], total)}" for kind in kinds[1:])
+        in_file = sum(self.macs_of_file.values())
+        told += f" ({in_file:,} in the file)" if in_file not in (0, total) else ""
         left = ", ".join(f"{count} {name}" for name, count in self.uncounted.items())
         return f"{told}, without those of {left}" if left else told
 

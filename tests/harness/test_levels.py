@@ -89,14 +89,13 @@ def reshaped_weights(path: Path, *, per_channel: bool, constants: bool) -> None:
     Source: https://github.com/microsoft/onnxruntime/issues/28491, where full optimisation made their negative values 0.
     """
     weights = np.array([12, -45, 7, -3], np.int8)
-    axis = {"axis": 0} if per_channel else {}
     tensors: dict[str, NDArray[Any]] = {
         "w": weights,
         "s": np.full(4, 0.02, np.float32) if per_channel else np.array(0.02, np.float32),
         "shape": np.array([2, 2], np.int64),
     }
     nodes = [
-        make("DequantizeLinear", ["w", "s"], ["d"], **axis),
+        make("DequantizeLinear", ["w", "s"], ["d"], axis=0),
         make("Reshape", ["d", "shape"], ["r"]),
         make("MatMul", ["x", "r"], ["logits"]),
     ]

@@ -68,7 +68,7 @@ def test_answers_that_flip_between_targets_are_told_by_sample_also_where_they_sh
     given = {name: logits.copy() for name in shipped}
     given["board"][2] = (1, 1.25)
     given["spare"][2] = (1.5, 1.25)
-    inputs = {}
+    inputs: dict[str, Path] = {}
     for name, chosen in shipped.items():
         inputs |= {f"choose@{name}": tmp_path / f"{name}.json", f"logits@{name}": tmp_path / f"{name}.npz"}
         inputs[f"choose@{name}"].write_text(choice_of(chosen, name).model_dump_json())

@@ -55,5 +55,11 @@ class TargetProfile(Section):
     name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$", description="what reports call the target")
     device: Annotated[Component, Use("devices")] = Field(description="what kind of machine it is and how it is reached")
     runtime: RuntimeSection = Field(default_factory=RuntimeSection)
+    oldest_runtime: str | None = Field(
+        None,
+        pattern=r"^\d+\.\d+(\.\d+)?$",
+        description="oldest version of ONNX Runtime that the devices of this kind have, such as 1.17; files that "
+        "need a newer one are told of",
+    )
     limits: Limits = Field(default_factory=Limits)
     measure: Measuring = Field(default_factory=Measuring)

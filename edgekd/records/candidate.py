@@ -8,13 +8,22 @@ from edgekd.records.base import Record
 from edgekd.records.model import Execution, ModelFacts
 
 
+class Caution(Record):
+    """Something that may go wrong with a file elsewhere. name: of what kind, in one word; hint: what to do about it."""
+
+    name: str
+    what: str
+    hint: str
+
+
 class MadeFile(Record):
     """The file of a candidate.
 
     session: session configuration entries that it ships with. execution: under these, on the machine that made it.
     calibration_samples: training samples that its ranges were taken from, 0 where it has none.
     saturates_without_vnni: an x86 processor without VNNI adds pairs of products in 16 bits, and two of the 8-bit
-    weights can overflow them there; accuracy measured elsewhere does not hold for it.
+    weights can overflow them there; accuracy measured elsewhere does not hold for it. cautions: that and everything
+    else that may go wrong with it on another processor or runtime.
     """
 
     facts: ModelFacts
@@ -22,6 +31,7 @@ class MadeFile(Record):
     session: dict[str, str]
     calibration_samples: int
     saturates_without_vnni: bool
+    cautions: tuple[Caution, ...] = ()
 
 
 class CandidateRecord(Record):

@@ -9,20 +9,22 @@ from edgekd.records.check import Check, Outcome
 
 
 class Flip(Record):
-    """A test sample that two targets answer differently, by class number; `margin` is how far the reference's best
-    logit stands above its second."""
+    """A sample that is answered differently, by class number; `margin` is how far the reference's best logit stands
+    above its second, `found_margin` the same of the other one's, None in records of before it was kept."""
 
     sample: int
     expected: int
     found: int
     margin: float
+    found_margin: float | None = None
 
 
 class Agreement(Record):
-    """The shipped model's answers on one target against those on the reference target, over all test samples.
+    """The shipped model's answers on one target, or under one level of optimisation, against those on the reference.
 
     flips: of the `flipped` samples those with the widest margins, a rounding error being no excuse for them.
-    largest_difference: of any logit.
+    largest_difference: of any logit. models: the names of the reference's file and of the one held against it, where
+    these are two.
     """
 
     reference: str
@@ -30,11 +32,15 @@ class Agreement(Record):
     flipped: int
     flips: tuple[Flip, ...]
     largest_difference: float
+    models: tuple[str, str] | None = None
 
 
 class ReleaseRecord(Record):
-    """`checks` by target name; `verdict` is the worst of all. `agreements`: of each target with the first that
-    ships the same file. `shipped`: by target the name of the candidate."""
+    """`checks` by target name; `verdict` is the worst of all. `shipped`: by target the name of the candidate.
+
+    agreements: over all test samples, of each target with the first that ships the same file, or with the first of
+    all where none does.
+    """
 
     kept_as: ClassVar[str] = "release"
 

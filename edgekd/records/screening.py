@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from edgekd.records.base import Record
+from edgekd.records.candidate import Caution
 from edgekd.records.evaluation import Paired
 from edgekd.records.latency import Comparison
 from edgekd.records.model import Execution
@@ -42,7 +43,7 @@ class ScreeningRecord(Record):
     """`comparisons`: the times of every pair of candidates, empty on a target whose times mean nothing; `confidence`:
     that each one's interval has at least, so that all of them hold together as often as one of a measurement does.
     `finalists`: those that had the longer measurement, because none was surely faster and right enough; empty where
-    there was but one for all."""
+    there was but one for all. `cautions`: by candidate, what the target's other devices may make of it."""
 
     kept_as: ClassVar[str] = "screening"
 
@@ -54,6 +55,7 @@ class ScreeningRecord(Record):
     candidates: tuple[Screened, ...]
     comparisons: tuple[Comparison, ...]
     finalists: tuple[str, ...] = ()
+    cautions: dict[str, tuple[Caution, ...]] = {}
 
     def candidate(self, name: str) -> Screened:
         return next(each for each in self.candidates if each.name == name)

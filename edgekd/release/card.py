@@ -15,17 +15,19 @@ from edgekd.release.markdown import bullets, table
 
 @dataclass(frozen=True)
 class Story:
-    """What only the pipeline knows, one sentence each: the data, the training, and known limits."""
+    """What only the pipeline knows, one sentence each: the data, the training, known limits, and what the files
+    compute in."""
 
     data: tuple[str, ...]
     training: tuple[str, ...]
     limits: tuple[str, ...]
+    arithmetic: tuple[str, ...] = ()
 
 
 def model_card(manifest: Manifest, story: Story, *, in_cpp: bool) -> str:
     """The card as Markdown; `in_cpp`: the bundle has a program in C++ too."""
     kind = modality(manifest.contract.modality)
-    told = (("Data", story.data), ("Training", story.training))
+    told = (("Arithmetic", story.arithmetic), ("Data", story.data), ("Training", story.training))
     sections = [
         f"# {manifest.name}\n\nVerdict of the release gate: **{manifest.outcome.value}**.",
         "## Model\n\n" + table(("", ""), _contract_rows(manifest)) + "\n\n" + _models(manifest),

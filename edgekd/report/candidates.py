@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.records.candidate import MadeFile
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord
 from edgekd.report.text import duration, print_line
 
 
-def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: Console) -> None:
+def print_candidates(
+    screening: ScreeningRecord, choice: ChoiceRecord, made: Mapping[str, MadeFile], console: Console
+) -> None:
     """Prints a row for each candidate that ran, the one that ships first, and below why each ships or does not;
-    accuracy is of validation samples."""
+    accuracy is of validation samples. `made`: their files, of which is told what they compute in, and of the one that
+    ships what may go wrong elsewhere."""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -50,6 +56,11 @@ def print_candidates(screening: ScreeningRecord, choice: ChoiceRecord, console: 
             Text(f"{each.name} {'ships: ' if verdict.ships else '– '}{verdict.why}"),
             style="green" if verdict.ships else "dim",
         )
+    for line in _arithmetic(made):
+        print_line(console, line, "dim")
+    if choice.chosen in made:
+        for caution in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
+            print_line(console, f"! {choice.chosen}: {caution.what}; {caution.hint}", "yellow")
     if choice.unfit:
         print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
 
@@ -65,6 +76,16 @@ def _accuracy(each: Screened) -> tuple[str, str]:
 
 def _start(each: Screened) -> str:
     return "–" if each.cold_start_s is None else duration(each.cold_start_s)
+
+
+def _arithmetic(made: Mapping[str, MadeFile]) -> Iterator[str]:
+    """What the candidates compute in, those together that do alike."""
+    alike: dict[str, list[str]] = {}
+    for name, each in made.items():
+        if each.execution.arithmetic:
+            alike.setdefault(each.execution.arithmetic, []).append(name)
+    for arithmetic, names in alike.items():
+        yield f"{', '.join(names)}: {arithmetic}"
 
 
 def _cost(each: Screened, screening: ScreeningRecord) -> str:

@@ -17,7 +17,9 @@ def print_targets(record: RunRecord, console: Console) -> None:
     release = record.release
     for name, agreement in (release.agreements if release else {}).items():
         samples = f"{agreement.flipped} of {agreement.samples:,}"
-        print_line(console, f"{name} answers {samples} test samples differently from {agreement.reference}")
+        files = f" ({agreement.models[1]}, there {agreement.models[0]})" if agreement.models else ""
+        print_line(console, f"{name} answers {samples} test samples differently from {agreement.reference}{files}")
         for flip in agreement.flips[:FLIPS_SHOWN]:
             answers = f"class {flip.expected} -> {flip.found}"
-            print_line(console, f"  sample {flip.sample}: {answers}, margin {flip.margin:.3g} there")
+            here = "" if flip.found_margin is None else f", {flip.found_margin:.3g} here"
+            print_line(console, f"  sample {flip.sample}: {answers}, margin {flip.margin:.3g} there{here}")

@@ -15,6 +15,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
 from edgekd.records.run import RunRecord, StageOutcome
@@ -25,6 +26,7 @@ from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
+from edgekd.report.levels import told as told_levels
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
@@ -87,13 +89,19 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     evaluation, latency = record.all(Evaluation)[target], record.all(LatencyRecord).get(target)
     screening, choice = record.all(ScreeningRecord).get(target), record.all(ChoiceRecord).get(target)
     if screening and choice:
-        print_candidates(screening, choice, console)
+        candidates = record.all(CandidateRecord)
+        files = {each.name: candidates[each.name].file for each in screening.candidates if each.name in candidates}
+        made = {name: file for name, file in files.items() if file}
+        print_candidates(screening, choice, made, console)
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:
         confidence = f"{latency.confidence * 100:g} %"
         print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
         _print_against_fp32(evaluation.shipped, latency, console)
+    levels = record.all(LevelsRecord).get(target)
+    if levels:
+        print_line(console, told_levels(levels), "dim" if not levels.differs else "yellow")
     for line in gains(evaluation):
         print_line(console, line)
     shifts = record.all(ShiftsRecord).get(target)

@@ -73,10 +73,14 @@ def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: 
 
 
 def _remarks(record: CandidateRecord) -> str:
-    """What its user should know of an 8-bit file: what is left in float, and where its sums overflow."""
+    """What its user should know of the file: what it computes in, what an 8-bit one leaves in float, and cautions."""
     made = record.file
-    if made is None or made.execution.in_float:
+    if made is None:
         return ""
-    left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
-    told = f", still in float: {left}" if left else ""
-    return f"{told}{', overflows on x86 without VNNI' if made.saturates_without_vnni else ''}"
+    told = [made.execution.arithmetic] if made.execution.arithmetic else []
+    if not made.execution.in_float and made.execution.float_operators:
+        left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
+        told.append(f"still in float: {left}")
+    if made.cautions:
+        told.append(f"cautions: {', '.join(each.name for each in made.cautions)}")
+    return "".join(f" · {each}" for each in told)

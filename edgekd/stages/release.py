@@ -154,7 +154,8 @@ class ReleaseStage(Stage):
     def _agreements(
         self, context: Context, inputs: Mapping[str, Path], choices: Mapping[str, ChoiceRecord]
     ) -> dict[str, Agreement]:
-        """How the answers of a file that ships on several targets differ from the first of them."""
+        """How the answers of what ships on a target differ from the first that ships the same file, or, where none
+        does, from the first of all."""
         import numpy as np
 
         from edgekd.records.arrays import load_arrays
@@ -165,14 +166,17 @@ class ReleaseStage(Stage):
         for name, choice in choices.items():
             if f"logits@{name}" not in inputs:
                 continue
-            first = reference.setdefault(choice.chosen, name)
-            if first != name:
-                expected, answered = (
-                    load_arrays(inputs[f"logits@{each}"])["shipped"].astype(np.float32) for each in (first, name)
-                )
-                found[name] = agreement(first, expected, answered)
+            other = reference.get(choice.chosen) or next(iter(reference.values()), None)
+            reference.setdefault(choice.chosen, name)
+            if other is None:
+                continue
+            expected, answered = (
+                load_arrays(inputs[f"logits@{each}"])["shipped"].astype(np.float32) for each in (other, name)
+            )
+            files = (choices[other].chosen, choice.chosen)
+            found[name] = agreement(other, expected, answered, None if files[0] == files[1] else files)
         for name, each in found.items():
-            if each.flipped:
+            if each.flipped and each.models is None:  # two files are expected to differ, and the table says how much
                 worst = each.flips[0]
                 context.warn(
                     f"{name} and {each.reference} answer {each.flipped} of {each.samples:,} test samples differently, "

@@ -14,7 +14,7 @@ from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.pipeline.stage import Context
-from edgekd.records.candidate import CandidateRecord
+from edgekd.records.candidate import CandidateRecord, Caution
 from edgekd.records.contract import ModelContract
 from edgekd.records.model import Execution
 from edgekd.records.screening import ScreeningRecord
@@ -55,6 +55,7 @@ class ScreenStage(TargetStage):
             "candidates": {name: scheme.identity() for name, scheme in self.candidates.items()},
             "allowed": list[JsonValue](sorted(self.allowed)),
             "max_accuracy_drop": self.max_accuracy_drop,
+            "oldest_runtime": self.target.oldest_runtime,
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
@@ -88,11 +89,25 @@ class ScreenStage(TargetStage):
             if each.file is None
         )
         record = record.model_copy(
-            update={"candidates": (*record.candidates, *missing), "validation_samples": len(validation)}
+            update={
+                "candidates": (*record.candidates, *missing),
+                "validation_samples": len(validation),
+                "cautions": self._cautions(records),
+            }
         )
         save_record(context.output("screening"), record)
         most = max(each.samples for each in record.candidates)
         return f"{len(record.candidates)} candidates on {most:,} of {record.validation_samples:,} validation samples"
+
+    def _cautions(self, records: Mapping[str, CandidateRecord]) -> dict[str, tuple[Caution, ...]]:
+        """What the oldest runtime that the target declares cannot load."""
+        from edgekd.graph.quantization.portability import needs_newer
+
+        oldest = self.target.oldest_runtime
+        if oldest is None:
+            return {}
+        found = {name: needs_newer(each.file.facts, oldest) for name, each in records.items() if each.file is not None}
+        return {name: each for name, each in found.items() if each}
 
     def _trial(self, name: str, path: Path, made: Mapping[str, CandidateRecord]) -> Trial:
         from edgekd.graph.execution import executed

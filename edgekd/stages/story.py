@@ -28,12 +28,12 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
             ),
         ),
         training=(*_told(trained), *_repeated(inputs)),
-        limits=tuple(
-            f"{name}: on an x86 processor without VNNI its 8-bit sums can overflow, and the accuracy above does not "
-            "hold; quantize with reduce_range for such a device."
+        arithmetic=tuple(
+            f"{name}: {made.execution.arithmetic}, where it was made."
             for name, made in shipped.items()
-            if made.saturates_without_vnni
+            if made.execution.arithmetic
         ),
+        limits=tuple(f"{name}: {each.what}; {each.hint}." for name, made in shipped.items() for each in made.cautions),
     )
 
 

@@ -10,9 +10,9 @@ def test_flips_are_counted_and_the_widest_margin_comes_first() -> None:
     found = np.array([[3, 1, 0], [0, 1.75, 2], [6, 0, 5], [2, 0, 1.25]], np.float32)
     told = agreement("x86", expected, found)
     assert (told.reference, told.samples, told.flipped, told.largest_difference) == ("x86", 4, 2, 5.0)
-    assert [(each.sample, each.expected, each.found, each.margin) for each in told.flips] == [
-        (2, 2, 0, 4),
-        (1, 1, 2, 0.5),
+    assert [(each.sample, each.expected, each.found, each.margin, each.found_margin) for each in told.flips] == [
+        (2, 2, 0, 4, 1),
+        (1, 1, 2, 0.5, 0.25),
     ]
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from edgekd.graph.execution import execution
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
+from edgekd.graph.quantization.portability import cautions, saturates_without_vnni
 from edgekd.graph.quiet import quiet
 from edgekd.records.candidate import MadeFile
 
@@ -33,24 +32,14 @@ def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeF
     with quiet():  # the quantizer's advice to developers is followed already
         content = scheme.apply(fp32, feeds)
     out.write_bytes(content)
-    runs = execution(out, scheme.session)
+    runs = execution(out, scheme.session, {name: array.shape[1:] for name, array in feeds.items()})
     scheme.check(runs)
+    model = onnx.load_from_string(content)
     return MadeFile(
         facts=describe(out),
         execution=runs,
         session=scheme.session,
         calibration_samples=len(next(iter(feeds.values()))) if scheme.samples_wanted else 0,
-        saturates_without_vnni=not runs.in_float and _pairs_overflow(onnx.load_from_string(content).graph),
-    )
-
-
-def _pairs_overflow(graph: onnx.GraphProto) -> bool:
-    """Whether two products of 8 bits can exceed 16: VPMADDUBSW adds them in pairs, and 255·(64+64) just fits.
-
-    Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, PMADDUBSW.
-    """
-    return any(
-        int(np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0)) > 64
-        for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+        saturates_without_vnni=not runs.in_float and saturates_without_vnni(model.graph),
+        cautions=cautions(model, runs),
     )

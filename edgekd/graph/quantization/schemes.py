@@ -84,9 +84,11 @@ class StaticInt8(Scheme):
 
     def check(self, runs: Execution) -> None:
         super().check(runs)
-        if runs.in_float:
+        total = sum(runs.macs.values())
+        if runs.in_float or (total and not runs.macs.get("int8")):
+            told = f"all {total:,} multiply-accumulates are" if total else "every operator is"
             raise StageError(
-                f"{self.use} quantized nothing: every operator still computes in float",
+                f"{self.use} quantized nothing: {told} still computed in float",
                 hint="8-bit kernels exist for convolutions, matrix products, pooling and additions",
             )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgekd.config.component import Component
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
     from edgekd.records.model import Execution
 
 
@@ -27,7 +27,7 @@ class Scheme(Component):
         return 0
 
     @abstractmethod
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.
 
         Raises:

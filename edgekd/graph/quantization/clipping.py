@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from edgekd.graph.quantization.histogram import BINS, Histogram
 
@@ -18,6 +20,7 @@ STEPS = 255
 NARROWEST = STEPS / BINS  # of what was seen: in a narrower range a level has no bin of its own
 COARSE, FINE = 0.96, 0.995  # how much narrower each next range is that is tried
 ROUNDS = 4
+MOST = 4
 NEVER = 1e-4  # of a value: what a level that has none counts as, for a logarithm must exist
 
 Range = tuple[float, float]
@@ -72,7 +75,8 @@ def entropy_range(histogram: Histogram) -> Range:
 
     Source: Migacz 2017, 8-bit Inference with TensorRT.
     """
-    return _least(histogram, divergence)
+    most = usual(histogram)
+    return _least(histogram, lambda each, grid: divergence(each, grid, most))
 
 
 def squared_error(histogram: Histogram, grid: Grid) -> float:
@@ -93,12 +97,13 @@ def squared_error(histogram: Histogram, grid: Grid) -> float:
     return float(histogram.counts @ errors) / int(histogram.counts.sum())
 
 
-def divergence(histogram: Histogram, grid: Grid) -> float:
+def divergence(histogram: Histogram, grid: Grid, most: NDArray[np.float64]) -> float:
     """Kullback-Leibler divergence Σ p log(p / q) of the distributions before (p) and after (q) quantization.
 
     p has what lies outside of the range in its outermost bins. q is what the levels know of the values inside: the
-    count of each, spread over those of its bins that hold any. Zeros are left out of both, for they stay exact, and
-    after a ReLU they are so many that nothing else would count. What two samples of one distribution of so many values
+    count of each, spread over those of its bins that hold any. Zeros are left out of both, for they stay exact, and so
+    is what a bin inside has beyond `most`, a few times the median of those around it (see `usual`): the values that a network gives wherever
+    an image has its background are points, of which no level loses anything, and would count as all but lost. What two samples of one distribution of so many values
     differ by is taken off, (bins - levels) / 2 values: it favours narrow ranges, whose levels join fewer bins.
 
     Source: Migacz 2017; Miller 1955, Note on the Bias of Information Estimates.
@@ -107,7 +112,7 @@ def divergence(histogram: Histogram, grid: Grid) -> float:
     first, last = np.searchsorted(level, [0, STEPS + 1])
     counts = histogram.counts.astype(np.float64)
     counts[histogram.zero] = 0
-    inside, level = counts[first:last], level[first:last]
+    inside, level = np.minimum(counts, most)[first:last], level[first:last]
     p = inside.copy()
     p[0] += counts[:first].sum()
     p[-1] += counts[last:].sum()
@@ -118,6 +123,12 @@ def divergence(histogram: Histogram, grid: Grid) -> float:
     p = p[held]
     by_chance = (len(p) - np.count_nonzero(bins)) / 2
     return float(np.sum(p * np.log(p / p.sum() / (q / q.sum()))) - by_chance) / float(p.sum())
+
+
+def usual(histogram: Histogram) -> NDArray[np.float64]:
+    """How much of each bin the divergence counts at most, from those around it: float64 (BINS,)."""
+    around = median_filter(histogram.counts, size=BINS // (STEPS + 1) + 1, mode="nearest")
+    return MOST * (around + 1.0)
 
 
 def _least(histogram: Histogram, cost: Cost) -> Range:

@@ -24,7 +24,7 @@ class StaticInt8(Scheme):
         512, ge=1, description="training samples that the ranges of the activations are taken from"
     )
     calibrate: Literal["minmax", "percentile", "entropy", "mse"] = Field(
-        "minmax",
+        "mse",
         description="range of an activation: all that was seen (minmax), all but the outermost (percentile), the least "
         "divergence of its distribution (entropy), or the least squared error (mse)",
     )

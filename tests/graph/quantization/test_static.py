@@ -29,7 +29,7 @@ SCHEMES: dict[str, StaticInt8] = {
     "qdq": Int8Qdq(use="int8_qdq"),
     "qdq percentile": Int8Qdq(use="int8_qdq", calibrate="percentile"),
     "qdq entropy": Int8Qdq(use="int8_qdq", calibrate="entropy"),
-    "qdq mse": Int8Qdq(use="int8_qdq", calibrate="mse"),
+    "qdq minmax": Int8Qdq(use="int8_qdq", calibrate="minmax"),
     "qdq int8 activations": Int8Qdq(use="int8_qdq", activations="int8"),
     "qdq 7-bit weights": Int8Qdq(use="int8_qdq", reduce_range=True),
     "qoperator": Int8QOperator(use="int8_qoperator"),

@@ -102,9 +102,10 @@ def divergence(histogram: Histogram, grid: Grid, most: NDArray[np.float64]) -> f
 
     p has what lies outside of the range in its outermost bins. q is what the levels know of the values inside: the
     count of each, spread over those of its bins that hold any. Zeros are left out of both, for they stay exact, and so
-    is what a bin inside has beyond `most`, a few times the median of those around it (see `usual`): the values that a network gives wherever
-    an image has its background are points, of which no level loses anything, and would count as all but lost. What two samples of one distribution of so many values
-    differ by is taken off, (bins - levels) / 2 values: it favours narrow ranges, whose levels join fewer bins.
+    is what a bin inside has beyond `most`, a few times the median of those around it (see `usual`): the values that a
+    network gives wherever an image has its background are points, of which a level loses nothing, and would count as
+    lost. What two samples of one distribution differ by is taken off, (bins - levels) / 2 values: it favours narrow
+    ranges, whose levels join fewer bins.
 
     Source: Migacz 2017; Miller 1955, Note on the Bias of Information Estimates.
     """

@@ -140,7 +140,7 @@ def test_entropy_clips_a_tail_and_not_what_chance_left_out() -> None:
 
 
 def test_entropy_is_not_led_by_values_that_many_places_share() -> None:
-    # what the background of an image becomes: with these counted in full the range was a twentieth of this one
+    # what the background of an image becomes
     smooth = np.abs(rng.normal(size=100_000))
     points = np.repeat(rng.uniform(0, 1, 20), 10_000)
     found = entropy_range(histogram_of(np.concatenate([smooth, points]).astype(np.float32)))

@@ -128,8 +128,9 @@ def divergence(histogram: Histogram, grid: Grid, most: NDArray[np.float64]) -> f
 
 def usual(histogram: Histogram) -> NDArray[np.float64]:
     """How much of each bin the divergence counts at most, from those around it: float64 (BINS,)."""
-    around = median_filter(histogram.counts, size=BINS // (STEPS + 1) + 1, mode="nearest")
-    return MOST * (around + 1.0)
+    counts = histogram.counts.astype(np.float64)
+    around: NDArray[np.float64] = median_filter(counts, size=BINS // (STEPS + 1) + 1, mode="nearest")
+    return MOST * (around + np.float64(1))
 
 
 def _least(histogram: Histogram, cost: Cost) -> Range:

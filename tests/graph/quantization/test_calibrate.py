@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -189,4 +189,4 @@ def test_every_method_keeps_the_answers_from_samples_that_are_fed_in_parts(
 def test_a_percentile_of_another_method_is_refused() -> None:
     with pytest.raises(ValueError, match="calibrate: percentile"):
         Int8Qdq(use="int8_qdq", calibrate="mse", percentile=99)
-    assert cast("float", Int8Qdq(use="int8_qdq", calibrate="percentile", percentile=99).percentile) == 99
+    assert Int8Qdq(use="int8_qdq", calibrate="percentile", percentile=99).percentile == 99

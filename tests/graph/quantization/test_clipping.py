@@ -44,7 +44,8 @@ def quantized(values: NDArray[np.float32], low: float, high: float) -> NDArray[n
     """As QuantizeLinear and DequantizeLinear do it, with ONNX Runtime's scale and zero point."""
     scale = (high - low) / 255
     zero_point = np.round(-low / scale)
-    return (np.clip(np.rint(values / scale) + zero_point, 0, 255) - zero_point) * scale
+    found: NDArray[np.float64] = (np.clip(np.rint(values / scale) + zero_point, 0, 255) - zero_point) * scale
+    return found
 
 
 def error_of(values: NDArray[np.float32], low: float, high: float) -> float:

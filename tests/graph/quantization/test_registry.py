@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.config.component import Use
 from edgekd.config.registry import SCHEMES
 from edgekd.config.section import Section
-from edgekd.data.modalities.base import Feeds
+from edgekd.data.modalities.base import FedRows
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.quantize import make_candidate
@@ -129,7 +129,7 @@ class HalfWeights(Scheme):
 
     smallest: int = 1000
 
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         model = onnx.load(fp32)
         casts = []
         for tensor in model.graph.initializer:

@@ -140,7 +140,7 @@ def test_the_share_of_a_percentile_decides_what_it_leaves_out(tmp_path: Path) ->
     def highest(method: Method, *percent: float) -> float:
         return range_of(tmp_path / "m.onnx", {"image": samples}, method, "image", *percent)[1]
 
-    width = (100 - samples.min()) / 8000
+    width = (100 - float(samples.min())) / 8000
     assert highest("minmax") == 100
     assert 3 < highest("percentile") < 10
     assert highest("percentile", 99) == pytest.approx(np.quantile(samples, 0.995), abs=width)

@@ -25,8 +25,8 @@ import onnxruntime
 import yaml
 from outputs import stored
 
+from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import feeds_for
-from edgekd.graph.quantization.calibrate import spread
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.harness.scoring import gain_over_seeds
@@ -171,12 +171,12 @@ def accuracy(
         found: float = record["records"]["seeds"]["here"]["accuracies"][f"{network}.fp32"][again]
         return 100 * found
     file = stored(record, f"export@{network}{f'.{again + 1}' if again else ''}", "model")
-    train, test = splits["train"]["samples"], splits["test"]
+    train, test = splits["train"], splits["test"]
     scheme = Int8Qdq(use="int8_qdq")
-    rows = spread(np.arange(len(train)), scheme.samples_wanted)
+    rows = balanced_rows(train["labels"], scheme.samples_wanted, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        make_candidate(scheme, file, feeds_for(contract, train[rows]), path)
+        make_candidate(scheme, file, feeds_for(contract, train["samples"][rows]), path)
         session = onnxruntime.InferenceSession(path)
         (logits,) = session.run(None, feeds_for(contract, test["samples"]))
     return 100 * float((np.asarray(logits).argmax(axis=1) == test["labels"]).mean())

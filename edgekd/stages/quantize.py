@@ -31,6 +31,7 @@ class QuantizeStage(Stage):
     records = {"candidate": CandidateRecord}
     optional = frozenset({"model"})
     libraries = ("onnx", "onnxruntime", "numpy")
+    seeded = True  # which samples it is calibrated on
 
     def identity(self) -> JsonValue:
         return {
@@ -45,21 +46,20 @@ class QuantizeStage(Stage):
 
 def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: str, scheme: Scheme) -> str:
     """Writes a candidate of a network and its record, or why it cannot be made; returns the headline."""
-    import numpy as np
-
-    from edgekd.data.modalities.base import feeds_for
-    from edgekd.graph.quantization.calibrate import spread
+    from edgekd.data.balance import balanced_rows
+    from edgekd.data.modalities.base import fed_in_parts
     from edgekd.graph.quantization.quantize import make_candidate
     from edgekd.stages.files import load_record, load_split, save_record
 
     contract = load_record(ModelContract, inputs["contract"])
     train = load_split(inputs["train"])
-    samples = train.samples[spread(np.arange(len(train)), scheme.samples_wanted)]
+    rows = balanced_rows(train.labels, scheme.samples_wanted, context.seed)
+    feeds = fed_in_parts(contract, train.only(rows).samples)
     path = context.output("model")
     made, refused = None, ""
     with context.progress.task(f"quantize {candidate}", 1) as advance:
         try:
-            made = make_candidate(scheme, inputs["fp32"], feeds_for(contract, samples), path)
+            made = make_candidate(scheme, inputs["fp32"], feeds, path)
         except StageError as error:
             path.unlink(missing_ok=True)
             refused = str(error)

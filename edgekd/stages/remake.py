@@ -30,6 +30,7 @@ class RemakeStage(Stage):
     records = {"candidate": CandidateRecord}
     optional = frozenset({"model", "candidate"})
     libraries = ("onnx", "onnxruntime", "numpy")
+    seeded = True  # which samples it is calibrated on
 
     def identity(self) -> JsonValue:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -27,6 +28,8 @@ Samples = NDArray[Any]
 """Raw samples, one a row: what a data set gives and a device reads, for example uint8 images (N, H, W, C)."""
 Feeds = dict[str, NDArray[np.float32]]
 """What a model is fed: an array (N, ...) for each of its inputs, by name."""
+FedRows = Mapping[str, Rows]
+"""The same, made when rows of it are asked for: it may be more than memory holds."""
 FED_BYTES = 2**28  # of feeds that are made in one go: as float32 they are four times as large as pixels
 Spec = Mapping[str, Any]
 """One input of a contract as plain data, as it stands in a manifest: `name`, `dtype`, `shape`, `preprocessing`."""
@@ -154,6 +157,37 @@ def specs_of(contract: ModelContract) -> list[dict[str, Any]]:
 def feeds_for(contract: ModelContract, samples: Rows) -> Feeds:
     """What models of the contract are fed for these raw samples, in memory."""
     return modality(contract.modality).feed(np.asarray(samples), specs_of(contract))
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """One input of a model, whose rows are made of raw samples each time they are asked for."""
+
+    contract: ModelContract
+    samples: Rows
+    spec: InputSpec
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.samples), *self.spec.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.spec.dtype)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[Any]:
+        return feeds_for(self.contract, self.samples[rows])[self.spec.name]
+
+    def __array__(self) -> NDArray[Any]:
+        return self[:]
+
+
+def fed_in_parts(contract: ModelContract, samples: Rows) -> FedRows:
+    """What `feeds_for` gives for these raw samples, without holding more of it than is asked for at once."""
+    return {spec.name: _Fed(contract, samples, spec) for spec in contract.inputs}
 
 
 def fed_at_once(contract: ModelContract, limit_bytes: int = FED_BYTES) -> int:

@@ -12,7 +12,7 @@ from edgekd.config.component import Component
 from edgekd.errors import StageError
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
     from edgekd.records.model import Execution
 
 NO_BLOCKS = {"optimization.disable_specified_optimizers": "NchwcTransformer"}
@@ -43,7 +43,7 @@ class Scheme(Component):
         return 0
 
     @abstractmethod
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.
 
         Raises:

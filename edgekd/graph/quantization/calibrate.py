@@ -1,84 +1,71 @@
-"""The range of every activation, from samples run through the fp32 model, in memory that does not grow with them."""
+"""The range of every activation, from samples run through the fp32 model, in memory that does not grow with them.
+
+ONNX Runtime's own calibrators are not used: they hold every activation of all that they are given at once, their bins
+depend on the first batch, and they have no squared error.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from edgekd.errors import StageError
+from edgekd.graph.quantization.clipping import Range, entropy_range, mse_range, percentile_range
+from edgekd.graph.quantization.histogram import Histogram, Seen
+from edgekd.graph.quantization.observe import Observer
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
 
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-Method = Literal["minmax", "percentile"]
-
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-}
-# The runtime's entropy method is left out: with its 128 bins it is minmax, and with 2048 it cost three small networks
-# 0.2 to 1.1 points and ten seconds each.
-BATCH = 16  # histograms need every activation of a batch at once
-
-
-class OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    def __init__(self, batch: Feeds) -> None:
-        self._left = [batch]
-
-    def get_next(self) -> Feeds | None:
-        return self._left.pop() if self._left else None
-
-
-def spread(samples: NDArray[Scalar], number: int) -> NDArray[Scalar]:
-    """At most `number` of the samples, evenly spaced: a data set sorted by class gives of every class."""
-    if number >= len(samples):
-        return samples
-    return samples[np.linspace(0, len(samples) - 1, number).round().astype(np.int64)]
+Method = Literal["minmax", "percentile", "entropy", "mse"]
 
 
 def activation_ranges(
-    model: Path, feeds: Feeds, method: Method, operators: Sequence[str]
+    model: Path, feeds: FedRows, method: Method, operators: Sequence[str], percent: float = 99.999
 ) -> Any:  # onnxruntime's TensorsData, which has no types
-    """The range of each activation that one of `operators` reads or writes; feeds: float32 (N, ...) by input name.
+    """The range of each activation that one of `operators` reads or writes, 0 in it but for minmax.
 
-    A model with a fixed batch gets as many full batches as there are.
+    The samples are run once for the extremes and, but for minmax, once more to count values between these.
+
+    feeds: (N, ...) by input name, read a few rows at a time. percent: for the percentile method.
 
     Raises:
-        StageError: fewer samples than one fixed batch.
+        StageError: an activation is infinite or not a number.
     """
-    first = onnx.load(model).graph.input[0]
-    fixed = first.type.tensor_type.shape.dim[0].dim_value or None
-    batches = _batches(feeds, fixed)
-    if not batches:
-        raise StageError(
-            f"{len(feeds[first.name])} calibration samples do not fill one batch of {fixed}",
-            hint="raise `calibration_samples`, or export with `batch: dynamic`",
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        calibrator = create_calibrator(
-            model,
-            list(operators),
-            augmented_model_path=str(Path(folder) / "augmented.onnx"),
-            calibrate_method=METHODS[method],
-        )
-        # one call for each batch: the calibrators keep every activation of a call, and need equal batches in it
-        for batch in batches:
-            calibrator.collect_data(OneBatch(batch))
-        return calibrator.compute_data()
+    observer = Observer(model, operators)
+    seen: dict[str, Seen] = {}
+    for batch in observer.batches(feeds):
+        for name, values in batch.items():
+            one = Seen.of(values)
+            seen[name] = seen[name] | one if name in seen else one
+    for name in observer.ranged_as.values():
+        if not seen[name].finite:
+            raise StageError(
+                f"the activation {name!r} is not finite for a calibration sample",
+                hint="look for samples that are out of all proportion, or for a division by zero in the model",
+            )
+    if method == "minmax":
+        ranges = {name: (float(each.lowest), float(each.highest)) for name, each in seen.items()}
+    else:
+        histograms = {name: Histogram(each) for name, each in seen.items()}
+        for batch in observer.batches(feeds):
+            for name, values in batch.items():
+                histograms[name].add(values)
+        ranges = {name: _clipped(each, method, percent) for name, each in histograms.items()}
+    return TensorsData(
+        CalibrationMethod.MinMax,  # what the quantizer calls a range that is taken as it is
+        {
+            name: TensorData(lowest=kind.type(ranges[source][0]), highest=kind.type(ranges[source][1]))
+            for name, source in observer.ranged_as.items()
+            for kind in (seen[source].lowest.dtype,)
+        },
+    )
 
 
-def _batches(feeds: Feeds, fixed: int | None) -> list[Feeds]:
-    """Cut at the fixed size, without what is left over, or at the standard one."""
-    samples = len(next(iter(feeds.values())))
-    size = fixed or BATCH
-    end = samples - samples % size if fixed else samples
-    return [{name: array[start : start + size] for name, array in feeds.items()} for start in range(0, end, size)]
+def _clipped(histogram: Histogram, method: Method, percent: float) -> Range:
+    if method == "percentile":
+        return percentile_range(histogram, percent)
+    return entropy_range(histogram) if method == "entropy" else mse_range(histogram)

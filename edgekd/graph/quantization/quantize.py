@@ -15,10 +15,10 @@ from edgekd.graph.quiet import quiet
 from edgekd.records.candidate import MadeFile
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
 
 
-def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeFile:
+def make_candidate(scheme: Scheme, fp32: Path, feeds: FedRows, out: Path) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the

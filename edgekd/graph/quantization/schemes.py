@@ -13,7 +13,7 @@ from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
     from edgekd.records.model import Execution
 
 
@@ -23,10 +23,16 @@ class StaticInt8(Scheme):
     calibration_samples: int = Field(
         512, ge=1, description="training samples that the ranges of the activations are taken from"
     )
-    calibrate: Literal["minmax", "percentile"] = Field(
-        "minmax",
-        description="range of an activation: all that was seen, or all but the outermost 0.001 % (for networks with "
-        "outliers)",
+    calibrate: Literal["minmax", "percentile", "entropy", "mse"] = Field(
+        "mse",
+        description="range of an activation: all that was seen (minmax), all but the outermost (percentile), the least "
+        "divergence of its distribution (entropy), or the least squared error (mse)",
+    )
+    percentile: float = Field(
+        99.999,
+        ge=90,
+        lt=100,
+        description="share of an activation's values inside its range, in %; half of the rest on each side",
     )
     per_channel: bool = Field(
         True, description="a scale for each output channel of a weight; depthwise layers can collapse without"
@@ -36,6 +42,14 @@ class StaticInt8(Scheme):
     )
     activations: Literal["uint8", "int8"] = Field("uint8", description="type of the activations")
     weights: Literal["int8", "uint8"] = Field("int8", description="type of the weights")
+
+    @model_validator(mode="after")
+    def _percentile_of_its_method(self) -> Self:
+        if "percentile" in self.model_fields_set and self.calibrate != "percentile":
+            raise PydanticCustomError(
+                "value_error", "percentile has no meaning for another method\nadd `calibrate: percentile`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _types_that_a_kernel_takes(self) -> Self:
@@ -57,7 +71,7 @@ class StaticInt8(Scheme):
             "signed": self.activations == "int8",
             "unsigned_weights": self.weights == "uint8",
             "per_tensor": not self.per_channel and self.weights == "int8",
-            self.calibrate: self.calibrate != "minmax",
+            self.calibrate: self.calibrate != "mse",
             "reduced": self.reduce_range,
         }
         return (*(word for word, differs in told.items() if differs), *super().differs_by)
@@ -67,7 +81,7 @@ class StaticInt8(Scheme):
     def form(self) -> Literal["qdq", "qoperator"]:
         """How the file says that an operator computes in 8 bits."""
 
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         from edgekd.graph.quantization.static import quantize_static
 
         return quantize_static(
@@ -76,6 +90,7 @@ class StaticInt8(Scheme):
             self.form,
             scheme=self.use,
             method=self.calibrate,
+            percent=self.percentile,
             per_channel=self.per_channel,
             reduce_range=self.reduce_range,
             activations=self.activations,

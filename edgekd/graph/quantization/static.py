@@ -19,7 +19,7 @@ from edgekd.graph.quantization.calibrate import Method, activation_ranges
 from edgekd.graph.slim import slim
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
 
 # What has an 8-bit kernel and stands between a network's convolutions; the quantizers' default adds normalisation,
 # softmax and recurrent layers, where 8 bits cost accuracy and gain nothing.
@@ -34,11 +34,12 @@ Type = Literal["int8", "uint8"]
 
 def quantize_static(
     fp32: Path,
-    feeds: Feeds,
+    feeds: FedRows,
     form: Literal["qdq", "qoperator"],
     *,
     scheme: str,
     method: Method,
+    percent: float,
     per_channel: bool,
     reduce_range: bool,
     activations: Type,
@@ -46,19 +47,19 @@ def quantize_static(
 ) -> bytes:
     """The file, its operators between QuantizeLinear and DequantizeLinear (qdq) or replaced by 8-bit ones (qoperator).
 
-    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from. scheme: what errors call
-    this.
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from; read a few at a time.
+    scheme: what errors call this. percent: for the percentile method.
 
     Raises:
         ConfigError: `fp32` is not a model.
-        StageError: the quantizer fails on the model, or the samples do not fill one batch of a model with a fixed one.
+        StageError: the quantizer fails on the model, or an activation is not finite.
     """
     ir_version = load_model(fp32).ir_version
     with _failures(scheme), tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"  # constants and batch norms folded, every shape inferred
         # symbolic shapes are for transformers, and would need sympy
         quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
-        ranges = activation_ranges(prepared, feeds, method, OPERATORS)
+        ranges = activation_ranges(prepared, feeds, method, OPERATORS, percent)
         model = onnx.load(prepared)
     choices: dict[str, Any] = {
         "per_channel": per_channel,

@@ -16,10 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.config.component import Use
 from edgekd.config.registry import SCHEMES
 from edgekd.config.section import Section
-from edgekd.data.modalities.base import Feeds
+from edgekd.data.modalities.base import FedRows
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
-from edgekd.graph.quantization.calibrate import spread
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.runtime import run_onnx
 
@@ -59,7 +58,7 @@ def scheme_of(name: str) -> Scheme:
 
 def conforms(scheme: Scheme, trained: Trained, folder: Path) -> None:
     """A small file that gives the answers of the fp32 one under its own session options, each time the same."""
-    feeds = {name: spread(array, scheme.samples_wanted) for name, array in trained.train.items()}
+    feeds = {name: array[: scheme.samples_wanted] for name, array in trained.train.items()}
     made = make_candidate(scheme, trained.fp32, feeds, folder / "one.onnx")
     again = make_candidate(scheme, trained.fp32, feeds, folder / "two.onnx")
     before, after = describe(trained.fp32), describe(folder / "one.onnx")
@@ -130,7 +129,7 @@ class HalfWeights(Scheme):
 
     smallest: int = 1000
 
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         model = onnx.load(fp32)
         casts = []
         for tensor in model.graph.initializer:

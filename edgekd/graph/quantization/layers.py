@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -16,6 +17,8 @@ from onnx import numpy_helper
 from edgekd.config.layer_rule import LayerRule
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError
+
+Number = TypeVar("Number", bound=np.generic)
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SCOPES = "pkg.torch.onnx.name_scopes"  # what torch's exporter says of the modules that a node lies in
@@ -95,6 +98,28 @@ def set_constant(model: onnx.ModelProto, name: str, values: NDArray[np.floating]
     tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32).reshape(tuple(tensor.dims)), name))
 
 
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+
+
+def by_channels(model: onnx.ModelProto, layer: Layer) -> NDArray[np.float32]:
+    """The weights of a layer, but for those of a transposed convolution, as (groups, outputs of a group, inputs of a
+    group, places of the kernel)."""
+    weights, node = constant(model, layer.weight), node_of(model, layer)
+    if layer.operator == "Conv":
+        groups = attribute(node, "group", 1)
+        return weights.reshape(groups, len(weights) // groups, weights.shape[1], -1)
+    return (weights if attribute(node, "transB", 0) else weights.T)[None, :, :, None]
+
+
+def restored(model: onnx.ModelProto, layer: Layer, weights: NDArray[Number]) -> NDArray[Number]:
+    """What `by_channels` gave, in the form that the layer has."""
+    if layer.operator == "Conv":
+        return weights
+    flat = weights[0, :, :, 0]
+    return flat if attribute(node_of(model, layer), "transB", 0) else flat.T
+
+
 def left_in_float(layers: Sequence[str], rules: Sequence[LayerRule], scheme: str) -> tuple[str, ...]:
     """Those of the layers that the rules leave in float; they are read in order, and a later one wins.
 
@@ -110,6 +135,10 @@ def left_in_float(layers: Sequence[str], rules: Sequence[LayerRule], scheme: str
             )
         kept.update(dict.fromkeys(matched, rule.keep))
     return tuple(name for name, keep in kept.items() if keep == "float")
+
+
+def node_of(model: onnx.ModelProto, layer: Layer) -> onnx.NodeProto:
+    return next(each for each in model.graph.node if each.name == layer.name)
 
 
 def _weighted(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

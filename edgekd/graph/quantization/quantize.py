@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from onnx import numpy_helper
 from edgekd.graph.execution import execution
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
+from edgekd.graph.quantization.repair import Judge, repaired
+from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.graph.quiet import quiet
 from edgekd.records.candidate import MadeFile
 
@@ -19,19 +22,28 @@ if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
 
 
-def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeFile:
+def make_candidate(
+    scheme: Scheme, fp32: Path, feeds: Feeds, out: Path, *, names: Sequence[str] = (), judge: Judge | None = None
+) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
-    training split as it wants.
+    training split as it wants. names: of the layers with weights, in the order of the graph, by which a scheme knows
+    them. judge: what an 8-bit file is repaired by, if it loses too much.
 
     Raises:
-        ConfigError: `fp32` is not a model.
+        ConfigError: `fp32` is not a model, or a rule of the scheme is about no layer.
         StageError: the scheme does not fit the model, or the runtime does not run the result as it is meant; `out`
             may then hold it.
     """
+    repair = None
     with quiet():  # the quantizer's advice to developers is followed already
-        content = scheme.apply(fp32, feeds)
+        if not isinstance(scheme, StaticInt8):
+            content = scheme.apply(fp32, feeds)
+        elif judge is None:
+            content = scheme.apply(fp32, feeds, names)
+        else:
+            content, repair = repaired(scheme, fp32, feeds, names, judge)
     out.write_bytes(content)
     runs = execution(out, scheme.session)
     scheme.check(runs)
@@ -41,6 +53,7 @@ def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeF
         session=scheme.session,
         calibration_samples=len(next(iter(feeds.values()))) if scheme.samples_wanted else 0,
         saturates_without_vnni=not runs.in_float and _pairs_overflow(onnx.load_from_string(content).graph),
+        repair=repair,
     )
 
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from edgekd.records.base import Record
 from edgekd.records.model import Execution, ModelFacts
-from edgekd.records.repair import RepairRecord
 
 
 class MadeFile(Record):
@@ -15,8 +14,7 @@ class MadeFile(Record):
     session: session configuration entries that it ships with. execution: under these, on the machine that made it.
     calibration_samples: training samples that its ranges were taken from, 0 where it has none.
     saturates_without_vnni: an x86 processor without VNNI adds pairs of products in 16 bits, and two of the 8-bit
-    weights can overflow them there; accuracy measured elsewhere does not hold for it. repair: what was tried to keep
-    its accuracy, None where that was not looked at.
+    weights can overflow them there; accuracy measured elsewhere does not hold for it.
     """
 
     facts: ModelFacts
@@ -24,7 +22,6 @@ class MadeFile(Record):
     session: dict[str, str]
     calibration_samples: int
     saturates_without_vnni: bool
-    repair: RepairRecord | None = None
 
 
 class CandidateRecord(Record):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from edgekd.records.base import Record
 
 
 class RepairAttempt(Record):
-    """A file that was made and tried. steps: all that was done for it beyond what was asked for. seconds: to make and to
-    try it. accuracy: None for one that could not be made; `failed` then says why."""
+    """A file that was made and tried. steps: all that was done for it beyond what was asked for. seconds: to make and
+    to try it. accuracy: None for one that could not be made; `failed` then says why."""
 
     steps: tuple[str, ...]
     accuracy: float | None
@@ -17,9 +19,14 @@ class RepairAttempt(Record):
 
 
 class RepairRecord(Record):
-    """Of the file that was taken: whether it keeps the limit, its accuracy, and the steps that made it, none where it is
-    the file as it was asked for. Accuracies are of `samples` validation samples, on the machine that made the files; the
-    limit is kept by a file that loses at most `max_accuracy_drop` against the fp32 one."""
+    """Of the file that was taken: whether it keeps the limit, its accuracy, and the steps that made it, none where it
+    is the file as it was asked for.
+
+    Accuracies are of `samples` validation samples, on the machine that made the files; the limit is kept by a file that
+    loses at most `max_accuracy_drop` against the fp32 one.
+    """
+
+    kept_as: ClassVar[str] = "repair"
 
     samples: int
     fp32_accuracy: float

@@ -55,14 +55,23 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
         yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
 
 
-def quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
+def quantizing(
+    pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]
+) -> Iterator[Node]:
+    options = pipeline.config.quantize
+    limit = options.max_accuracy_drop if options.repair == "auto" else None
     for network in networks:
         for name, scheme in candidates.items():
             if network != STUDENT and name == FP32:  # the fp32 file is there already, as it was exported
                 continue
             candidate = candidate_of(network, name)
-            wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
-            stage = QuantizeStage(candidate, network, scheme, modality)
+            wiring: Wiring = {
+                **LEARNED_FROM,
+                "fp32": (f"export@{network}", "model"),
+                "exported": (f"export@{network}", "exported"),
+            }
+            stage = QuantizeStage(candidate, network, scheme, modality, limit)
+            wiring = {port: wiring[port] for port in stage.inputs}
             yield Node(f"quantize@{candidate}", stage, wiring, candidate)
 
 

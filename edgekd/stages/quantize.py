@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -13,24 +14,40 @@ from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
+from edgekd.records.exported import ExportedRecord
+from edgekd.records.repair import RepairRecord
 from edgekd.stages.modality import feeding_identity
+
+if TYPE_CHECKING:
+    from edgekd.graph.quantization.repair import Judge
 
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name, `network`: what it is made of."""
+    """`candidate`: its name, `network`: what it is made of. max_accuracy_drop: what an 8-bit file may lose before it is
+    repaired; None where none is."""
 
     candidate: str
     network: str
     scheme: Scheme
     modality: str
+    max_accuracy_drop: float | None = None
 
     name = "quantize"
-    inputs = ("contract", "train", "fp32")
-    outputs = {"model": "model.onnx", "candidate": "candidate.json"}
-    records = {"candidate": CandidateRecord}
-    optional = frozenset({"model"})
+    outputs = {"model": "model.onnx", "candidate": "candidate.json", "repair": "repair.json"}
+    records = {"candidate": CandidateRecord, "repair": RepairRecord}
+    optional = frozenset({"model", "repair"})
     libraries = ("onnx", "onnxruntime", "numpy")
+
+    @property
+    def repairs(self) -> bool:
+        return self.scheme.repairable and self.max_accuracy_drop is not None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        named = ("exported",) if self.scheme.repairable else ()
+        judged = ("validation",) if self.repairs else ()
+        return ("contract", "train", "fp32", *named, *judged)
 
     def identity(self) -> JsonValue:
         return {
@@ -38,6 +55,7 @@ class QuantizeStage(Stage):
             "network": self.network,
             "scheme": self.scheme.identity(),
             "modality": feeding_identity(self.modality),
+            **({"repaired_above": self.max_accuracy_drop} if self.repairs else {}),
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
@@ -45,17 +63,26 @@ class QuantizeStage(Stage):
 
         from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.quantization.calibrate import spread
-        from edgekd.graph.quantization.quantize import make_candidate
+        from edgekd.graph.quantization.quantize import make_candidate, make_repaired
+        from edgekd.graph.quantization.schemes import StaticInt8
         from edgekd.stages.files import load_record, load_split, save_record
 
         contract = load_record(ModelContract, inputs["contract"])
         train = load_split(inputs["train"])
         samples = train.samples[spread(np.arange(len(train)), self.scheme.samples_wanted)]
+        names = load_record(ExportedRecord, inputs["exported"]).layers if self.scheme.repairable else ()
+        judge = self._judge(contract, inputs["validation"]) if self.repairs else None
         path = context.output("model")
-        made, refused = None, ""
+        made, repair, refused = None, None, ""
         with context.progress.task(f"quantize {self.candidate}", 1) as advance:
             try:
-                made = make_candidate(self.scheme, inputs["fp32"], feeds_for(contract, samples), path)
+                feeds = feeds_for(contract, samples)
+                if judge is None:
+                    made = make_candidate(self.scheme, inputs["fp32"], feeds, path, names)
+                else:
+                    assert isinstance(self.scheme, StaticInt8)
+                    made, repair = make_repaired(self.scheme, inputs["fp32"], feeds, path, names, judge)
+                    save_record(context.output("repair"), repair)
             except StageError as error:
                 path.unlink(missing_ok=True)
                 refused = str(error)
@@ -67,7 +94,20 @@ class QuantizeStage(Stage):
         if made is None:
             context.warn(f"{self.candidate} cannot be made: {refused}")
             return f"cannot be made: {refused}"
-        return f"{made.facts.size_bytes:,} bytes{_remarks(record)}"
+        return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{_repaired(repair)}"
+
+    def _judge(self, contract: ModelContract, validation: Path) -> Judge:
+        import numpy as np
+
+        from edgekd.data.modalities.base import fed_at_once, feeds_for
+        from edgekd.graph.quantization.calibrate import spread
+        from edgekd.graph.quantization.repair import Judge
+        from edgekd.stages.files import load_split
+
+        assert self.max_accuracy_drop is not None
+        split = load_split(validation)
+        rows = spread(np.arange(len(split)), fed_at_once(contract))
+        return Judge(feeds_for(contract, split.samples[rows]), split.labels[rows], self.max_accuracy_drop)
 
 
 def _remarks(record: CandidateRecord) -> str:
@@ -78,3 +118,13 @@ def _remarks(record: CandidateRecord) -> str:
     left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
     told = f", still in float: {left}" if left else ""
     return f"{told}{', overflows on x86 without VNNI' if made.saturates_without_vnni else ''}"
+
+
+def _repaired(repair: RepairRecord | None) -> str:
+    """What was done to keep the accuracy, and whether it was enough."""
+    if repair is None or len(repair.attempts) == 1:
+        return ""
+    before, after = repair.attempts[0].accuracy, repair.accuracy
+    assert before is not None
+    told = f"{' and '.join(repair.steps) or 'nothing that was tried'}: {100 * before:.2f} -> {100 * after:.2f} %"
+    return f", repaired by {told}" if repair.kept else f", not repaired, at best by {told}"

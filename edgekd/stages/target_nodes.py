@@ -101,7 +101,7 @@ def repeated_nodes(
         made = [member_of(name, further) for name in SHIPPING if name in networks]
         yield from training(pipeline, again, modality, networks)
         yield from exports(pipeline, again, modality)
-        yield from quantizing(candidates, modality, made)
+        yield from quantizing(pipeline, candidates, modality, made)
         for name in (STUDENT, *beside):
             repeated = member_of(name, further)
             for candidate in candidates if repeated in made else (FP32,):

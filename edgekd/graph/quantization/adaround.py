@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 STRETCH_LOW, STRETCH_HIGH = -0.1, 1.1  # γ and ζ
-ITERATIONS = 2000
+ITERATIONS = 500
 WARM_UP = 0.2  # of the iterations, in which nothing is drawn to 0 or 1 yet
 SHARPNESS = (20.0, 2.0)  # β at first and in the end
-PULL = 0.01  # λ
-LEARNING_RATE = 0.01
+PULL = 3.0  # λ, in units of what rounding to the nearest costs one weight
+LEARNING_RATE = 0.03
 LARGEST_INPUTS = 4096  # of a group of a layer: the second moments of more would take more than 128 MiB
 
 
@@ -178,8 +178,8 @@ def patches(values: NDArray[np.float32], node: onnx.NodeProto, kernel: Sequence[
     padded = np.pad(values, [(0, 0), (0, 0), *((pads[axis], pads[axis + axes]) for axis in range(axes))])
     spans = tuple((size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True))
     windows = sliding_window_view(padded, spans, axis=tuple(range(2, 2 + axes)))
-    windows = windows[(..., *(slice(None, None, gap) for gap in dilations))]
-    windows = windows[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
+    steps: list[slice] = [slice(None, None, step) for step in (1, 1, *strides, *dilations)]
+    windows = windows[tuple(steps)]
     # (N, C, places, kernel) -> (G, C / G and kernel, N and places)
     groups = attribute(node, "group", 1)
     ordered = np.moveaxis(windows, [0, *range(2, 2 + axes)], range(-1 - axes, 0))
@@ -191,7 +191,8 @@ def _can_be_rounded(model: onnx.ModelProto, layer: Layer) -> bool:
     if layer.operator == "ConvTranspose" or not layer.own:
         return False
     _, _, inputs, places = by_channels(model, layer).shape
-    return attribute(node_of(model, layer), "auto_pad", b"NOTSET") == b"NOTSET" and inputs * places <= LARGEST_INPUTS
+    padded_alike = attribute(node_of(model, layer), "auto_pad", b"NOTSET") == b"NOTSET"
+    return bool(padded_alike) and inputs * places <= LARGEST_INPUTS
 
 
 def _scale(in_8_bits: onnx.ModelProto, layer: Layer) -> NDArray[np.float32] | None:

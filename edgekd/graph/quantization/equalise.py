@@ -162,7 +162,8 @@ def _scales(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[
     given = np.abs(first).max(axis=(2, 3)).reshape(-1)
     read = np.abs(second).max(axis=(1, 3)).reshape(channels, -1).max(axis=1)
     usable = (given > 0) & (read > 0)
-    return np.sqrt(np.divide(given, read, out=np.ones_like(given), where=usable))
+    scale: NDArray[np.float64] = np.sqrt(np.divide(given, read, out=np.ones_like(given), where=usable))
+    return scale
 
 
 def _can_absorb(model: onnx.ModelProto, pair: Pair) -> bool:
@@ -171,7 +172,7 @@ def _can_absorb(model: onnx.ModelProto, pair: Pair) -> bool:
     kept = set(pair.through) <= {"Relu", "GlobalAveragePool", "Flatten", "Identity"} and "Relu" in pair.through
     first, second = by_channels(model, pair.first).shape, by_channels(model, pair.second).shape
     same = first[0] * first[1] == second[0] * second[2]
-    return kept and same and not padded and pair.first.bias is not None and pair.second.bias is not None
+    return bool(kept and same and not padded) and pair.first.bias is not None and pair.second.bias is not None
 
 
 def _moments(

@@ -99,6 +99,7 @@ def set_constant(model: onnx.ModelProto, name: str, values: NDArray[np.floating]
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """The value of an attribute, which stands in the file unless it is the operator's default."""
     return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
 
 
@@ -138,7 +139,8 @@ def left_in_float(layers: Sequence[str], rules: Sequence[LayerRule], scheme: str
 
 
 def node_of(model: onnx.ModelProto, layer: Layer) -> onnx.NodeProto:
-    return next(each for each in model.graph.node if each.name == layer.name)
+    node: onnx.NodeProto = next(each for each in model.graph.node if each.name == layer.name)
+    return node
 
 
 def _weighted(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -153,7 +155,7 @@ def _weighted(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def _module(node: onnx.NodeProto) -> str:
     """The name of the torch module that it computes, empty where the file does not say."""
     if node.input[1].endswith(".weight"):  # a batch norm that was folded into it has left its own name as the scope
-        return node.input[1].removesuffix(".weight")
+        return str(node.input[1]).removesuffix(".weight")
     scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "[]")
     modules = ast.literal_eval(scopes)[:-1]  # the last one is the operator
     return str(modules[-1]) if modules else ""

@@ -17,33 +17,39 @@ from edgekd.graph.quantization.repair import Judge, repaired
 from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.graph.quiet import quiet
 from edgekd.records.candidate import MadeFile
+from edgekd.records.repair import RepairRecord
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
 
 
-def make_candidate(
-    scheme: Scheme, fp32: Path, feeds: Feeds, out: Path, *, names: Sequence[str] = (), judge: Judge | None = None
-) -> MadeFile:
+def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path, names: Sequence[str] = ()) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
-    training split as it wants. names: of the layers with weights, in the order of the graph, by which a scheme knows
-    them. judge: what an 8-bit file is repaired by, if it loses too much.
+    training split as it wants. names: of the layers with weights, in the order of the graph, for a scheme with rules of
+    them; by default those that the file gives them.
 
     Raises:
-        ConfigError: `fp32` is not a model, or a rule of the scheme is about no layer.
+        ConfigError: `fp32` is not a model, or a rule is about no layer.
         StageError: the scheme does not fit the model, or the runtime does not run the result as it is meant; `out`
             may then hold it.
     """
-    repair = None
     with quiet():  # the quantizer's advice to developers is followed already
-        if not isinstance(scheme, StaticInt8):
-            content = scheme.apply(fp32, feeds)
-        elif judge is None:
-            content = scheme.apply(fp32, feeds, names)
-        else:
-            content, repair = repaired(scheme, fp32, feeds, names, judge)
+        content = scheme.apply(fp32, feeds, names) if isinstance(scheme, StaticInt8) else scheme.apply(fp32, feeds)
+    return _made(scheme, content, feeds, out)
+
+
+def make_repaired(
+    scheme: StaticInt8, fp32: Path, feeds: Feeds, out: Path, names: Sequence[str], judge: Judge
+) -> tuple[MadeFile, RepairRecord]:
+    """As `make_candidate`, and what was tried to keep the accuracy; where it is kept already, nothing is."""
+    with quiet():
+        content, repair = repaired(scheme, fp32, feeds, names, judge)
+    return _made(scheme, content, feeds, out), repair
+
+
+def _made(scheme: Scheme, content: bytes, feeds: Feeds, out: Path) -> MadeFile:
     out.write_bytes(content)
     runs = execution(out, scheme.session)
     scheme.check(runs)
@@ -53,7 +59,6 @@ def make_candidate(
         session=scheme.session,
         calibration_samples=len(next(iter(feeds.values()))) if scheme.samples_wanted else 0,
         saturates_without_vnni=not runs.in_float and _pairs_overflow(onnx.load_from_string(content).graph),
-        repair=repair,
     )
 
 

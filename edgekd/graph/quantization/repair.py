@@ -162,6 +162,7 @@ class _Trials:
     best: Recipe | None = None
     accuracy: float = -1.0
     content: bytes = b""
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def kept(self) -> bool:
@@ -178,7 +179,6 @@ class _Trials:
         Raises:
             StageError: it cannot be made, and it is what was asked for.
         """
-        started = time.monotonic()
         content, failed, accuracy = None, "finds nothing to change in this network", None
         try:
             content = self.workshop.file(recipe)
@@ -194,15 +194,17 @@ class _Trials:
                 accuracy = self.judge.accuracy(path)
             if accuracy > self.accuracy:
                 self.best, self.accuracy, self.content = recipe, accuracy, content
+        now = time.monotonic()
         self.attempts.append(
             RepairAttempt(
                 steps=recipe.steps(self.asked),
                 accuracy=accuracy,
                 size_bytes=len(content or b""),
-                seconds=time.monotonic() - started,
+                seconds=now - self.since,
                 failed=failed,
             )
         )
+        self.since = now
 
     def record(self) -> RepairRecord:
         return RepairRecord(

@@ -58,6 +58,10 @@ class StaticInt8(Scheme):
         return self.calibration_samples
 
     @property
+    def repairable(self) -> bool:
+        return True
+
+    @property
     @abstractmethod
     def form(self) -> Literal["qdq", "qoperator"]:
         """How the file says that an operator computes in 8 bits."""

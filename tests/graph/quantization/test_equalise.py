@@ -110,11 +110,12 @@ def test_afterwards_a_channel_is_as_large_where_it_is_written_as_where_it_is_rea
 
 
 def test_channels_of_zeros_are_left_alone(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    first, last = nn.Linear(4, 3), nn.Linear(3, 2)
+    network = nn.Sequential(first, nn.ReLU(), last)
     torch.manual_seed(0)
     with torch.no_grad():
-        network[0].weight[1] = 0
-        network[2].weight[:, 2] = 0
+        first.weight[1] = 0
+        last.weight[:, 2] = 0
     contract = contract_of(2, x=(4,))
     export_onnx(network, contract, tmp_path / "m.onnx", ExportOptions())
     feeds = random_feeds(contract, 16)
@@ -172,10 +173,11 @@ def test_a_bias_that_two_layers_share_is_rescaled_for_each_of_them(tmp_path: Pat
 
 
 def test_what_a_channel_always_has_moves_into_the_next_bias(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    first, last = nn.Linear(4, 3), nn.Linear(3, 2)
+    network = nn.Sequential(first, nn.ReLU(), last)
     torch.manual_seed(0)
     with torch.no_grad():
-        network[0].bias.copy_(torch.tensor([20.0, 0.0, -20.0]))
+        first.bias.copy_(torch.tensor([20.0, 0.0, -20.0]))
     contract = contract_of(2, x=(4,))
     export_onnx(network, contract, tmp_path / "m.onnx", ExportOptions())
     model, feeds = prepared(tmp_path / "m.onnx", "x"), random_feeds(contract, 64)
@@ -183,8 +185,8 @@ def test_what_a_channel_always_has_moves_into_the_next_bias(tmp_path: Path) -> N
 
     assert result is not None
     with torch.no_grad():
-        first = network[0](torch.from_numpy(feeds["x"])).numpy().astype(np.float64)
-    always = max(0.0, float(first[:, 0].mean() - 3 * first[:, 0].std()))
+        given = first(torch.from_numpy(feeds["x"])).numpy().astype(np.float64)
+    always = max(0.0, float(given[:, 0].mean() - 3 * given[:, 0].std()))
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in result.graph.initializer}
     bias = stored[str(layers_of(result)[0].bias)]
     np.testing.assert_allclose(bias, [20 - always, 0, -20], atol=1e-4)

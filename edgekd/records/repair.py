@@ -35,3 +35,13 @@ class RepairRecord(Record):
     accuracy: float
     steps: tuple[str, ...]
     attempts: tuple[RepairAttempt, ...]
+
+    @property
+    def told(self) -> str:
+        """What was done, and whether it was enough; empty where nothing had to be."""
+        before = self.attempts[0].accuracy
+        if len(self.attempts) == 1 or before is None:
+            return ""
+        by = " and ".join(self.steps) or "the file as it was asked for"
+        reached = f"{by}: {100 * before:.2f} -> {100 * self.accuracy:.2f} % (fp32 {100 * self.fp32_accuracy:.2f} %)"
+        return f"repaired by {reached}" if self.kept else f"not repaired, at best by {reached}"

@@ -16,6 +16,7 @@ from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.model import ModelFacts
+from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
@@ -84,6 +85,10 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     screening, choice = record.all(ScreeningRecord).get(target), record.all(ChoiceRecord).get(target)
     if screening and choice:
         print_candidates(screening, choice, console)
+        for each in screening.candidates:
+            repair = record.all(RepairRecord).get(each.name)
+            if repair and repair.told:
+                print_line(console, f"{each.name}: {repair.told}", "dim")
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:

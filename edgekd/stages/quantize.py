@@ -94,7 +94,9 @@ class QuantizeStage(Stage):
         if made is None:
             context.warn(f"{self.candidate} cannot be made: {refused}")
             return f"cannot be made: {refused}"
-        return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{_repaired(repair)}"
+        return (
+            f"{made.facts.size_bytes:,} bytes{_remarks(record)}{f', {repair.told}' if repair and repair.told else ''}"
+        )
 
     def _judge(self, contract: ModelContract, validation: Path) -> Judge:
         import numpy as np
@@ -118,13 +120,3 @@ def _remarks(record: CandidateRecord) -> str:
     left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
     told = f", still in float: {left}" if left else ""
     return f"{told}{', overflows on x86 without VNNI' if made.saturates_without_vnni else ''}"
-
-
-def _repaired(repair: RepairRecord | None) -> str:
-    """What was done to keep the accuracy, and whether it was enough."""
-    if repair is None or len(repair.attempts) == 1:
-        return ""
-    before, after = repair.attempts[0].accuracy, repair.accuracy
-    assert before is not None
-    told = f"{' and '.join(repair.steps) or 'nothing that was tried'}: {100 * before:.2f} -> {100 * after:.2f} %"
-    return f", repaired by {told}" if repair.kept else f", not repaired, at best by {told}"

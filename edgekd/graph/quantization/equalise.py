@@ -142,9 +142,9 @@ def _fit(model: onnx.ModelProto, first: Layer, second: Layer, through: list[str]
     flattened = bool({"Flatten", "Reshape"} & set(through))
     if first.operator == "Conv" and second.operator == "Gemm" and flattened:
         # by channel: all places of the first one, then those of the next
-        return inputs == channels * _places(model, first, through)
-    both = {first.operator == "Conv", second.operator == "Conv"}
-    return len(both) == 1 and not flattened and channels == inputs
+        return bool(inputs == channels * _places(model, first, through))
+    alike = (first.operator == "Conv") == (second.operator == "Conv")
+    return alike and not flattened and bool(channels == inputs)
 
 
 def _places(model: onnx.ModelProto, first: Layer, through: list[str]) -> int:

@@ -40,7 +40,9 @@ class StaticInt8(Scheme):
     activations: Literal["uint8", "int8"] = Field("uint8", description="type of the activations")
     weights: Literal["int8", "uint8"] = Field("int8", description="type of the weights")
     rules: tuple[LayerRule, ...] = Field(
-        (), description="layers by name that stay in float, or do not; read in order, a later one wins"
+        (),
+        description="layers that stay in float, such as {match: stages.2.*, keep: float}, or after all do not "
+        "(keep: int8); read in order, a later one wins",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from edgekd.errors import StageError
+from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
@@ -76,13 +76,14 @@ class QuantizeStage(Stage):
         made, repair, refused = None, None, ""
         with context.progress.task(f"quantize {self.candidate}", 1) as advance:
             try:
-                feeds = feeds_for(contract, samples)
-                if judge is None:
-                    made = make_candidate(self.scheme, inputs["fp32"], feeds, path, names)
-                else:
-                    assert isinstance(self.scheme, StaticInt8)
-                    made, repair = make_repaired(self.scheme, inputs["fp32"], feeds, path, names, judge)
-                    save_record(context.output("repair"), repair)
+                with placed("quantize.candidates"):
+                    feeds = feeds_for(contract, samples)
+                    if judge is None:
+                        made = make_candidate(self.scheme, inputs["fp32"], feeds, path, names)
+                    else:
+                        assert isinstance(self.scheme, StaticInt8)
+                        made, repair = make_repaired(self.scheme, inputs["fp32"], feeds, path, names, judge)
+                        save_record(context.output("repair"), repair)
             except StageError as error:
                 path.unlink(missing_ok=True)
                 refused = str(error)

@@ -204,3 +204,15 @@ def test_chosen_rounding_is_nearer_to_the_float_network_than_rounding_to_the_nea
         return float(np.mean((run_onnx(tmp_path / "q.onnx", HELD_OUT) - run_onnx(even, HELD_OUT)) ** 2))
 
     assert error(rounded) < 0.7 * error(model)
+
+
+def test_layers_that_the_user_leaves_in_float_stay_so_in_every_file_that_is_tried(
+    collapsed: Path, tmp_path: Path
+) -> None:
+    scheme = Int8Qdq.model_validate(
+        {"use": "int8_qdq", "per_channel": False, "rules": [{"match": "stem", "keep": "float"}]}
+    )
+    made, record = make_repaired(scheme, collapsed, CALIBRATION, tmp_path / "m.onnx", NAMES, judge_of(collapsed, 0.03))
+    assert len(record.attempts) > 1
+    assert record.kept
+    assert made.execution.float_operators["Conv"] == 1

@@ -58,8 +58,8 @@ print(json.dumps({
 }))
 """
 EDGEKD = f"""{START}
-from edgekd.graph.quantization.calibrate import activation_ranges
-ranges = activation_ranges(folder / "prepared.onnx", feeds, method, OPERATORS)
+from edgekd.graph.quantization.calibrate import Calibration, activation_ranges
+ranges = activation_ranges(folder / "prepared.onnx", feeds, Calibration(method), OPERATORS)
 {END}"""
 RUNTIME = f"""{START}
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator

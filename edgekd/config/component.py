@@ -103,7 +103,7 @@ class Use:
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         variants = []
         for name in self.group.members:
-            schema = component_class(self.group, name).model_json_schema()
+            schema = _in_one(component_class(self.group, name).model_json_schema())
             schema["properties"]["use"] = {"const": name}
             variants.append(schema)
         if self.group.custom:
@@ -198,6 +198,22 @@ def _is_number(value: object) -> bool:
             return False
         return True
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _in_one(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its definitions where they are used: it becomes a part of another one, which has its own."""
+    definitions = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolved(definitions[part["$ref"].rpartition("/")[2]])
+        return {key: resolved(value) for key, value in part.items()}
+
+    return {key: resolved(value) for key, value in schema.items()}
 
 
 def _dump(component: Component) -> dict[str, JsonValue]:

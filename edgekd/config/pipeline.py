@@ -184,6 +184,11 @@ class QuantizeSection(Section):
     max_accuracy_drop: float = Field(
         0.003, ge=0, le=1, description="accuracy on validation samples that it may lose against the fp32 file"
     )
+    repair: Literal["auto", "none"] = Field(
+        "auto",
+        description="what becomes of an 8-bit file that loses more: other calibration, corrected biases, equalised "
+        "channels, chosen rounding and layers in float are tried in turn until it does not; or nothing",
+    )
 
 
 class ReleaseSection(Section):

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekd.config.export import ExportOptions
 from edgekd.errors import StageError
+from edgekd.graph.quantization.layers import layer_names
 from edgekd.graph.quiet import quiet
 from edgekd.graph.rewrite import pool_spatial_means
 from edgekd.graph.slim import slim
@@ -19,8 +20,10 @@ from edgekd.records.contract import ModelContract
 LARGEST_BYTES = 2**31 - 1  # protobuf's limit for one message, and so for a model in one file
 
 
-def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: ExportOptions) -> None:
+def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: ExportOptions) -> tuple[str, ...]:
     """Writes the model in evaluation mode, batch norms folded, as one file with the same bytes each time.
+
+    The names of the layers with weights, in the order of the graph: the file does not hold them.
 
     It is called with the inputs of the contract in their order, and keeps the mode that it had.
 
@@ -42,11 +45,13 @@ def export_onnx(model: nn.Module, contract: ModelContract, path: Path, options: 
     # the exporter stamps the newest form that it knows; what the operators need is older, and so may the device be
     proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
     pool_spatial_means(proto)
+    layers = layer_names(proto)
     slim(proto)
     if proto.ByteSize() > LARGEST_BYTES:
         raise StageError(f"the model takes {proto.ByteSize()} bytes: more than 2 GB do not fit into one ONNX file")
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+    return layers
 
 
 def _exported(model: nn.Module, contract: ModelContract, options: ExportOptions) -> onnx.ModelProto:

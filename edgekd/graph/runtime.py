@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgekd.errors import StageError
 
 if TYPE_CHECKING:
-    from edgekd.data.modalities.base import Feeds
+    from edgekd.data.modalities.base import FedRows
 
 BATCH = 128
 
@@ -39,7 +39,7 @@ def load_session(
         raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
 
 
-def run_onnx(path: Path, feeds: Feeds, session: Mapping[str, str] = {}) -> NDArray[np.float32]:
+def run_onnx(path: Path, feeds: FedRows, session: Mapping[str, str] = {}) -> NDArray[np.float32]:
     """The logits: float32 (N, C); feeds: float32 (N, ...) by input name; session: as for `load_session`.
 
     A model with a fixed batch gets its last one filled up with zeros, whose answers are dropped.

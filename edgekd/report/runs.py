@@ -16,6 +16,7 @@ from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.network import NetworkRecord
 from edgekd.records.release import ReleaseRecord
+from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord
 from edgekd.records.schema1 import run_from_1
 from edgekd.records.screening import ChoiceRecord, ScreeningRecord
@@ -25,6 +26,7 @@ REPORTED: tuple[type[Record], ...] = (
     NetworkRecord,
     ExportedRecord,
     CandidateRecord,
+    RepairRecord,
     ScreeningRecord,
     ChoiceRecord,
     Evaluation,

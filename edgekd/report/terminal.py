@@ -18,6 +18,7 @@ from edgekd.records.latency import LatencyRecord
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
+from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
@@ -93,6 +94,10 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         files = {each.name: candidates[each.name].file for each in screening.candidates if each.name in candidates}
         made = {name: file for name, file in files.items() if file}
         print_candidates(screening, choice, made, console)
+        for each in screening.candidates:
+            repair = record.all(RepairRecord).get(each.name)
+            if repair and repair.told:
+                print_line(console, f"{each.name}: {repair.told}", "dim")
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:

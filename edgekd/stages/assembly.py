@@ -44,7 +44,7 @@ def assemble(pipeline: Pipeline) -> Plan:
         *([Node(TRANSFER, TransferStage(transfer), CONTRACT)] if transfer is not None else []),
         *training(pipeline, networks, dataset.modality, networks),
         *exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
-        *quantizing(candidates, dataset.modality),
+        *quantizing(pipeline, candidates, dataset.modality),
         *on_targets(pipeline, candidates, dataset.modality, networks),
         *repeated_nodes(pipeline, networks, candidates, dataset.modality),
         _release(pipeline, networks, candidates, dataset.modality),

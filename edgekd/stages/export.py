@@ -80,7 +80,7 @@ class ExportStage(Stage):
         feeds = feeds_for(contract, load_split(inputs["validation"]).samples[rows])
         module = trained_network(self.network.model, contract, inputs["weights"])
         with context.progress.task("export", 1) as advance:
-            export_onnx(module, contract, path, self.options)
+            layers = export_onnx(module, contract, path, self.options)
             parity = check_parity(predict_logits(module, feeds), run_onnx(path, feeds))
             advance()
-        return ExportedRecord(facts=describe(path), parity=parity)
+        return ExportedRecord(facts=describe(path), parity=parity, layers=layers)

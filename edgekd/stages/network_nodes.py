@@ -54,14 +54,24 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
         yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
 
 
-def quantizing(candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
+def quantizing(pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
     for name, scheme in candidates.items():
-        yield Node(f"quantize@{name}", QuantizeStage(name, scheme, modality), made_of(STUDENT), name)
+        stage = QuantizeStage(name, scheme, modality, limit_of(pipeline, scheme))
+        wiring = made_of(STUDENT)
+        yield Node(f"quantize@{name}", stage, {port: wiring[port] for port in stage.inputs}, name)
+
+
+def limit_of(pipeline: Pipeline, scheme: Scheme) -> float | None:
+    """What a file may lose before it is repaired, None where none is: `auto` has one of every kind, of which those that
+    differ from the plain form are only compared."""
+    options = pipeline.config.quantize
+    compared = options.candidates == type(options)().candidates and scheme.differs_by
+    return options.max_accuracy_drop if options.repair == "auto" and scheme.repairable and not compared else None
 
 
 def made_of(network: str) -> Wiring:
-    """What it takes to make a candidate of it."""
-    return {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
+    """What it may take to make a candidate of it."""
+    return {**LEARNED_FROM, "fp32": (f"export@{network}", "model"), "exported": (f"export@{network}", "exported")}
 
 
 def _train_stage(network: TrainedNetwork, modality: str, known: Mapping[str, Network]) -> TrainStage:

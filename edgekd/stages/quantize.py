@@ -5,50 +5,72 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from edgekd.config.networks import STUDENT
-from edgekd.errors import StageError
+from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
+from edgekd.records.exported import ExportedRecord
+from edgekd.records.repair import RepairRecord
 from edgekd.stages.modality import feeding_identity
+
+if TYPE_CHECKING:
+    from edgekd.graph.quantization.repair import Judge
 
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name."""
+    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: it never is.
+    """
 
     candidate: str
     scheme: Scheme
     modality: str
+    max_accuracy_drop: float | None = None
 
     name = "quantize"
-    inputs = ("contract", "train", "fp32")
-    outputs = {"model": "model.onnx", "candidate": "candidate.json"}
-    records = {"candidate": CandidateRecord}
-    optional = frozenset({"model"})
+    outputs = {"model": "model.onnx", "candidate": "candidate.json", "repair": "repair.json"}
+    records = {"candidate": CandidateRecord, "repair": RepairRecord}
+    optional = frozenset({"model", "repair"})
     libraries = ("onnx", "onnxruntime", "numpy")
     seeded = True  # which samples it is calibrated on
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        named = ("exported",) if self.scheme.repairable else ()
+        judged = ("validation",) if self.max_accuracy_drop is not None else ()
+        return ("contract", "train", "fp32", *named, *judged)
 
     def identity(self) -> JsonValue:
         return {
             "candidate": self.candidate,
             "scheme": self.scheme.identity(),
             "modality": feeding_identity(self.modality),
+            "repaired_above": self.max_accuracy_drop,
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        return make(context, inputs, self.candidate, STUDENT, self.scheme)
+        return make(context, inputs, self.candidate, STUDENT, self.scheme, self.max_accuracy_drop)
 
 
-def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: str, scheme: Scheme) -> str:
-    """Writes a candidate of a network and its record, or why it cannot be made; returns the headline."""
+def make(
+    context: Context,
+    inputs: Mapping[str, Path],
+    candidate: str,
+    network: str,
+    scheme: Scheme,
+    max_accuracy_drop: float | None,
+) -> str:
+    """Writes a candidate of a network and its records, or why it cannot be made; returns the headline."""
     from edgekd.data.balance import balanced_rows
     from edgekd.data.modalities.base import fed_in_parts
-    from edgekd.graph.quantization.quantize import make_candidate
+    from edgekd.graph.quantization.quantize import make_candidate, make_repaired
+    from edgekd.graph.quantization.schemes import StaticInt8
     from edgekd.stages.files import load_record, load_split, save_record
 
     contract = load_record(ModelContract, inputs["contract"])
@@ -56,10 +78,20 @@ def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: 
     rows = balanced_rows(train.labels, scheme.samples_wanted, context.seed)
     feeds = fed_in_parts(contract, train.only(rows).samples)
     path = context.output("model")
-    made, refused = None, ""
+    made, repair, refused = None, None, ""
     with context.progress.task(f"quantize {candidate}", 1) as advance:
         try:
-            made = make_candidate(scheme, inputs["fp32"], feeds, path)
+            with placed("quantize.candidates"):
+                if not isinstance(scheme, StaticInt8):
+                    made = make_candidate(scheme, inputs["fp32"], feeds, path)
+                else:
+                    names = load_record(ExportedRecord, inputs["exported"]).layers
+                    if max_accuracy_drop is None:
+                        made = make_candidate(scheme, inputs["fp32"], feeds, path, names)
+                    else:
+                        judge = _judge(contract, inputs["validation"], scheme, max_accuracy_drop)
+                        made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge)
+                        save_record(context.output("repair"), repair)
         except StageError as error:
             path.unlink(missing_ok=True)
             refused = str(error)
@@ -69,7 +101,17 @@ def make(context: Context, inputs: Mapping[str, Path], candidate: str, network: 
     if made is None:
         context.warn(f"{candidate} cannot be made: {refused}")
         return f"cannot be made: {refused}"
-    return f"{made.facts.size_bytes:,} bytes{_remarks(record)}"
+    mended = f" · {repair.told}" if repair and repair.told else ""
+    return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{mended}"
+
+
+def _judge(contract: ModelContract, validation: Path, scheme: Scheme, max_accuracy_drop: float) -> Judge:
+    from edgekd.data.modalities.base import fed_in_parts
+    from edgekd.graph.quantization.repair import Judge
+    from edgekd.stages.files import load_split
+
+    split = load_split(validation)
+    return Judge(fed_in_parts(contract, split.samples), split.labels, max_accuracy_drop, scheme.session)
 
 
 def _remarks(record: CandidateRecord) -> str:

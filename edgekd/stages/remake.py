@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
+from edgekd.records.repair import RepairRecord
 from edgekd.records.screening import FP32, ChoiceRecord
 from edgekd.stages.modality import feeding_identity
 from edgekd.stages.quantize import make
@@ -18,17 +19,19 @@ from edgekd.stages.quantize import make
 
 @dataclass(frozen=True)
 class RemakeStage(Stage):
-    """`network`: what it is made of; `candidates`: what may be chosen. Where the fp32 file is, nothing is made."""
+    """`network`: what it is made of; `candidates`: what may be chosen; `limits`: of each, what it may lose before it is
+    repaired, None where it never is. Where the fp32 file is chosen, nothing is made."""
 
     network: str
     candidates: Mapping[str, Scheme]
+    limits: Mapping[str, float | None]
     modality: str
 
     name = "remake"
-    inputs = ("contract", "train", "fp32", "choice")
-    outputs = {"model": "model.onnx", "candidate": "candidate.json"}
-    records = {"candidate": CandidateRecord}
-    optional = frozenset({"model", "candidate"})
+    inputs = ("contract", "train", "validation", "fp32", "exported", "choice")
+    outputs = {"model": "model.onnx", "candidate": "candidate.json", "repair": "repair.json"}
+    records = {"candidate": CandidateRecord, "repair": RepairRecord}
+    optional = frozenset({"model", "candidate", "repair"})
     libraries = ("onnx", "onnxruntime", "numpy")
     seeded = True  # which samples it is calibrated on
 
@@ -36,6 +39,7 @@ class RemakeStage(Stage):
         return {
             "network": self.network,
             "candidates": {name: scheme.identity() for name, scheme in self.candidates.items()},
+            "limits": dict(self.limits),
             "modality": feeding_identity(self.modality),
         }
 
@@ -45,4 +49,5 @@ class RemakeStage(Stage):
         chosen = load_record(ChoiceRecord, inputs["choice"]).chosen
         if chosen == FP32:
             return "the fp32 file, as it is"
-        return make(context, inputs, f"{self.network}.{chosen}", self.network, self.candidates[chosen])
+        scheme, limit = self.candidates[chosen], self.limits[chosen]
+        return make(context, inputs, f"{self.network}.{chosen}", self.network, scheme, limit)

@@ -13,7 +13,7 @@ from edgekd.records.screening import FP32
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.measure import MeasureStage
-from edgekd.stages.network_nodes import exports, made_of, training
+from edgekd.stages.network_nodes import exports, limit_of, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
 from edgekd.stages.remake import RemakeStage
 from edgekd.stages.screen import ScreenStage
@@ -71,7 +71,7 @@ def on_targets(
         )
         yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files})
     for target in targets if controlled else ():
-        yield remade(CONTROL, target, candidates, modality)
+        yield remade(pipeline, CONTROL, target, candidates, modality)
     for target in targets:
         yield node(ValidateStage(target, modality, beside), {**everybody(target.name), **VALIDATION})
     if pipeline.config.shifts.given():
@@ -86,11 +86,14 @@ def on_targets(
             yield node(CountStage(target, modality), {**compared(target.name), **VALIDATION})
 
 
-def remade(network: str, target: TargetProfile, candidates: Mapping[str, Scheme], modality: str) -> Node:
+def remade(
+    pipeline: Pipeline, network: str, target: TargetProfile, candidates: Mapping[str, Scheme], modality: str
+) -> Node:
     """Of a network what was chosen of the student's on a target."""
     subject = f"{network}.{target.name}"
     wiring = {**made_of(network), "choice": (f"choose@{target.name}", "choice")}
-    stage = RemakeStage(network, candidates, modality)
+    limits = {name: limit_of(pipeline, scheme) for name, scheme in candidates.items()}
+    stage = RemakeStage(network, candidates, limits, modality)
     return Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 
 
@@ -117,7 +120,7 @@ def repeated_nodes(
     shipping = [(name, further) for name in SHIPPING if name in networks for further in range(1, config.seeds)]
     for target in pipeline.targets:
         for name, further in shipping:
-            yield remade(member_of(name, further), target, candidates, modality)
+            yield remade(pipeline, member_of(name, further), target, candidates, modality)
     for target in pipeline.targets:
         stage = SeedsStage(target, modality, seeds, beside)
         inputs: Wiring = {

@@ -127,6 +127,17 @@ def test_of_what_is_trained_again_only_the_chosen_file_is_made(folder: Path) -> 
     assert seeds["control.fp32@3"] == ("export@control.3", "model")
 
 
+def test_what_can_be_repaired_reads_validation_samples_and_is_decided_by_the_limit(folder: Path) -> None:
+    nodes, without = plan_of(folder), plan_of(folder, "quantize.repair=none")
+    looser = plan_of(folder, "quantize.max_accuracy_drop=0.01")
+    for plan, port, read in ((nodes, "validation", True), (without, "validation", False), (without, "exported", True)):
+        assert (port in plan["quantize@int8_qdq"].inputs) == read
+    assert "validation" not in nodes["quantize@int8_weights"].inputs, "there is nothing to repair in it"
+    assert decided_by(nodes["quantize@int8_qdq"]) != decided_by(looser["quantize@int8_qdq"])
+    assert decided_by(without["quantize@int8_qdq"]) != decided_by(nodes["quantize@int8_qdq"])
+    assert decided_by(nodes["quantize@int8_weights"]) == decided_by(looser["quantize@int8_weights"])
+
+
 def test_an_emulated_target_is_screened_and_validated_and_not_measured(folder: Path) -> None:
     nodes = plan_of(folder)
     assert {"screen@arm", "choose@arm", "validate@arm", "measure@here"} <= set(nodes)

@@ -42,6 +42,11 @@ class Scheme(Component):
         """How many training samples it calibrates on, 0 for a scheme that needs none."""
         return 0
 
+    @property
+    def repairable(self) -> bool:
+        """Whether a file that loses too much accuracy can be made better."""
+        return False
+
     @abstractmethod
     def apply(self, fp32: Path, feeds: FedRows) -> bytes:
         """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.

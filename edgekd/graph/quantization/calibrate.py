@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 
 
+class Calibration(NamedTuple):
+    """How the range of an activation is found. percent: of its values that are inside, for the percentile method."""
+
+    method: Method
+    percent: float = 99.999
+
+
 def activation_ranges(
-    model: Path, feeds: FedRows, method: Method, operators: Sequence[str], percent: float = 99.999
+    model: Path, feeds: FedRows, calibration: Calibration, operators: Sequence[str]
 ) -> Any:  # onnxruntime's TensorsData, which has no types
     """The range of each activation that one of `operators` reads or writes, 0 in it but for minmax.
 
     The samples are run once for the extremes and, but for minmax, once more to count values between these.
 
-    feeds: (N, ...) by input name, read a few rows at a time. percent: for the percentile method.
+    feeds: (N, ...) by input name, read a few rows at a time.
 
     Raises:
         StageError: an activation is infinite or not a number.
@@ -47,14 +54,14 @@ def activation_ranges(
                 f"the activation {name!r} is not finite for a calibration sample",
                 hint="look for samples that are out of all proportion, or for a division by zero in the model",
             )
-    if method == "minmax":
+    if calibration.method == "minmax":
         ranges = {name: (float(each.lowest), float(each.highest)) for name, each in seen.items()}
     else:
         histograms = {name: Histogram(each) for name, each in seen.items()}
         for batch in observer.batches(feeds):
             for name, values in batch.items():
                 histograms[name].add(values)
-        ranges = {name: _clipped(each, method, percent) for name, each in histograms.items()}
+        ranges = {name: _clipped(each, calibration) for name, each in histograms.items()}
     return TensorsData(
         CalibrationMethod.MinMax,  # what the quantizer calls a range that is taken as it is
         {
@@ -65,7 +72,7 @@ def activation_ranges(
     )
 
 
-def _clipped(histogram: Histogram, method: Method, percent: float) -> Range:
-    if method == "percentile":
-        return percentile_range(histogram, percent)
-    return entropy_range(histogram) if method == "entropy" else mse_range(histogram)
+def _clipped(histogram: Histogram, calibration: Calibration) -> Range:
+    if calibration.method == "percentile":
+        return percentile_range(histogram, calibration.percent)
+    return entropy_range(histogram) if calibration.method == "entropy" else mse_range(histogram)

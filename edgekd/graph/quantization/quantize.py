@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,26 +12,43 @@ from edgekd.graph.execution import execution
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.portability import cautions, saturates_without_vnni
+from edgekd.graph.quantization.repair import Judge, repaired
+from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.graph.quiet import quiet
 from edgekd.records.candidate import MadeFile
+from edgekd.records.repair import RepairRecord
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
 
 
-def make_candidate(scheme: Scheme, fp32: Path, feeds: FedRows, out: Path) -> MadeFile:
+def make_candidate(scheme: Scheme, fp32: Path, feeds: FedRows, out: Path, names: Sequence[str] = ()) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
-    training split as it wants.
+    training split as it wants. names: of the layers with weights, in the order of the graph, for a scheme with rules of
+    them; by default those that the file gives them.
 
     Raises:
-        ConfigError: `fp32` is not a model.
+        ConfigError: `fp32` is not a model, or a rule is about no layer.
         StageError: the scheme does not fit the model, or the runtime does not run the result as it is meant; `out`
             may then hold it.
     """
     with quiet():  # the quantizer's advice to developers is followed already
-        content = scheme.apply(fp32, feeds)
+        content = scheme.apply(fp32, feeds, names) if isinstance(scheme, StaticInt8) else scheme.apply(fp32, feeds)
+    return _made(scheme, content, feeds, out)
+
+
+def make_repaired(
+    scheme: StaticInt8, fp32: Path, feeds: FedRows, out: Path, names: Sequence[str], judge: Judge
+) -> tuple[MadeFile, RepairRecord]:
+    """As `make_candidate`, and what was tried to keep the accuracy; where it is kept already, nothing is."""
+    with quiet():
+        content, repair = repaired(scheme, fp32, feeds, names, judge)
+    return _made(scheme, content, feeds, out), repair
+
+
+def _made(scheme: Scheme, content: bytes, feeds: FedRows, out: Path) -> MadeFile:
     out.write_bytes(content)
     runs = execution(out, scheme.session, {name: array.shape[1:] for name, array in feeds.items()})
     scheme.check(runs)

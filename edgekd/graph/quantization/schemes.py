@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from edgekd.config.layer_rule import LayerRule
 from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.quantization.static import Numbers
     from edgekd.records.model import Execution
 
 
@@ -42,6 +45,11 @@ class StaticInt8(Scheme):
     )
     activations: Literal["uint8", "int8"] = Field("uint8", description="type of the activations")
     weights: Literal["int8", "uint8"] = Field("int8", description="type of the weights")
+    rules: tuple[LayerRule, ...] = Field(
+        (),
+        description="layers that stay in float, such as {match: stages.2.*, keep: float}, or after all do not "
+        "(keep: int8); read in order, a later one wins",
+    )
 
     @model_validator(mode="after")
     def _percentile_of_its_method(self) -> Self:
@@ -77,24 +85,27 @@ class StaticInt8(Scheme):
         return (*(word for word, differs in told.items() if differs), *super().differs_by)
 
     @property
+    def repairable(self) -> bool:
+        return True
+
+    @property
     @abstractmethod
     def form(self) -> Literal["qdq", "qoperator"]:
         """How the file says that an operator computes in 8 bits."""
 
-    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
+    @property
+    def numbers(self) -> Numbers:
+        from edgekd.graph.quantization.static import Numbers
+
+        return Numbers(self.use, self.form, self.per_channel, self.reduce_range, self.activations, self.weights)
+
+    def apply(self, fp32: Path, feeds: FedRows, names: Sequence[str] = ()) -> bytes:
+        """names: of the layers with weights, in the order of the graph; by default those that the file gives them."""
+        from edgekd.graph.quantization.calibrate import Calibration
         from edgekd.graph.quantization.static import quantize_static
 
         return quantize_static(
-            fp32,
-            feeds,
-            self.form,
-            scheme=self.use,
-            method=self.calibrate,
-            percent=self.percentile,
-            per_channel=self.per_channel,
-            reduce_range=self.reduce_range,
-            activations=self.activations,
-            weights=self.weights,
+            fp32, feeds, self.numbers, Calibration(self.calibrate, self.percentile), names, self.rules
         )
 
     def check(self, runs: Execution) -> None:

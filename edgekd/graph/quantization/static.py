@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,9 +14,11 @@ from onnxruntime.quantization import QuantizationMode, QuantType, quant_pre_proc
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from edgekd.config.layer_rule import LayerRule
 from edgekd.errors import EdgekdError, StageError
 from edgekd.graph.inspect import load_model
-from edgekd.graph.quantization.calibrate import Method, activation_ranges
+from edgekd.graph.quantization.calibrate import Calibration, activation_ranges
+from edgekd.graph.quantization.layers import layers_of, left_in_float, name_layers
 from edgekd.graph.slim import slim
 
 if TYPE_CHECKING:
@@ -32,60 +35,110 @@ TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 Type = Literal["int8", "uint8"]
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """How a file of 8 bits holds and computes numbers. scheme: what errors call it; form: whether its operators stand
+    between QuantizeLinear and DequantizeLinear (qdq) or are replaced by 8-bit ones (qoperator)."""
+
+    scheme: str
+    form: Literal["qdq", "qoperator"]
+    per_channel: bool
+    reduce_range: bool
+    activations: Type
+    weights: Type
+
+
 def quantize_static(
     fp32: Path,
     feeds: FedRows,
-    form: Literal["qdq", "qoperator"],
-    *,
-    scheme: str,
-    method: Method,
-    percent: float,
-    per_channel: bool,
-    reduce_range: bool,
-    activations: Type,
-    weights: Type,
+    numbers: Numbers,
+    calibration: Calibration,
+    names: Sequence[str] = (),
+    rules: Sequence[LayerRule] = (),
 ) -> bytes:
-    """The file, its operators between QuantizeLinear and DequantizeLinear (qdq) or replaced by 8-bit ones (qoperator).
+    """The file.
 
-    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from; read a few at a time.
-    scheme: what errors call this. percent: for the percentile method.
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from. names: of the layers with
+    weights, in the order of the graph, which `rules` speak of; by default those that the file gives them.
+
+    Raises:
+        ConfigError: `fp32` is not a model, or a rule is about no layer.
+        StageError: the quantizer fails on the model, or the samples do not fill one batch of a model with a fixed one.
+    """
+    model = prepared(fp32, numbers.scheme, names)
+    floating = left_in_float([each.name for each in layers_of(model)], rules, numbers.scheme)
+    return finished(quantized(model, calibrated(model, feeds, calibration, numbers.scheme), numbers, floating))
+
+
+def prepared(fp32: Path, scheme: str, names: Sequence[str] = ()) -> onnx.ModelProto:
+    """The fp32 model with constants and batch norms folded, every shape inferred, and its layers' nodes named.
 
     Raises:
         ConfigError: `fp32` is not a model.
-        StageError: the quantizer fails on the model, or an activation is not finite.
+        StageError: it cannot be prepared.
     """
-    ir_version = load_model(fp32).ir_version
+    model = load_model(fp32)
+    name_layers(model, names)
     with _failures(scheme), tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"  # constants and batch norms folded, every shape inferred
+        named, path = Path(folder) / "named.onnx", Path(folder) / "prepared.onnx"
+        onnx.save(model, named)
         # symbolic shapes are for transformers, and would need sympy
-        quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
-        ranges = activation_ranges(prepared, feeds, method, OPERATORS, percent)
-        model = onnx.load(prepared)
+        quant_pre_process(named, path, skip_symbolic_shape=True)
+        ready = onnx.load(path)
+    ready.ir_version = model.ir_version
+    return ready
+
+
+def calibrated(model: onnx.ModelProto, feeds: FedRows, calibration: Calibration, scheme: str) -> Any:
+    """The range of each activation, by name.
+
+    Raises:
+        StageError: the samples do not fill one batch of a model with a fixed one.
+    """
+    with _failures(scheme), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        return activation_ranges(path, feeds, calibration, OPERATORS)
+
+
+def quantized(model: onnx.ModelProto, ranges: Any, numbers: Numbers, floating: Sequence[str] = ()) -> onnx.ModelProto:
+    """A prepared model in 8 bits, its names still there; floating: the layers that stay as they are.
+
+    Raises:
+        StageError: the quantizer fails on the model.
+    """
+    given = onnx.ModelProto()
+    given.CopyFrom(model)  # the quantizers change what they are given
     choices: dict[str, Any] = {
-        "per_channel": per_channel,
-        "reduce_range": reduce_range,
-        "weight_qType": TYPES[weights],
-        "activation_qType": TYPES[activations],
+        "per_channel": numbers.per_channel,
+        "reduce_range": numbers.reduce_range,
+        "weight_qType": TYPES[numbers.weights],
+        "activation_qType": TYPES[numbers.activations],
         "tensors_range": ranges,
         "nodes_to_quantize": [],
-        "nodes_to_exclude": [],
+        "nodes_to_exclude": list(floating),
         "op_types_to_quantize": list(OPERATORS),
         "extra_options": {},
     }
-    with _failures(scheme):
+    with _failures(numbers.scheme):
         quantizer = (
-            QDQQuantizer(model, **choices)
-            if form == "qdq"
-            else ONNXQuantizer(model, mode=QuantizationMode.QLinearOps, static=True, **choices)
+            QDQQuantizer(given, **choices)
+            if numbers.form == "qdq"
+            else ONNXQuantizer(given, mode=QuantizationMode.QLinearOps, static=True, **choices)
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-    quantized: onnx.ModelProto = quantizer.model.model
-    for output in quantized.graph.output:
-        _leave_float(quantized.graph, output.name)
-    quantized.ir_version = ir_version
-    slim(quantized)
-    content: bytes = quantized.SerializeToString(deterministic=True)
+    result: onnx.ModelProto = quantizer.model.model
+    result.ir_version = model.ir_version
+    for output in result.graph.output:
+        _leave_float(result.graph, output.name)
+    return result
+
+
+def finished(model: onnx.ModelProto) -> bytes:
+    """The file of a quantized model, without anything that a device does not need; changes the model."""
+    slim(model)
+    content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 

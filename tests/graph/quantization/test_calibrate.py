@@ -14,7 +14,7 @@ from edgekd.data.modalities.base import FedRows, fed_in_parts
 from edgekd.errors import StageError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.quantization import observe
-from edgekd.graph.quantization.calibrate import Method, activation_ranges
+from edgekd.graph.quantization.calibrate import Calibration, Method, activation_ranges
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.graph.quantization.static import OPERATORS
@@ -47,7 +47,7 @@ class Watched:
 
 
 def range_of(model: Path, feeds: FedRows, method: Method, name: str, *options: Any) -> tuple[float, float]:
-    lowest, highest = activation_ranges(model, feeds, method, OPERATORS, *options)[name].range_value
+    lowest, highest = activation_ranges(model, feeds, Calibration(method, *options), OPERATORS)[name].range_value
     return float(lowest), float(highest)
 
 
@@ -76,7 +76,7 @@ def test_no_more_samples_are_in_memory_than_asked_for_and_all_are_seen(
     rows = Watched(images(37))
     # one sample is 64 numbers, and so are each of `image`, `r`, `t`, `back`; pooled it is one more, twice
     monkeypatch.setattr(observe, "HELD_BYTES", 16 * 4 * (4 * 64 + 2))
-    activation_ranges(identity_model(tmp_path / "m.onnx"), {"image": rows}, method, OPERATORS)
+    activation_ranges(identity_model(tmp_path / "m.onnx"), {"image": rows}, Calibration(method), OPERATORS)
 
     passes = 1 if method == "minmax" else 2
     assert rows.asked == [1, 16, 16, 5] * passes
@@ -152,7 +152,7 @@ def test_an_activation_that_is_not_finite_is_told(value: float, tmp_path: Path) 
     samples[7, 0, 0, 0] = value
 
     with pytest.raises(StageError, match=r"'image' is not finite"):
-        activation_ranges(identity_model(tmp_path / "m.onnx"), {"image": samples}, "minmax", OPERATORS)
+        activation_ranges(identity_model(tmp_path / "m.onnx"), {"image": samples}, Calibration("minmax"), OPERATORS)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,0 +1,275 @@
+"""An 8-bit file that loses too much accuracy is repaired: step after step, the ones that cost the device nothing first,
+each tried and reported, until one file is within the limit."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgekd.errors import StageError
+from edgekd.graph.quantization.adaround import adaptively_rounded
+from edgekd.graph.quantization.bias_correction import bias_corrected
+from edgekd.graph.quantization.calibrate import Calibration, Method
+from edgekd.graph.quantization.equalise import absorbed, equalised
+from edgekd.graph.quantization.layers import layers_of, left_in_float
+from edgekd.graph.quantization.overflow import sums_overflow_here
+from edgekd.graph.quantization.static import Numbers, calibrated, finished, prepared, quantized
+from edgekd.graph.runtime import run_onnx
+from edgekd.records.repair import RepairAttempt, RepairRecord
+
+if TYPE_CHECKING:
+    from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.quantization.schemes import StaticInt8
+
+MOST_IN_FLOAT = 3  # one layer of so many may be left in float here: with more, little is left of what 8 bits gain
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a file is judged by. feeds: float32 (N, ...) by input name, labels: (N,), of validation samples.
+    max_accuracy_drop: what it may lose against the fp32 file. session: session configuration entries."""
+
+    feeds: FedRows
+    labels: NDArray[np.int64]
+    max_accuracy_drop: float
+    session: Mapping[str, str] = field(default_factory=dict)
+
+    def accuracy(self, path: Path) -> float:
+        return float(np.mean(run_onnx(path, self.feeds, self.session).argmax(axis=1) == self.labels))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a file is made. in_float: layers that stay so beside those that the user leaves."""
+
+    method: Method
+    seven_bits: bool = False
+    corrected: bool = False
+    equalised: bool = False
+    absorbed: bool = False
+    rounded: bool = False
+    in_float: tuple[str, ...] = ()
+
+    def steps(self, asked: Recipe) -> tuple[str, ...]:
+        """What it does beyond what was asked for."""
+        told = {
+            "7-bit weights": self.seven_bits,
+            f"calibration by {self.method}": self.method != asked.method,
+            "equalisation": self.equalised,
+            "bias absorption": self.absorbed,
+            "bias correction": self.corrected and not self.rounded,
+            "AdaRound": self.rounded,
+            f"in float: {', '.join(self.in_float)}": bool(self.in_float),
+        }
+        return tuple(name for name, done in told.items() if done)
+
+
+def repaired(
+    scheme: StaticInt8, fp32: Path, feeds: FedRows, names: Sequence[str], judge: Judge
+) -> tuple[bytes, RepairRecord]:
+    """The first file within the limit, or the most accurate of all that were made; and what was tried.
+
+    feeds: samples of the training split. names: of the layers with weights, in the order of the graph. Each step builds
+    on the best file that was found before it.
+
+    Raises:
+        ConfigError: `fp32` is not a model, or a rule of the scheme is about no layer.
+        StageError: the file cannot be made as it was asked for.
+    """
+    model = prepared(fp32, scheme.use, names)
+    floating = left_in_float([each.name for each in layers_of(model)], scheme.rules, scheme.use)
+    workshop = _Workshop(model, scheme.numbers, floating, feeds, scheme.percentile)
+    trials = _Trials(workshop, judge, judge.accuracy(fp32), Recipe(scheme.calibrate))
+    trials.make(trials.asked)
+    for step in (_seven_bits, _calibrations, _corrected, _equalised, _rounded, _in_float):
+        for recipe in step(trials):
+            if trials.kept:
+                break
+            trials.make(recipe)
+    return trials.content, trials.record()
+
+
+@dataclass
+class _Workshop:
+    """Makes files by recipe; what several of them have in common is made once."""
+
+    model: onnx.ModelProto
+    numbers: Numbers
+    floating: tuple[str, ...]
+    feeds: FedRows
+    percent: float
+    graphs: dict[tuple[bool, bool], onnx.ModelProto | None] = field(default_factory=dict)
+    ranges: dict[tuple[bool, bool, Method], Any] = field(default_factory=dict)
+    adjusted: dict[Recipe, onnx.ModelProto | None] = field(default_factory=dict)
+
+    def file(self, recipe: Recipe) -> bytes | None:
+        """None where a step finds nothing in this model that it could change."""
+        graph = self._adjusted(replace(recipe, in_float=()))
+        if graph is None:
+            return None
+        floating = (*self.floating, *recipe.in_float)
+        return finished(quantized(graph, self._ranges(recipe), self._numbers(recipe), floating))
+
+    def candidates(self) -> list[str]:
+        """The layers that could be left in float."""
+        return [each.name for each in layers_of(self.model) if each.name not in self.floating]
+
+    def _adjusted(self, recipe: Recipe) -> onnx.ModelProto | None:
+        """The graph with other biases or weights; the ranges stay those that it has without."""
+        graph = self._graph(recipe)
+        if graph is None or not (recipe.corrected or recipe.rounded):
+            return graph
+        if recipe not in self.adjusted:
+            adjust = adaptively_rounded if recipe.rounded else bias_corrected
+            ranges, numbers = self._ranges(recipe), self._numbers(recipe)
+            self.adjusted[recipe] = adjust(graph, ranges, numbers, self.floating, self.feeds)
+        return self.adjusted[recipe]
+
+    def _graph(self, recipe: Recipe) -> onnx.ModelProto | None:
+        key = (recipe.equalised, recipe.absorbed)
+        if key not in self.graphs:
+            graph = equalised(self.model) if recipe.equalised else self.model
+            self.graphs[key] = absorbed(graph, self.feeds) if recipe.absorbed and graph is not None else graph
+        return self.graphs[key]
+
+    def _ranges(self, recipe: Recipe) -> Any:
+        key = (recipe.equalised, recipe.absorbed, recipe.method)
+        if key not in self.ranges:
+            graph = self._graph(recipe)
+            assert graph is not None
+            self.ranges[key] = calibrated(
+                graph, self.feeds, Calibration(recipe.method, self.percent), self.numbers.scheme
+            )
+        return self.ranges[key]
+
+    def _numbers(self, recipe: Recipe) -> Numbers:
+        return replace(self.numbers, reduce_range=self.numbers.reduce_range or recipe.seven_bits)
+
+
+@dataclass
+class _Trials:
+    """What was tried so far, and the best of it."""
+
+    workshop: _Workshop
+    judge: Judge
+    fp32_accuracy: float
+    asked: Recipe
+    attempts: list[RepairAttempt] = field(default_factory=list)
+    best: Recipe | None = None
+    accuracy: float = -1.0
+    content: bytes = b""
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the best one keeps the limit."""
+        return self.best is not None and self.fp32_accuracy - self.accuracy <= self.judge.max_accuracy_drop
+
+    @property
+    def found(self) -> Recipe:
+        assert self.best is not None
+        return self.best
+
+    def make(self, recipe: Recipe) -> None:
+        """
+        Raises:
+            StageError: it cannot be made, and it is what was asked for.
+        """
+        content, failed, accuracy = None, "finds nothing to change in this network", None
+        try:
+            content = self.workshop.file(recipe)
+        except StageError as error:
+            if self.best is None:
+                raise
+            failed = str(error)
+        if content is not None:
+            failed = ""
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.onnx"
+                path.write_bytes(content)
+                accuracy = self.judge.accuracy(path)
+            if accuracy > self.accuracy:
+                self.best, self.accuracy, self.content = recipe, accuracy, content
+        now = time.monotonic()
+        self.attempts.append(
+            RepairAttempt(
+                steps=recipe.steps(self.asked),
+                accuracy=accuracy,
+                size_bytes=len(content or b""),
+                seconds=now - self.since,
+                failed=failed,
+            )
+        )
+        self.since = now
+
+    def record(self) -> RepairRecord:
+        return RepairRecord(
+            samples=len(self.judge.labels),
+            fp32_accuracy=self.fp32_accuracy,
+            max_accuracy_drop=self.judge.max_accuracy_drop,
+            kept=self.kept,
+            accuracy=self.accuracy,
+            steps=self.found.steps(self.asked),
+            attempts=tuple(self.attempts),
+        )
+
+
+def _seven_bits(trials: _Trials) -> Iterator[Recipe]:
+    """First of all, for sums that overflow would spoil whatever else is done; only where they do so."""
+    if not trials.workshop.numbers.reduce_range and sums_overflow_here():
+        yield replace(trials.found, seven_bits=True)
+
+
+def _calibrations(trials: _Trials) -> Iterator[Recipe]:
+    asked = trials.found
+    for method in get_args(Method):
+        if method != asked.method:
+            yield replace(asked, method=method)
+
+
+def _corrected(trials: _Trials) -> Iterator[Recipe]:
+    yield replace(trials.found, corrected=True)
+
+
+def _equalised(trials: _Trials) -> Iterator[Recipe]:
+    """What did not help before it may do so now: scales that fit no channel leave nothing to correct."""
+    before = replace(trials.found, equalised=True)
+    yield replace(before, corrected=False)
+    yield replace(before, corrected=True)
+    if trials.found.equalised:
+        yield replace(trials.found, absorbed=True)
+
+
+def _rounded(trials: _Trials) -> Iterator[Recipe]:
+    yield replace(trials.found, rounded=True)
+
+
+def _in_float(trials: _Trials) -> Iterator[Recipe]:
+    """More and more of the layers that most of the error is of, one at a time."""
+    best = trials.found
+    worst = _by_sensitivity(trials.workshop, best)
+    for number in range(1, max(1, len(worst) // MOST_IN_FLOAT) + 1):
+        yield replace(best, in_float=tuple(worst[:number]))
+
+
+def _by_sensitivity(workshop: _Workshop, recipe: Recipe) -> list[str]:
+    """The layers, that one first without which in 8 bits the logits are nearest to those of the float network."""
+    errors: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(workshop.model, path)
+        exact = run_onnx(path, workshop.feeds)
+        for name in workshop.candidates():
+            content = workshop.file(replace(recipe, in_float=(name,)))
+            assert content is not None
+            path.write_bytes(content)
+            errors[name] = float(np.mean((run_onnx(path, workshop.feeds) - exact) ** 2))
+    return sorted(errors, key=lambda name: errors[name])

@@ -13,6 +13,7 @@ from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
 
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+TO_FLOAT = frozenset({"DequantizeLinear", "Cast"})
 
 
 def execution(path: Path, session: Mapping[str, str] = {}) -> Execution:
@@ -38,7 +39,7 @@ def _float_operators(graph: onnx.GraphProto) -> Counter[str]:
     found: Counter[str] = Counter()
     for node in graph.node:
         reads_8_bit = any(name in quantized for name in node.input)
-        if node.op_type == "QuantizeLinear" or (reads_8_bit and node.op_type != "DequantizeLinear"):
+        if node.op_type == "QuantizeLinear" or (reads_8_bit and node.op_type not in TO_FLOAT):
             quantized.update(node.output)
         elif node.op_type not in QUANTIZERS and not all(name in constants for name in node.input):
             found[node.op_type] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from edgekd.devices.base import Device, Workspace
 from edgekd.harness.conversation import ModelRefusedError, converse
-from edgekd.harness.protocol import Event, Predicted, PredictJob, PredictModel
+from edgekd.harness.protocol import Event, JobModel, Predicted, PredictJob, PredictModel
 from edgekd.harness.replies import read_outputs
-from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, row_count
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw, row_count
 from edgekd.progress import Progress
 from edgekd.records.runtime import RuntimeSettings
 
@@ -25,10 +25,12 @@ def predict(
     feeds: Feeds,
     progress: Progress,
     *,
+    raw: Feeds | None = None,
     batch: int = 1,
     seconds: float | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`.
+    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`; `raw`: the same samples for models
+    that normalise them themselves.
 
     `batch` holds for models with a free first dimension. 1 is what a device runs; with more, other kernels run
     and round differently. With `seconds`, which all models share evenly, only the first rows may be answered: the
@@ -40,40 +42,36 @@ def predict(
     """
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
         folder = Path(name)
-        fed, rows = put_feeds(workspace, folder, feeds), row_count(feeds)
         subjects = as_subjects(models)
-        return answers_of(workspace, folder, runtime, subjects, fed, rows, progress, batch=batch, seconds=seconds)
+        fed, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
+        parts = job_models(workspace, subjects, fed, fed_raw)
+        return answers_of(workspace, folder, runtime, parts, row_count(feeds), progress, batch=batch, seconds=seconds)
 
 
 def answers_of(
     workspace: Workspace,
     folder: Path,
     runtime: RuntimeSettings,
-    subjects: Mapping[str, Subject],
-    fed: str,
+    models: Sequence[JobModel],
     rows: int,
     progress: Progress,
     *,
     batch: int,
     seconds: float | None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs of each model for the `rows` of the file `fed` on the device; see `predict`.
+    """The raw outputs of each model for the `rows` of its file on the device; see `predict`.
 
     Raises:
         ModelRefusedError: the runtime refuses a file, or an output is not finite.
     """
-    files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
+    files = {model.name: f"outputs-{number}.npy" for number, model in enumerate(models)}
     job = PredictJob(
         runtime=runtime,
-        models=tuple(
-            PredictModel(**dict(model), result=workspace.path(files[model.name]))
-            for model in job_models(workspace, subjects, None)
-        ),
-        inputs=fed,
+        models=tuple(PredictModel(**dict(model), result=workspace.path(files[model.name])) for model in models),
         batch=batch,
         seconds=seconds,
     )
-    total, reached = rows * len(subjects), 0
+    total, reached = rows * len(models), 0
     with progress.task("predict", total) as advance:
 
         def on_event(event: Event) -> None:

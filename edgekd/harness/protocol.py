@@ -96,11 +96,10 @@ class PredictModel(JobModel):
 
 
 class PredictJob(AnyJob):
-    """Outputs for the rows of `inputs`: all of them, or as many as `seconds` for all models together allow."""
+    """Outputs for the rows of each model's `inputs`: all of them, or as many as `seconds` for all together allow."""
 
     task: Literal["predict"] = "predict"
     models: tuple[PredictModel, ...]
-    inputs: str
     batch: int
     seconds: float | None
 

@@ -127,11 +127,11 @@ def _right_answers(
         folder = Path(name)
         fed = put_feeds(workspace, folder, feeds)
         for model, subject in list(running.subjects.items()):
-            alone = {model: subject}
+            alone = job_models(workspace, {model: subject}, fed)
             try:
-                logits = answers_of(
-                    workspace, folder, runtime, alone, fed, len(labels), progress, batch=1, seconds=share
-                )[model]
+                logits = answers_of(workspace, folder, runtime, alone, len(labels), progress, batch=1, seconds=share)[
+                    model
+                ]
             except ModelRefusedError as error:
                 running.drop(error)
             else:

@@ -9,6 +9,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from edgekd.config.export import ExportOptions
 from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline, with_choice
 from edgekd.graph.quantization.base import Scheme
@@ -55,14 +56,16 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
         yield Node(f"export@{name}", ExportStage(pipeline.config.export, network, modality), wiring, name)
 
 
-def quantizing(candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str]) -> Iterator[Node]:
+def quantizing(
+    candidates: Mapping[str, Scheme], modality: str, networks: Sequence[str], export: ExportOptions
+) -> Iterator[Node]:
     for network in networks:
         for name, scheme in candidates.items():
             if network != STUDENT and name == FP32:  # the fp32 file is there already, as it was exported
                 continue
             candidate = candidate_of(network, name)
             wiring: Wiring = {**CONTRACT, "train": ("data", "train"), "fp32": (f"export@{network}", "model")}
-            stage = QuantizeStage(candidate, network, scheme, modality)
+            stage = QuantizeStage(candidate, network, scheme, modality, export)
             yield Node(f"quantize@{candidate}", stage, wiring, candidate)
 
 

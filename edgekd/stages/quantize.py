@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgekd.config.export import ExportOptions
 from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
@@ -24,6 +25,7 @@ class QuantizeStage(Stage):
     network: str
     scheme: Scheme
     modality: str
+    export: ExportOptions
 
     name = "quantize"
     inputs = ("contract", "train", "fp32")
@@ -38,12 +40,14 @@ class QuantizeStage(Stage):
             "network": self.network,
             "scheme": self.scheme.identity(),
             "modality": feeding_identity(self.modality),
+            "form": [self.export.input, self.export.output],
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import feeds_for
+        from edgekd.data.modalities.base import feeds_for, shipped_contract
+        from edgekd.graph.device_form import DeviceForm
         from edgekd.graph.quantization.calibrate import spread
         from edgekd.graph.quantization.quantize import make_candidate
         from edgekd.stages.files import load_record, load_split, save_record
@@ -51,11 +55,12 @@ class QuantizeStage(Stage):
         contract = load_record(ModelContract, inputs["contract"])
         train = load_split(inputs["train"])
         samples = train.samples[spread(np.arange(len(train)), self.scheme.samples_wanted)]
+        form = DeviceForm(contract, shipped_contract(contract, self.export))
         path = context.output("model")
         made, refused = None, ""
         with context.progress.task(f"quantize {self.candidate}", 1) as advance:
             try:
-                made = make_candidate(self.scheme, inputs["fp32"], feeds_for(contract, samples), path)
+                made = make_candidate(self.scheme, inputs["fp32"], feeds_for(contract, samples), path, form)
             except StageError as error:
                 path.unlink(missing_ok=True)
                 refused = str(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
+from edgekd.config.export import ExportOptions
 from edgekd.pipeline.stage import Context
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
@@ -21,6 +22,7 @@ class ScreenStage(TargetStage):
     """The candidates' files arrive at `model@NAME`, their records at `candidate@NAME`."""
 
     candidates: tuple[str, ...]
+    export: ExportOptions
 
     name = "screen"
     outputs = {"screening": "screening.json"}
@@ -35,12 +37,16 @@ class ScreenStage(TargetStage):
         return ("contract", "validation", *ports)
 
     def identity(self) -> dict[str, JsonValue]:
-        return {**super().identity(), "measure": identity(self.target.measure, without=frozenset({"seconds"}))}
+        return {
+            **super().identity(),
+            "input": self.export.input,
+            "measure": identity(self.target.measure, without=frozenset({"seconds"})),
+        }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import fed_at_once, feeds_for
+        from edgekd.data.modalities.base import fed_at_once, feeds_for, shipped_contract
         from edgekd.harness.screening import screen
         from edgekd.harness.subject import Subject
         from edgekd.stages.files import load_record, load_split, save_record
@@ -60,7 +66,7 @@ class ScreenStage(TargetStage):
                 for name, each in records.items()
                 if each.file is not None
             },
-            feeds_for(contract, validation.samples[rows]),
+            feeds_for(shipped_contract(contract, self.export), validation.samples[rows]),
             validation.labels[rows],
             context.seed + 1,  # what is measured afterwards shall not repeat the orders that led to the choice
             context.progress,

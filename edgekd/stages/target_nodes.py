@@ -51,7 +51,7 @@ def on_targets(
     def compared(target: str) -> Wiring:
         """The files of which one ships there, and of the others that it is held against."""
         chosen: Wiring = {"model": (f"choose@{target}", "model"), "choice": (f"choose@{target}", "choice")}
-        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"export@{STUDENT}", "model"), **chosen}
+        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"quantize@{FP32}", "model"), **chosen}
 
     def everybody(target: str) -> Wiring:
         """All files that there are to compare on a target, and what they are asked about."""
@@ -60,7 +60,7 @@ def on_targets(
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
     for target in targets:
-        yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
+        yield node(ScreenStage(target, modality, names, pipeline.config.export), {**VALIDATION, **files, **records})
     for target in targets:
         choosing = ChooseStage(
             target,
@@ -101,7 +101,7 @@ def repeated_nodes(
         made = [member_of(name, further) for name in SHIPPING if name in networks]
         yield from training(pipeline, again, modality, networks)
         yield from exports(pipeline, again, modality)
-        yield from quantizing(candidates, modality, made)
+        yield from quantizing(candidates, modality, made, config.export)
         for name in (STUDENT, *beside):
             repeated = member_of(name, further)
             for candidate in candidates if repeated in made else (FP32,):

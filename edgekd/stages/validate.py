@@ -44,8 +44,8 @@ class ValidateStage(ComparingStage):
         golden = load_split(inputs["validation"]).samples[:GOLDEN_SAMPLES]
         models = self.all_compared(inputs, choice)
         parts = [
-            predict(device_of(self.target), self.runtime, models, feeds, context.progress)
-            for feeds in fed_in_parts(contract, test.samples, after=golden)
+            predict(device_of(self.target), self.runtime, models, part.feeds, context.progress, raw=part.raw)
+            for part in fed_in_parts(contract, test.samples, after=golden)
         ]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in models}
         logits = {name: each[: len(test)] for name, each in answers.items()}

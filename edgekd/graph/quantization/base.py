@@ -10,6 +10,7 @@ from edgekd.config.component import Component
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
+    from edgekd.graph.device_form import Ranges
     from edgekd.records.model import Execution
 
 
@@ -27,8 +28,9 @@ class Scheme(Component):
         return 0
 
     @abstractmethod
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
-        """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.
+    def apply(self, fp32: Path, feeds: Feeds, ranges: Ranges) -> bytes:
+        """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on; ranges: of
+        inputs, where they are known without.
 
         Raises:
             ConfigError: `fp32` is not a model.

@@ -17,13 +17,14 @@ from edgekd.records.candidate import MadeFile
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
+    from edgekd.graph.device_form import DeviceForm
 
 
-def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeFile:
+def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path, form: DeviceForm | None = None) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
-    training split as it wants.
+    training split as it wants. form: what the file takes and gives; as the fp32 file does without.
 
     Raises:
         ConfigError: `fp32` is not a model.
@@ -31,7 +32,9 @@ def make_candidate(scheme: Scheme, fp32: Path, feeds: Feeds, out: Path) -> MadeF
             may then hold it.
     """
     with quiet():  # the quantizer's advice to developers is followed already
-        content = scheme.apply(fp32, feeds)
+        content = scheme.apply(fp32, feeds, {} if form is None else form.ranges)
+        if form is not None:
+            content = form.apply(content)
     out.write_bytes(content)
     runs = execution(out, scheme.session)
     scheme.check(runs)

@@ -14,6 +14,7 @@ from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
+    from edgekd.graph.device_form import Ranges
     from edgekd.records.model import Execution
 
 
@@ -56,13 +57,14 @@ class StaticInt8(Scheme):
     def form(self) -> Literal["qdq", "qoperator"]:
         """How the file says that an operator computes in 8 bits."""
 
-    def apply(self, fp32: Path, feeds: Feeds) -> bytes:
+    def apply(self, fp32: Path, feeds: Feeds, ranges: Ranges) -> bytes:
         from edgekd.graph.quantization.static import quantize_static
 
         return quantize_static(
             fp32,
             feeds,
             self.form,
+            ranges,
             scheme=self.use,
             method=self.calibrate,
             per_channel=self.per_channel,

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import QuantizationMode, QuantType, quant_pre_process
+from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -20,6 +22,7 @@ from edgekd.graph.slim import slim
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import Feeds
+    from edgekd.graph.device_form import Ranges
 
 # What has an 8-bit kernel and stands between a network's convolutions; the quantizers' default adds normalisation,
 # softmax and recurrent layers, where 8 bits cost accuracy and gain nothing.
@@ -36,6 +39,7 @@ def quantize_static(
     fp32: Path,
     feeds: Feeds,
     form: Literal["qdq", "qoperator"],
+    known: Ranges,
     *,
     scheme: str,
     method: Method,
@@ -46,7 +50,8 @@ def quantize_static(
 ) -> bytes:
     """The file, its operators between QuantizeLinear and DequantizeLinear (qdq) or replaced by 8-bit ones (qoperator).
 
-    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from. scheme: what errors call
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from, but for those that are
+    known. scheme: what errors call
     this.
 
     Raises:
@@ -59,6 +64,8 @@ def quantize_static(
         # symbolic shapes are for transformers, and would need sympy
         quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
         ranges = activation_ranges(prepared, feeds, method, OPERATORS)
+        for name, (low, high) in known.items():
+            ranges[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
         model = onnx.load(prepared)
     choices: dict[str, Any] = {
         "per_channel": per_channel,

@@ -70,7 +70,8 @@ def _take_bytes(graph: onnx.GraphProto, spec: InputSpec) -> None:
     Where the first operator only makes bytes of the normalised input, with the scale and zero point that give the
     pixels again, it is left out: they were bytes already. Else they are normalised in float, as (byte - 255 mean) times
     1 / (255 std). The mean is subtracted, not made a part of the bias: so a zero that a convolution pads with is the
-    normalised zero still. The factor becomes part of the first operator's weights where it can.
+    normalised zero still; only where nothing is padded does the bias take it. The first weights take the factor if they
+    can.
     """
     made = {tensor.name for tensor in graph.initializer}
     inputs = [each for each in graph.input if each.name not in made]
@@ -91,11 +92,12 @@ def _take_bytes(graph: onnx.GraphProto, spec: InputSpec) -> None:
         graph.node.remove(quantize)
         taken = quantize.output[0]
     else:
-        taken = "raw.normalised"
         factors = 1 / (LEVELS * std)
-        absorbed = _absorbed(graph, readers, name, constants, factors)
-        front += _normalising(graph, pixels, taken, mean, None if absorbed else factors, len(spec.shape))
-        pixels, taken = taken, name
+        absorbed = _absorb(graph, name, constants, mean, factors)
+        steps = {"Sub": (LEVELS * mean, absorbed.mean), "Mul": (factors, absorbed.factor)}
+        left = {operator: values for operator, (values, done) in steps.items() if not done}
+        front += _normalising(graph, pixels, "raw.normalised", left, len(spec.shape))
+        pixels, taken = "raw.normalised", name
     for node in graph.node:
         for place, read in enumerate(node.input):
             if read == taken:
@@ -128,46 +130,94 @@ def _only_rounds(
     return bool((given == pixels).all())
 
 
-def _absorbed(
+@dataclass(frozen=True)
+class _Absorbed:
+    """What of (byte - 255 mean) · factor the first operator's own constants do."""
+
+    factor: bool = False
+    mean: bool = False
+
+
+def _absorb(
     graph: onnx.GraphProto,
-    readers: list[onnx.NodeProto],
     name: str,
     constants: Mapping[str, NDArray[Any]],
+    mean: NDArray[np.float64],
     factors: NDArray[np.float64],
-) -> bool:
-    """Whether the first operator's weights could be multiplied so that its input need not be; by input channel."""
-    if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[0] != name:
-        return False
-    node = readers[0]
+) -> _Absorbed:
+    """Changes the constants of the operator that reads the input `name`, as far as that leaves its answers as they are:
+    its weights take the factor, and its bias the mean where it pads with nothing."""
+    alike = bool((mean == mean[0]).all() and (factors == factors[0]).all())
+    node = _sole_reader(graph, name)
+    while node is not None and alike and node.op_type in ("Flatten", "Reshape"):
+        name, node = node.output[0], _sole_reader(graph, node.output[0])
+    if (
+        node is None
+        or node.input[0] != name
+        or node.op_type not in ("Conv", "Gemm")
+        or not (alike or node.op_type == "Conv")
+    ):
+        return _Absorbed()
     weights = constants.get(node.input[1])
-    if weights is None or weights.dtype != np.float32:
-        return _absorbed_by_scale(graph, node, constants, factors)
+    if weights is None:
+        return _Absorbed(factor=alike and _scale_absorbs(graph, node, constants, factors[0]))
+    if weights.dtype != np.float32:
+        return _Absorbed()
+    scaled = weights * _of_inputs(node, weights, factors)
+    _replace(graph, node, 1, scaled, "raw.weights")
+    bias = constants.get(node.input[2]) if len(node.input) > 2 else None
+    if bias is None or _pads(node):
+        return _Absorbed(factor=True)
+    others = tuple(axis for axis in range(weights.ndim) if axis != _output_axis(node))
+    _replace(graph, node, 2, bias - (scaled * _of_inputs(node, weights, LEVELS * mean)).sum(axis=others), "raw.bias")
+    return _Absorbed(factor=True, mean=True)
+
+
+def _sole_reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:
+    readers = [node for node in graph.node if name in node.input]
+    return readers[0] if len(readers) == 1 else None
+
+
+def _of_inputs(node: onnx.NodeProto, weights: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The value of the input channel that each weight is for, to be multiplied with the weights."""
+    if node.op_type == "Gemm":
+        return values[:1]
     outputs, inputs = weights.shape[:2]
-    groups = len(factors) // inputs
+    groups = len(values) // inputs
     # output channels of group g read the input channels from g · inputs on
-    by_output = factors.reshape(groups, inputs).repeat(outputs // groups, axis=0)
-    scaled = weights * by_output.reshape(outputs, inputs, *[1] * (weights.ndim - 2))
-    graph.initializer.append(numpy_helper.from_array(scaled.astype(np.float32), "raw.weights"))
-    node.input[1] = "raw.weights"
-    return True
+    by_output = values.reshape(groups, inputs).repeat(outputs // groups, axis=0)
+    return by_output.reshape(outputs, inputs, *[1] * (weights.ndim - 2))
 
 
-def _absorbed_by_scale(
-    graph: onnx.GraphProto,
-    node: onnx.NodeProto,
-    constants: Mapping[str, NDArray[Any]],
-    factors: NDArray[np.float64],
+def _pads(node: onnx.NodeProto) -> bool:
+    """Whether the operator reads zeros beside its input, or does more with its bias than to add it."""
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if node.op_type == "Gemm":
+        return bool(attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0)
+    return any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+
+
+def _output_axis(node: onnx.NodeProto) -> int:
+    transposed = any(each.name == "transB" and each.i for each in node.attribute)
+    return 1 if node.op_type == "Gemm" and not transposed else 0
+
+
+def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, place: int, values: NDArray[Any], name: str) -> None:
+    """Others may read the constant that was there."""
+    graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+    node.input[place] = name
+
+
+def _scale_absorbs(
+    graph: onnx.GraphProto, node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]], factor: float
 ) -> bool:
-    """The same by the scale of 8-bit weights, which knows no input channels."""
+    """Whether the scale of 8-bit weights, of which nobody else reads, could be multiplied instead."""
     made = next((each for each in graph.node if node.input[1] in each.output), None)
-    shared = sum(node.input[1] in each.input for each in graph.node) > 1
-    if made is None or shared or made.op_type != "DequantizeLinear" or (factors != factors[0]).any():
+    if made is None or made.op_type != "DequantizeLinear" or _sole_reader(graph, node.input[1]) is None:
         return False
     if made.input[0] not in constants or made.input[1] not in constants:
         return False
-    scaled = constants[made.input[1]] * factors[0]
-    graph.initializer.append(numpy_helper.from_array(scaled.astype(np.float32), "raw.scale"))
-    made.input[1] = "raw.scale"
+    _replace(graph, made, 1, constants[made.input[1]] * factor, "raw.scale")
     return True
 
 
@@ -175,24 +225,18 @@ def _normalising(
     graph: onnx.GraphProto,
     pixels: str,
     taken: str,
-    mean: NDArray[np.float64],
-    factors: NDArray[np.float64] | None,
+    steps: Mapping[str, NDArray[np.float64]],
     axes: int,
 ) -> list[onnx.NodeProto]:
-    """The nodes from bytes, channels first, to (byte - 255 mean) · factors."""
+    """The nodes from bytes, channels first, to floats, and from there what `steps` do by operator and channel."""
     form = (1, -1, *[1] * (axes - 1))
-
-    def constant(name: str, values: NDArray[np.float64]) -> str:
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32).reshape(form), name))
-        return name
-
-    centred = taken if factors is None else "raw.centred"
-    nodes = [
-        helper.make_node("Cast", [pixels], ["raw.float"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["raw.float", constant("raw.mean", LEVELS * mean)], [centred]),
-    ]
-    if factors is not None:
-        nodes.append(helper.make_node("Mul", [centred, constant("raw.factors", factors)], [taken]))
+    names = ["raw.float", *(f"raw.{operator}" for operator in steps)]
+    names[-1] = taken
+    nodes = [helper.make_node("Cast", [pixels], [names[0]], to=TensorProto.FLOAT)]
+    for number, (operator, values) in enumerate(steps.items()):
+        constant = f"raw.by_{operator}"
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32).reshape(form), constant))
+        nodes.append(helper.make_node(operator, [names[number], constant], [names[number + 1]]))
     return nodes
 
 

@@ -32,7 +32,7 @@ GENERATOR = np.random.default_rng(0)
 FLOAT = ("fp32", "int8_weights")  # they compute in float
 MEANS = {"grey": [0.83], "colour": [0.83, 0.1, 0.55]}
 STDS = {"grey": [0.21], "colour": [0.21, 0.3, 0.05]}
-PADDED = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
+PADDED: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
 
 
 def contract_of(mean: list[float], std: list[float], side: int = 9, classes: int = 6) -> ModelContract:

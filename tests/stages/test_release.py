@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgekd.config.export import ExportOptions
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Context
@@ -22,6 +23,7 @@ def release(tmp_path: Path, inputs: dict[str, Path]) -> ReleaseRecord:
         candidates=(),
         networks=(),
         modality="image",
+        export=ExportOptions(),
     )
     context = Context(tmp_path, tmp_path, stage.outputs, 0, Silent())
     stage.run(context, inputs)

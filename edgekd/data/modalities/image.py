@@ -92,10 +92,14 @@ def raw(specs: Sequence[Spec]) -> list[dict[str, Any]]:
     return [{**spec, "dtype": "uint8", "shape": shape}]
 
 
+def _is_raw(spec: Spec) -> bool:
+    return bool(spec.get("dtype") == "uint8")
+
+
 def _size(spec: Spec) -> tuple[int, int, int]:
     """Channels, height and width."""
     first, second, third = spec["shape"]
-    last = spec["dtype"] == "uint8" and len(spec["preprocessing"]["mean"]) > 1
+    last = _is_raw(spec) and len(spec["preprocessing"]["mean"]) > 1
     return (third, first, second) if last else (first, second, third)
 
 
@@ -103,7 +107,7 @@ def feed(samples: NDArray[np.uint8], specs: Sequence[Spec]) -> Feeds:
     """(pixel / 255 - mean) / std as float32 (N, C, H, W), or the pixels as they are, uint8 in the shape of the input;
     samples: uint8 (N, H, W, C)."""
     (spec,) = specs
-    if spec["dtype"] == "uint8":
+    if _is_raw(spec):
         return {spec["name"]: samples.reshape(len(samples), *spec["shape"])}
     mean, std = spec["preprocessing"]["mean"], spec["preprocessing"]["std"]
     count, height, width, channels = samples.shape
@@ -206,7 +210,7 @@ def facts(specs: Sequence[Spec]) -> list[tuple[str, str]]:
     size = " × ".join(str(each) for each in spec["shape"])
     mean, std = (", ".join(f"{each:g}" for each in spec["preprocessing"][key]) for key in ("mean", "std"))
     layout = "NHWC" if _size(spec) != tuple(spec["shape"]) else "NCHW"
-    where = "none: pixels as they are; in the file " if spec["dtype"] == "uint8" else ""
+    where = "none: pixels as they are; in the file " if _is_raw(spec) else ""
     return [
         ("input", f"`{spec['name']}`: {spec['dtype']} {layout}, {size}"),
         ("preprocessing", f"{where}(pixel / 255 − mean) / std, mean {mean}, std {std}"),
@@ -219,7 +223,7 @@ def cpp_constants(specs: Sequence[Spec]) -> list[str]:
     channels, height, width = _size(spec)
     mean, std = (", ".join(repr(float(each)) for each in spec["preprocessing"][key]) for key in ("mean", "std"))
     return [
-        f"using Element = {'unsigned char' if spec['dtype'] == 'uint8' else 'float'};  // of the input",
+        f"using Element = {'unsigned char' if _is_raw(spec) else 'float'};",
         f"constexpr std::size_t CHANNELS = {channels};",
         f"constexpr std::size_t HEIGHT = {height};",
         f"constexpr std::size_t WIDTH = {width};",

@@ -180,7 +180,7 @@ def cpp_constants(specs: Sequence[Spec]) -> list[str]:
     (spec,) = specs
     mean, std = (", ".join(repr(float(each)) for each in spec["preprocessing"][key]) for key in ("mean", "std"))
     return [
-        "using Element = float;  // of the input",
+        "using Element = float;",
         f"constexpr std::size_t FEATURES = {spec['shape'][0]};",
         f"constexpr double MEAN[FEATURES] = {{{mean}}};",
         f"constexpr double STD[FEATURES] = {{{std}}};",

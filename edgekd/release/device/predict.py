@@ -89,12 +89,12 @@ class Model:
     def labels(self, samples: Any) -> list[str]:
         """The name of the class of each of N raw samples."""
         if not self.label:
-            return [self.classes[number] for number in self.logits(samples).argmax(axis=1)]
+            return [self.classes[number] for number in self.logits(samples).argmax(axis=1).tolist()]
         try:
             numbers = self._run(self.label, self.inputs.feed(samples, self.specs), len(samples))
         except Exception as error:
             raise UnusableError(f"the model does not run on the samples: {_line(error)}") from error
-        return [self.classes[number] for number in numbers]
+        return [self.classes[number] for number in numbers.tolist()]
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
         """Label and confidence of every sample in the files; all are read before the first is answered."""

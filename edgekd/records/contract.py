@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from edgekd.records.base import Record
 
@@ -36,6 +36,12 @@ class ModelContract(Record):
     classes: tuple[str, ...] = Field(min_length=2)
     output: str = "logits"
     label: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """Without a label it is written as it was before there were any."""
+        content: dict[str, JsonValue] = handler(self)
+        return {key: value for key, value in content.items() if key != "label" or value}
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ TOLD_S = 0.1  # between two reports of how far it is
 
 
 def predict(job: dict[str, Any], report: Reporter) -> None:
-    """The raw outputs of each model for the rows of the inputs, in their order: for all of them, or with `seconds`
+    """The raw outputs of each model for the rows of its inputs, in their order: for all of them, or with `seconds`
     for as many as the model's share of that time allows, one batch at least.
 
     With `look` also the cold start of the first model, and the graph that the runtime makes of each.
@@ -39,7 +39,7 @@ def _outputs(model: dict[str, Any], job: dict[str, Any], deadline: float | None,
     report("step", what="loading", model=model["name"])
     session = load(model, job["runtime"])
     inputs = session.get_inputs()
-    arrays = given_arrays(Path(job["inputs"]), [each.name for each in inputs])
+    arrays = given_arrays(Path(model["inputs"]), [each.name for each in inputs])
     rows = min(map(len, arrays.values()))
     fixed = next((each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], int)), None)
     batch = fixed or job["batch"]

@@ -18,6 +18,7 @@ from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
 
 EIGHT_BIT_TYPES = frozenset({onnx.TensorProto.UINT8, onnx.TensorProto.INT8})
+TO_FLOAT = frozenset({"DequantizeLinear", "Cast"})
 KERNELS = frozenset({
     "Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Reshape", "Resize", "Sigmoid",
     "Softmax", "Transpose",
@@ -87,7 +88,7 @@ def _eight_bits(graph: onnx.GraphProto) -> set[str]:
     found = {value.name for value in graph.input if value.type.tensor_type.elem_type in EIGHT_BIT_TYPES}
     for node in graph.node:
         if node.op_type == "QuantizeLinear" or (
-            node.op_type != "DequantizeLinear" and any(name in found for name in node.input)
+            node.op_type not in TO_FLOAT and any(name in found for name in node.input)
         ):
             found.update(node.output)
     return found

@@ -114,7 +114,8 @@ def describe(path: Path) -> ModelFacts:
 
 
 def count_parameters(model: onnx.ModelProto) -> int:
-    """The number of weights and biases, quantized or not; scales, zero points and shapes do not count.
+    """The number of weights and biases, quantized or not; scales, zero points, shapes and what normalises bytes do not
+    count.
 
     A tensor is counted for every operator that reads it: equal tensors are stored once.
     """
@@ -123,12 +124,25 @@ def count_parameters(model: onnx.ModelProto) -> int:
         for tensor in model.graph.initializer
         if tensor.data_type != onnx.TensorProto.INT64
     }
+    normalising = _normalising(model.graph)
     return sum(
         sizes.get(node.input[position], 0)
-        for node in model.graph.node
+        for number, node in enumerate(model.graph.node)
+        if number not in normalising
         for position in WEIGHT_POSITIONS.get(node.op_type, ())
         if position < len(node.input)
     )
+
+
+def _normalising(graph: onnx.GraphProto) -> set[int]:
+    """The places of the nodes that make normalised floats of an input of bytes."""
+    raw = {value.name for value in graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
+    found = set()
+    for number, node in enumerate(graph.node):
+        if node.op_type in ("Transpose", "Cast", "Sub", "Mul") and node.input[0] in raw:
+            raw.update(node.output)
+            found.add(number)
+    return found
 
 
 def oldest_runtime(opset: int, ir_version: int) -> str | None:

@@ -15,7 +15,7 @@ from edgekd.errors import StageError
 from edgekd.harness.conversation import ModelRefusedError, converse
 from edgekd.harness.protocol import Cold, Event, Graph, Predicted, PredictJob, PredictModel
 from edgekd.harness.replies import read_outputs
-from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, row_count
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw, row_count
 from edgekd.progress import Progress
 from edgekd.records.runtime import RuntimeSettings
 
@@ -27,10 +27,12 @@ def predict(
     feeds: Feeds,
     progress: Progress,
     *,
+    raw: Feeds | None = None,
     batch: int = 1,
     seconds: float | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`.
+    """The raw outputs float32 (N, classes) of each model for the rows of `feeds`; `raw`: the same samples for models
+    that normalise them themselves.
 
     `batch` holds for models with a free first dimension. 1 is what a device runs; with more, other kernels run
     and round differently. With `seconds`, which all models share evenly, only the first rows may be answered: the
@@ -40,23 +42,23 @@ def predict(
         StageError: the runtime refuses a file, or an output is not finite.
         ConfigError: the feeds are not what a model takes.
     """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        subjects = as_subjects(models)
+    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder_name:
+        folder, subjects = Path(folder_name), as_subjects(models)
         files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
-        fed, rows = put_feeds(workspace, Path(folder), feeds), row_count(feeds)
+        fed, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
+        rows = row_count(feeds)
         job = PredictJob(
             runtime=runtime,
             models=tuple(
                 PredictModel(**dict(model), result=workspace.path(files[model.name]))
-                for model in job_models(workspace, subjects, None)
+                for model in job_models(workspace, subjects, fed, fed_raw)
             ),
-            inputs=fed,
             batch=batch,
             seconds=seconds,
         )
         _answer(workspace, job, rows, progress)
         fewer = seconds is not None
-        found = {name: _fetch(workspace, Path(folder), name, file, rows, fewer=fewer) for name, file in files.items()}
+        found = {name: _fetch(workspace, folder, name, file, rows, fewer=fewer) for name, file in files.items()}
     common = min(map(len, found.values()))
     return {name: outputs[:common] for name, outputs in found.items()}
 
@@ -81,7 +83,7 @@ def look_over(
     runtime: RuntimeSettings,
     name: str,
     subject: Subject,
-    fed: str,
+    fed: str | None,
     rows: int,
     progress: Progress,
     *,
@@ -97,7 +99,6 @@ def look_over(
     job = PredictJob(
         runtime=runtime,
         models=(PredictModel(**dict(model), result=workspace.path(result), graph=workspace.path(graph)),),
-        inputs=fed,
         batch=1,
         seconds=seconds,
         look=True,

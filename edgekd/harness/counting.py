@@ -12,7 +12,7 @@ from edgekd.devices.base import Device
 from edgekd.errors import StageError
 from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import CountJob
-from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw
 from edgekd.records.instructions import InstructionCount
 from edgekd.records.runtime import RuntimeSettings
 
@@ -27,10 +27,12 @@ def count_instructions(
     folder: Path,
     *,
     feeds: Feeds | None = None,
+    raw: Feeds | None = None,
 ) -> dict[str, InstructionCount]:
     """What one inference of each model executes on an emulated processor, with one thread.
 
-    `feeds` are for every model that brings no input of its own; `folder` is for files on the way.
+    `feeds` are for every model that brings no input of its own, `raw` for those that take raw samples; `folder` is for
+    files on the way.
 
     Raises:
         TargetError: the device cannot count.
@@ -41,8 +43,8 @@ def count_instructions(
     # several threads wait for each other, in loops of as many rounds as it takes
     alone = runtime.with_one_thread()
     with device.count_into(marks) as workspace:
-        shared = None if feeds is None else put_feeds(workspace, folder, feeds)
-        parts = tuple(job_models(workspace, subjects, shared))
+        shared, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
+        parts = tuple(job_models(workspace, subjects, shared, fed_raw))
         converse(workspace, CountJob(runtime=alone, models=parts, runs=RUNS), lambda _event: None)
     return dict(zip(subjects, counts_of(marks.read_text().split(), len(subjects)), strict=True))
 

@@ -15,7 +15,7 @@ from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
 from edgekd.harness.campaign import Campaign
 from edgekd.harness.observations import Observations, save_observations
-from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_models, put_feeds
+from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_models, put_feeds, put_raw
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord, Percentile
 from edgekd.records.runtime import RuntimeSettings
@@ -48,14 +48,15 @@ def measure(
     progress: Progress,
     *,
     feeds: Feeds | None = None,
+    raw: Feeds | None = None,
     samples: Path | None = None,
     settled: Callable[[LatencyRecord], bool] = well_known,
 ) -> LatencyRecord:
     """The latency of each model, and the ratio of each pair (model, its baseline). What was observed goes to the file
     `samples` (.npz), from which `reanalyse` makes the same record.
 
-    `feeds` are for every model that brings no input of its own; their rows are cycled through. It ends when what has
-    been measured is `settled`, or with the time of `measuring`.
+    `feeds` are for every model that brings no input of its own, `raw` for those that take raw samples; their rows are
+    cycled through. It ends when what has been measured is `settled`, or with the time of `measuring`.
 
     Raises:
         StageError: the runtime refuses a model or dies of it, or a setting does not take effect.
@@ -66,8 +67,8 @@ def measure(
     observations = Observations(facts, tuple(pairs), measuring, seed)
     with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
         folder = Path(name)
-        shared = None if feeds is None else put_feeds(workspace, folder, feeds)
-        parts = job_models(workspace, subjects, shared)
+        shared, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
+        parts = job_models(workspace, subjects, shared, fed_raw)
         record = Campaign(workspace, folder, runtime, parts, observations, progress).run(settled)
     if samples is not None:
         save_observations(samples, observations)

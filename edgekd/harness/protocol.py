@@ -99,14 +99,13 @@ class PredictModel(JobModel):
 
 
 class PredictJob(AnyJob):
-    """Outputs for the rows of `inputs`: all of them, or as many as `seconds` for all models together allow.
+    """Outputs for the rows of each model's `inputs`: all of them, or as many as `seconds` for all together allow.
 
     `look`: also the cold start of the first model, and the graph that the runtime makes of each.
     """
 
     task: Literal["predict"] = "predict"
     models: tuple[PredictModel, ...]
-    inputs: str
     batch: int
     seconds: float | None
     look: bool = False

@@ -16,7 +16,7 @@ from edgekd.harness.protocol import JobModel, Preprocess
 from edgekd.records.arrays import save_arrays
 from edgekd.records.base import Record, file_digest
 
-Feeds = Mapping[str, NDArray[np.float32]]
+Feeds = Mapping[str, NDArray[Any]]
 """What models are fed: an array (N, ...) for each input, by name."""
 
 
@@ -32,7 +32,7 @@ class Preprocessing:
 class Subject:
     """A model to measure. `beside` are the files of its external data, by their paths from its folder; `session` its
     own session options. `inputs` is a .npy or .npz file; with `preprocess` it is a .npy of raw samples (N, ...), from
-    which the model is timed end to end, to the label."""
+    which the model is timed end to end, to the label. `raw`: it takes samples as they are."""
 
     path: Path
     beside: tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Subject:
     inputs: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     preprocess: Preprocessing | None = None
+    raw: bool = False
 
 
 class FileFacts(Record):
@@ -53,14 +54,17 @@ def as_subjects(models: Mapping[str, Path | Subject]) -> dict[str, Subject]:
     return {name: each if isinstance(each, Subject) else Subject(each) for name, each in models.items()}
 
 
-def job_models(workspace: Workspace, subjects: Mapping[str, Subject], shared: str | None) -> list[JobModel]:
-    """The models as the agent sees them; `shared` is the input file of those that bring none."""
+def job_models(
+    workspace: Workspace, subjects: Mapping[str, Subject], shared: str | None, raw: str | None = None
+) -> list[JobModel]:
+    """The models as the agent sees them; `shared` is the input file of those that bring none, `raw` of those among them
+    that take raw samples."""
     return [
         JobModel(
             name=name,
             path=workspace.put(subject.path, subject.beside),
             session=dict(subject.session),
-            inputs=shared if subject.inputs is None else workspace.put(subject.inputs),
+            inputs=workspace.put(subject.inputs) if subject.inputs is not None else raw if subject.raw else shared,
             shapes=dict(subject.shapes),
             preprocess=_on_device(workspace, subject.preprocess),
         )
@@ -75,16 +79,24 @@ def _on_device(workspace: Workspace, preprocessing: Preprocessing | None) -> Pre
     return Preprocess(program=workspace.put(preprocessing.module), specs=specs)
 
 
-def put_feeds(workspace: Workspace, folder: Path, feeds: Feeds) -> str:
+def put_feeds(workspace: Workspace, folder: Path, feeds: Feeds | None, *, stem: str = "inputs") -> str | None:
     """The path on the device of the file that models are fed from: an .npy for one input, which then fits a model
-    whatever it calls its own, an .npz for several."""
+    whatever it calls its own, an .npz for several; none without feeds."""
+    if not feeds:
+        return None
     if len(feeds) == 1:
-        path = folder / "inputs.npy"
+        path = folder / f"{stem}.npy"
         np.save(path, np.ascontiguousarray(next(iter(feeds.values()))), allow_pickle=False)
     else:
-        path = folder / "inputs.npz"
+        path = folder / f"{stem}.npz"
         save_arrays(path, feeds)
     return workspace.put(path)
+
+
+def put_raw(workspace: Workspace, folder: Path, subjects: Mapping[str, Subject], raw: Feeds | None) -> str | None:
+    """The same of raw samples, none where nobody takes them."""
+    wanted = raw if any(each.raw for each in subjects.values()) else None
+    return put_feeds(workspace, folder, wanted, stem="raw")
 
 
 def row_count(feeds: Feeds) -> int:

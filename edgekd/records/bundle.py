@@ -87,6 +87,13 @@ class Manifest(Record):
             raise ValueError(f"the models and those that the targets take differ: {', '.join(sorted(odd))}")
         return self
 
+    @model_validator(mode="after")
+    def _models_take_what_the_contract_says(self) -> Self:
+        for name, each in self.models.items():
+            if [spec.dtype for spec in self.contract.inputs] != [fed.dtype for fed in each.facts.inputs]:
+                raise ValueError(f"{name} takes other inputs than the contract says")
+        return self
+
     def shipped(self, target: str | None = None) -> ShippedModel:
         """The model of a target, of the first by default.
 

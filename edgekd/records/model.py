@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from edgekd.records.base import Record
 
+MOVES = frozenset(
+    {
+        "Cast",
+        "DequantizeLinear",
+        "Flatten",
+        "Identity",
+        "QuantizeLinear",
+        "Reshape",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Operators that do not compute: they convert or order numbers."""
+
 
 class TensorSignature(Record):
     """One input or output; a dimension is a number, or the name of one that each call may choose."""
@@ -52,8 +67,9 @@ class Execution(Record):
 
     @property
     def in_float(self) -> bool:
-        """Whether every operator computes in floating point."""
-        return self.operators == self.float_operators
+        """Whether every operator that computes, and does not only move or convert, does so in floating point."""
+        computing = {name: count for name, count in self.operators.items() if name not in MOVES}
+        return all(count == self.float_operators.get(name) for name, count in computing.items())
 
     @property
     def rearranges(self) -> bool:

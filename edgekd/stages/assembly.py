@@ -9,6 +9,7 @@ from typing import cast
 from edgekd.config.networks import TEACHER
 from edgekd.config.pipeline import Pipeline
 from edgekd.data.base import Dataset
+from edgekd.data.modalities.base import modality
 from edgekd.errors import ConfigError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.fp32 import Fp32
@@ -30,11 +31,13 @@ def assemble(pipeline: Pipeline) -> Plan:
     -> release.
 
     Raises:
-        ConfigError: losses that do not fit their networks, or a target on which nothing is demanded.
+        ConfigError: losses that do not fit their networks, raw samples asked for where there are none, or a target on
+            which nothing is demanded.
     """
     config = pipeline.config
     _require_evidence(pipeline)
     dataset = cast("Dataset", config.data)  # the schema chose it from the registry of its group
+    _check_form(pipeline, dataset.modality)
     transfer = cast("Dataset | None", config.distill.transfer)
     networks = networks_of(pipeline)
     candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
@@ -88,6 +91,20 @@ def _require_evidence(pipeline: Pipeline) -> None:
             )
 
 
+def _check_form(pipeline: Pipeline, kind: str) -> None:
+    """
+    Raises:
+        ConfigError: it asks for raw samples where no file can take them.
+    """
+    export = pipeline.config.export
+    if "input" in export.model_fields_set and export.input == "raw" and not modality(kind).RAW:
+        raise ConfigError(
+            f"export.input: {modality(kind).NOUN} have no raw form that a file could take",
+            where=pipeline.source.where(("export", "input")),
+            hint="leave it out",
+        )
+
+
 def _release(
     pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
 ) -> Node:
@@ -113,6 +130,6 @@ def _release(
         if not device_of(target).emulated:
             wiring[f"measure@{name}"] = (f"measure@{name}", "latency")
     stage = ReleaseStage(
-        config.name, config.seed, config.release, pipeline.targets, tuple(candidates), trained, modality
+        config.name, config.seed, config.release, pipeline.targets, tuple(candidates), trained, modality, config.export
     )
     return Node("release", stage, wiring)

@@ -39,12 +39,14 @@ class CountStage(TargetStage):
         from edgekd.stages.files import load_record, save_record
         from edgekd.stages.targets import device_of
 
+        fed = self.validation_feeds(inputs, INPUTS)
         counts = count_instructions(
             device_of(self.target),
             self.runtime,
             self.compared(inputs, load_record(ChoiceRecord, inputs["choice"])),
             context.fresh_folder("count"),
-            feeds=self.validation_feeds(inputs, INPUTS),
+            feeds=fed.feeds,
+            raw=fed.raw,
         )
         save_record(context.output("instructions"), InstructionRecord(models=counts))
         return " · ".join(f"{name} {each.median:,} instructions" for name, each in counts.items())

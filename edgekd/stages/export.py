@@ -38,7 +38,7 @@ class ExportStage(Stage):
         if isinstance(self.network, GivenNetwork):
             return {"given": self.network.identity()}
         return {
-            **identity(self.options),
+            **identity(self.options, without=frozenset({"input", "output"})),  # of what is made of it
             "model": self.network.model.identity(),
             "modality": feeding_identity(self.modality),
         }

@@ -36,6 +36,7 @@ class MeasureStage(TargetStage):
         from edgekd.stages.targets import device_of
 
         choice = load_record(ChoiceRecord, inputs["choice"])
+        fed = self.validation_feeds(inputs, INPUTS)
         record = measure(
             device_of(self.target),
             self.runtime,
@@ -44,7 +45,8 @@ class MeasureStage(TargetStage):
             self.compared_pairs(choice),
             context.seed,
             context.progress,
-            feeds=self.validation_feeds(inputs, INPUTS),
+            feeds=fed.feeds,
+            raw=fed.raw,
             samples=context.output("samples"),
         )
         for disturbance in record.disturbances:

@@ -56,7 +56,7 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
 
 def quantizing(pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
     for name, scheme in candidates.items():
-        stage = QuantizeStage(name, scheme, modality, limit_of(pipeline, scheme))
+        stage = QuantizeStage(name, scheme, modality, pipeline.config.export, limit_of(pipeline, scheme))
         wiring = made_of(STUDENT)
         yield Node(f"quantize@{name}", stage, {port: wiring[port] for port in stage.inputs}, name)
 

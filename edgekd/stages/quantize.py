@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from edgekd.config.export import ExportOptions
 from edgekd.config.networks import STUDENT
 from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: it never is.
-    """
+    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired, if ever."""
 
     candidate: str
     scheme: Scheme
     modality: str
+    export: ExportOptions
     max_accuracy_drop: float | None = None
 
     name = "quantize"
@@ -52,10 +53,11 @@ class QuantizeStage(Stage):
             "scheme": self.scheme.identity(),
             "modality": feeding_identity(self.modality),
             "repaired_above": self.max_accuracy_drop,
+            "form": [self.export.input, self.export.output],
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        return make(context, inputs, self.candidate, STUDENT, self.scheme, self.max_accuracy_drop)
+        return make(context, inputs, self.candidate, STUDENT, self.scheme, self.export, self.max_accuracy_drop)
 
 
 def make(
@@ -64,11 +66,13 @@ def make(
     candidate: str,
     network: str,
     scheme: Scheme,
+    export: ExportOptions,
     max_accuracy_drop: float | None,
 ) -> str:
     """Writes a candidate of a network and its records, or why it cannot be made; returns the headline."""
     from edgekd.data.balance import balanced_rows
-    from edgekd.data.modalities.base import fed_in_parts
+    from edgekd.data.modalities.base import fed_in_parts, shipped_contract
+    from edgekd.graph.device_form import DeviceForm
     from edgekd.graph.quantization.quantize import make_candidate, make_repaired
     from edgekd.graph.quantization.schemes import StaticInt8
     from edgekd.stages.files import load_record, load_split, save_record
@@ -77,20 +81,21 @@ def make(
     train = load_split(inputs["train"])
     rows = balanced_rows(train.labels, scheme.samples_wanted, context.seed)
     feeds = fed_in_parts(contract, train.only(rows).samples)
+    form = DeviceForm(contract, shipped_contract(contract, export))
     path = context.output("model")
     made, repair, refused = None, None, ""
     with context.progress.task(f"quantize {candidate}", 1) as advance:
         try:
             with placed("quantize.candidates"):
                 if not isinstance(scheme, StaticInt8):
-                    made = make_candidate(scheme, inputs["fp32"], feeds, path)
+                    made = make_candidate(scheme, inputs["fp32"], feeds, path, form=form)
                 else:
                     names = load_record(ExportedRecord, inputs["exported"]).layers
                     if max_accuracy_drop is None:
-                        made = make_candidate(scheme, inputs["fp32"], feeds, path, names)
+                        made = make_candidate(scheme, inputs["fp32"], feeds, path, names, form)
                     else:
                         judge = _judge(contract, inputs["validation"], scheme, max_accuracy_drop)
-                        made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge)
+                        made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge, form)
                         save_record(context.output("repair"), repair)
         except StageError as error:
             path.unlink(missing_ok=True)

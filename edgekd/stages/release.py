@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
+from edgekd.config.export import ExportOptions
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
-from edgekd.data.modalities.base import cpp_header
+from edgekd.data.modalities.base import cpp_header, shipped_contract
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import Record, file_digest
 from edgekd.records.bundle import Source, TargetEvidence
@@ -46,6 +47,7 @@ class ReleaseStage(Stage):
     candidates: tuple[str, ...]
     networks: tuple[str, ...]
     modality: str
+    export: ExportOptions
 
     name = "release"
     outputs = {"release": "release.json", "bundle": "bundle.zip"}
@@ -75,6 +77,7 @@ class ReleaseStage(Stage):
             },
             "emulated": [target.name for target in self.targets if device_of(target).emulated],
             "modality": feeding_identity(self.modality),
+            "form": [self.export.input, self.export.output],
             "header": None if header is None else file_digest(header),
         }
 
@@ -205,7 +208,7 @@ class ReleaseStage(Stage):
         build_bundle(
             BundleInputs(
                 name=self.pipeline,
-                contract=load_record(ModelContract, inputs["contract"]),
+                contract=shipped_contract(load_record(ModelContract, inputs["contract"]), self.export),
                 models=shipped,
                 targets=evidence,
                 golden_samples=load_arrays(inputs[f"golden@{next(iter(evidence))}"])["samples"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgekd.config.export import ExportOptions
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
@@ -26,6 +27,7 @@ class RemakeStage(Stage):
     candidates: Mapping[str, Scheme]
     limits: Mapping[str, float | None]
     modality: str
+    export: ExportOptions
 
     name = "remake"
     inputs = ("contract", "train", "validation", "fp32", "exported", "choice")
@@ -41,6 +43,7 @@ class RemakeStage(Stage):
             "candidates": {name: scheme.identity() for name, scheme in self.candidates.items()},
             "limits": dict(self.limits),
             "modality": feeding_identity(self.modality),
+            "form": [self.export.input, self.export.output],
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
@@ -50,4 +53,4 @@ class RemakeStage(Stage):
         if chosen == FP32:
             return "the fp32 file, as it is"
         scheme, limit = self.candidates[chosen], self.limits[chosen]
-        return make(context, inputs, f"{self.network}.{chosen}", self.network, scheme, limit)
+        return make(context, inputs, f"{self.network}.{chosen}", self.network, scheme, self.export, limit)

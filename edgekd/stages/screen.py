@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
+from edgekd.config.export import ExportOptions
 from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.schemes import StaticInt8
@@ -35,6 +36,7 @@ class ScreenStage(TargetStage):
     candidates: Mapping[str, Scheme]
     allowed: tuple[str, ...]
     max_accuracy_drop: float
+    export: ExportOptions
 
     name = "screen"
     outputs = {"screening": "screening.json"}
@@ -56,12 +58,13 @@ class ScreenStage(TargetStage):
             "allowed": list[JsonValue](sorted(self.allowed)),
             "max_accuracy_drop": self.max_accuracy_drop,
             "oldest_runtime": self.target.oldest_runtime,
+            "input": self.export.input,
         }
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import fed_at_once, feeds_for
+        from edgekd.data.modalities.base import fed_at_once, feeds_for, shipped_contract
         from edgekd.harness.screening import not_screened, screen
         from edgekd.stages.files import load_record, load_split, save_record
         from edgekd.stages.targets import device_of
@@ -77,7 +80,7 @@ class ScreenStage(TargetStage):
             self.target.measure,
             self.target.name,
             {name: self._trial(name, inputs[f"model@{name}"], made) for name in made},
-            feeds_for(contract, validation.samples[rows]),
+            feeds_for(shipped_contract(contract, self.export), validation.samples[rows]),
             validation.labels[rows],
             self.max_accuracy_drop,
             context.seed + 1,  # what is measured afterwards shall not repeat the orders that led to the choice

@@ -15,7 +15,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.screening import FP32, ChoiceRecord
 from edgekd.records.seeds import SeedsRecord
-from edgekd.stages.target_stage import TargetStage, fed_in_parts
+from edgekd.stages.target_stage import TargetStage, fed_in_parts, subject
 
 if TYPE_CHECKING:
     from edgekd.harness.subject import Subject
@@ -73,8 +73,10 @@ class SeedsStage(TargetStage):
         }
         right = dict.fromkeys(subjects, 0)
         start = 0
-        for feeds in fed_in_parts(contract, test.samples):
-            answers = predict(device_of(self.target), self.runtime, subjects, feeds, context.progress)
+        for part in fed_in_parts(contract, test.samples):
+            answers = predict(
+                device_of(self.target), self.runtime, subjects, part.feeds, context.progress, raw=part.raw
+            )
             for port, logits in answers.items():
                 right[port] += int((logits.argmax(axis=1) == test.labels[start : start + len(logits)]).sum())
             start += len(logits)
@@ -101,6 +103,4 @@ class SeedsStage(TargetStage):
 
     @staticmethod
     def _subject(path: Path, name: str, choice: ChoiceRecord) -> Subject:
-        from edgekd.harness.subject import Subject
-
-        return Subject(path) if name.rpartition(".")[2] == FP32 else Subject(path, session=choice.session)
+        return subject(path) if name.rpartition(".")[2] == FP32 else subject(path, choice.session)

@@ -56,8 +56,8 @@ class ShiftStage(ComparingStage):
         for name, amount in self.options.given().items():
             change = functools.partial(_changed, contract, name, amount, context.seed)
             parts = [
-                predict(device_of(self.target), self.runtime, models, feeds, context.progress)
-                for feeds in fed_in_parts(contract, test.samples, change=change)
+                predict(device_of(self.target), self.runtime, models, part.feeds, context.progress, raw=part.raw)
+                for part in fed_in_parts(contract, test.samples, change=change)
             ]
             evaluation = evaluate(
                 self.target.name,

@@ -48,7 +48,7 @@ def on_targets(
     def compared(target: str) -> Wiring:
         """The files of which one ships there, and of the others that it is held against."""
         chosen: Wiring = {"model": (f"choose@{target}", "model"), "choice": (f"choose@{target}", "choice")}
-        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"export@{STUDENT}", "model"), **chosen}
+        return {"teacher": (f"export@{TEACHER}", "model"), "fp32": (f"quantize@{FP32}", "model"), **chosen}
 
     def everybody(target: str) -> Wiring:
         """All files that there are to compare on a target, and what they are asked about."""
@@ -57,10 +57,10 @@ def on_targets(
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
     for target in targets:
-        yield node(
-            ScreenStage(target, modality, candidates, allowed, quantize.max_accuracy_drop),
-            {**VALIDATION, **files, **records},
+        screening = ScreenStage(
+            target, modality, candidates, allowed, quantize.max_accuracy_drop, pipeline.config.export
         )
+        yield node(screening, {**VALIDATION, **files, **records})
     for target in targets:
         choosing = ChooseStage(
             target,
@@ -93,7 +93,7 @@ def remade(
     subject = f"{network}.{target.name}"
     wiring = {**made_of(network), "choice": (f"choose@{target.name}", "choice")}
     limits = {name: limit_of(pipeline, scheme) for name, scheme in candidates.items()}
-    stage = RemakeStage(network, candidates, limits, modality)
+    stage = RemakeStage(network, candidates, limits, modality, pipeline.config.export)
     return Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 
 

@@ -6,11 +6,12 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import JsonValue
 
 from edgekd.config.component import identity
+from edgekd.config.export import ExportOptions
 from edgekd.config.networks import CONTROL
 from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Stage
@@ -27,6 +28,28 @@ if TYPE_CHECKING:
     from edgekd.harness.subject import Subject
 
 REFERENCE = "teacher"
+
+
+class Fed(NamedTuple):
+    """The same samples as networks take them, and raw, for files that normalise them themselves (else empty)."""
+
+    feeds: Feeds
+    raw: Feeds
+
+
+def fed(contract: ModelContract, samples: Rows) -> Fed:
+    from edgekd.data.modalities.base import feeds_for, shipped_contract
+
+    shipped = shipped_contract(contract, ExportOptions(input="raw"))
+    return Fed(feeds_for(contract, samples), feeds_for(shipped, samples) if shipped.raw else {})
+
+
+def subject(path: Path, session: Mapping[str, str] = {}) -> Subject:
+    """A file as the harness takes it; whether it is fed raw samples stands in it."""
+    from edgekd.graph.device_form import takes_bytes
+    from edgekd.harness.subject import Subject
+
+    return Subject(path, session=session, raw=takes_bytes(path.read_bytes()))
 
 
 @dataclass(frozen=True)
@@ -58,11 +81,9 @@ class TargetStage(Stage, ABC):
     def compared(inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
         """The files at the ports `teacher`, `fp32` and `model`, by the names that reports call them: the last is the
         chosen candidate, which may be the fp32 file itself."""
-        from edgekd.harness.subject import Subject
-
-        models = {REFERENCE: Subject(inputs["teacher"]), FP32: Subject(inputs["fp32"])}
+        models = {REFERENCE: subject(inputs["teacher"]), FP32: subject(inputs["fp32"])}
         if choice.chosen != FP32:
-            models[choice.chosen] = Subject(inputs["model"], session=choice.session)
+            models[choice.chosen] = subject(inputs["model"], choice.session)
         return models
 
     @staticmethod
@@ -73,13 +94,12 @@ class TargetStage(Stage, ABC):
         return [(choice.chosen, REFERENCE), (FP32, REFERENCE), (choice.chosen, FP32)]
 
     @staticmethod
-    def validation_feeds(inputs: Mapping[str, Path], count: int) -> Feeds:
+    def validation_feeds(inputs: Mapping[str, Path], count: int) -> Fed:
         """The first so many validation samples as the models take them."""
-        from edgekd.data.modalities.base import feeds_for
         from edgekd.stages.files import load_record, load_split
 
         contract = load_record(ModelContract, inputs["contract"])
-        return feeds_for(contract, load_split(inputs["validation"]).samples[:count])
+        return fed(contract, load_split(inputs["validation"]).samples[:count])
 
 
 @dataclass(frozen=True)
@@ -97,12 +117,10 @@ class ComparingStage(TargetStage, ABC):
 
     def all_compared(self, inputs: Mapping[str, Path], choice: ChoiceRecord) -> dict[str, Subject]:
         """By the names that reports call them."""
-        from edgekd.harness.subject import Subject
-
         names = (f"{name}.{FP32}" for name in self.beside)
-        found = {name: Subject(inputs[name]) for name in names if name in inputs}
+        found = {name: subject(inputs[name]) for name in names if name in inputs}
         if CONTROL in inputs and choice.chosen != FP32:
-            found[f"{CONTROL}.{choice.chosen}"] = Subject(inputs[CONTROL], session=choice.session)
+            found[f"{CONTROL}.{choice.chosen}"] = subject(inputs[CONTROL], choice.session)
         return {**self.compared(inputs, choice), **found}
 
     def all_pairs(self, models: tuple[str, ...], choice: ChoiceRecord) -> list[tuple[str, str]]:
@@ -125,12 +143,12 @@ def fed_in_parts(
     *,
     after: NDArray[Any] | None = None,
     change: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-) -> Iterator[Feeds]:
+) -> Iterator[Fed]:
     """What the models are fed: the samples, which may be more than memory holds, changed; and with the last of them
     `after`."""
     import numpy as np
 
-    from edgekd.data.modalities.base import fed_at_once, feeds_for
+    from edgekd.data.modalities.base import fed_at_once
 
     few = fed_at_once(contract)
     for start in range(0, len(samples), few):
@@ -138,4 +156,4 @@ def fed_in_parts(
         if change is not None:
             part = change(part)
         last = start + few >= len(samples)
-        yield feeds_for(contract, np.concatenate([part, after]) if last and after is not None else part)
+        yield fed(contract, np.concatenate([part, after]) if last and after is not None else part)

@@ -56,8 +56,8 @@ class ValidateStage(ComparingStage):
         replayed = load_split(inputs["validation"]).samples[: min(REPLAYED_SAMPLES, fed_at_once(contract))]
         models = self.all_compared(inputs, choice)
         parts = [
-            predict(device_of(self.target), self.runtime, models, feeds, context.progress)
-            for feeds in fed_in_parts(contract, test.samples, after=replayed)
+            predict(device_of(self.target), self.runtime, models, part.feeds, context.progress, raw=part.raw)
+            for part in fed_in_parts(contract, test.samples, after=replayed)
         ]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in models}
         logits = {name: each[: len(test)] for name, each in answers.items()}

@@ -425,3 +425,18 @@ def test_a_variant_is_the_student_but_for_what_it_says(folder: Path) -> None:
     assert few == replace(student, name="few", options=student.options.model_copy(update={"leave_out": ("3",)}))
     assert [loss.use for loss in soft.losses] == ["kd"]
     assert replace(soft, losses=student.losses, name="student", section="distill") == student
+
+
+def test_rows_of_numbers_have_no_raw_form_and_take_floats_unasked(folder: Path) -> None:
+    vectors = "data.use=breast_cancer"
+    assert "quantize@fp32" in plan_of(folder, vectors, "teacher.model=mlp", "student.model={use: mlp}")
+    with pytest.raises(ConfigError, match="rows have no raw form that a file could take"):
+        plan_of(folder, vectors, "teacher.model=mlp", "student.model={use: mlp}", "export.input=raw")
+
+
+def test_what_files_take_and_give_decides_the_candidates_and_not_the_exports(folder: Path) -> None:
+    one, other = plan_of(folder), plan_of(folder, "export.input=float", "export.output=label")
+    for name in ("export@student", "train@student"):
+        assert one[name].stage.identity() == other[name].stage.identity()
+    for name in ("quantize@fp32", "quantize@int8_qdq"):
+        assert one[name].stage.identity() != other[name].stage.identity()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekd.config.export import ExportOptions
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
 from edgekd.pipeline.stage import Context
@@ -25,6 +26,7 @@ def release(tmp_path: Path, inputs: dict[str, Path], *further: str) -> ReleaseRe
         candidates=(),
         networks=(),
         modality="image",
+        export=ExportOptions(),
     )
     context = Context(tmp_path, tmp_path, stage.outputs, 0, Silent())
     stage.run(context, inputs)

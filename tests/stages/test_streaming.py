@@ -87,7 +87,7 @@ def test_validation_feeds_every_sample_once_and_then_the_golden_ones(monkeypatch
     spec = InputSpec(name="features", shape=(1,), preprocessing={"mean": [0.0], "std": [1.0]})
     contract = ModelContract(modality="vector", inputs=(spec,), classes=("a", "b"))
     samples, golden = np.arange(10, dtype=np.float32)[:, None], np.array([[100], [101]], np.float32)
-    pieces = [each["features"][:, 0].tolist() for each in fed_in_parts(contract, samples, after=golden)]
+    pieces = [each.feeds["features"][:, 0].tolist() for each in fed_in_parts(contract, samples, after=golden)]
     assert [value for piece in pieces for value in piece] == [*range(10), 100, 101]
     assert len(pieces) == -(-10 // few)
     assert all(len(piece) <= few + 2 for piece in pieces)

@@ -22,12 +22,13 @@ from edgekd.records.contract import InputSpec, ModelContract
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgekd.config.export import ExportOptions
     from edgekd.config.training import AugmentOptions
 
 Samples = NDArray[Any]
 """Raw samples, one a row: what a data set gives and a device reads, for example uint8 images (N, H, W, C)."""
-Feeds = dict[str, NDArray[np.float32]]
-"""What a model is fed: an array (N, ...) for each of its inputs, by name."""
+Feeds = dict[str, NDArray[Any]]
+"""What a model is fed: an array (N, ...) for each of its inputs, by name; float32, or uint8 for raw samples."""
 FedRows = Mapping[str, Rows]
 """The same, made when rows of it are asked for: it may be more than memory holds."""
 FED_BYTES = 2**28  # of feeds that are made in one go: as float32 they are four times as large as pixels
@@ -46,6 +47,8 @@ class Modality(Protocol):
 
     KEY: str
     NOUN: str
+    RAW: bool
+    """Whether a file can take the samples as they are; `raw` then says how."""
     LIMITS: Sequence[str]
     """What the model card says of where the accuracy ends, a sentence each."""
 
@@ -68,6 +71,11 @@ class Modality(Protocol):
 
     def feed(self, samples: Samples, specs: Sequence[Spec]) -> Feeds:
         """The one implementation of preprocessing: raw samples to what the model is fed."""
+        ...
+
+    def raw(self, specs: Sequence[Spec]) -> list[dict[str, Any]]:
+        """The inputs of a file that takes raw samples, bytes, and makes (byte / 255 - mean) / std of them itself, by
+        channel, with mean and std of the `preprocessing`. Only where RAW."""
         ...
 
     def read(self, path: Path, specs: Sequence[Spec]) -> Samples:
@@ -152,6 +160,15 @@ def contract_for(name: str, samples: Rows, classes: tuple[str, ...]) -> ModelCon
 def specs_of(contract: ModelContract) -> list[dict[str, Any]]:
     """The inputs of a contract as plain data, as the functions of a modality take them."""
     return [each.model_dump(mode="json") for each in contract.inputs]
+
+
+def shipped_contract(contract: ModelContract, options: ExportOptions) -> ModelContract:
+    """What the files that could ship take and give, of networks that keep to `contract`."""
+    kind, specs = modality(contract.modality), specs_of(contract)
+    if kind.RAW and options.input == "raw":
+        specs = kind.raw(specs)
+    label = "label" if options.output == "label" else ""
+    return contract.model_copy(update={"inputs": tuple(InputSpec(**each) for each in specs), "label": label})
 
 
 def feeds_for(contract: ModelContract, samples: Rows) -> Feeds:

@@ -1,4 +1,5 @@
-// One image from a file, as the model takes it; included after model.h, which holds CHANNELS, HEIGHT, WIDTH, MEAN, STD.
+// One image from a file, as the model takes it; included after model.h, which holds Element, the type of the input, and
+// CHANNELS, HEIGHT, WIDTH, MEAN, STD.
 
 #pragma once
 
@@ -13,10 +14,13 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
-constexpr std::size_t SAMPLE = CHANNELS * HEIGHT * WIDTH;    // numbers in one preprocessed sample
-constexpr std::int64_t SHAPE[] = {CHANNELS, HEIGHT, WIDTH};  // of one sample, without the batch
+constexpr bool CHANNELS_LAST = std::is_same_v<Element, unsigned char> && CHANNELS > 1;
+constexpr std::size_t SAMPLE = CHANNELS * HEIGHT * WIDTH;  // numbers in one sample
+constexpr std::int64_t SHAPE[] = {                         // of one sample, without the batch
+    CHANNELS_LAST ? HEIGHT : CHANNELS, CHANNELS_LAST ? WIDTH : HEIGHT, CHANNELS_LAST ? CHANNELS : WIDTH};
 
 namespace input {
 
@@ -82,18 +86,26 @@ inline std::vector<unsigned char> read_pixels(const char* path) {
     return pixels;
 }
 
+// Pixels as the model takes them: as they are, or normalised, in CHW order.
+template <typename Number>
+std::vector<Number> prepared(std::vector<unsigned char> pixels) {
+    if constexpr (std::is_same_v<Number, unsigned char>) {
+        return pixels;
+    } else {
+        constexpr std::size_t area = HEIGHT * WIDTH;
+        std::vector<Number> sample(SAMPLE);
+        for (std::size_t channel = 0; channel < CHANNELS; ++channel) {
+            for (std::size_t pixel = 0; pixel < area; ++pixel) {
+                const double share = pixels[pixel * CHANNELS + channel] / 255.0;
+                sample[channel * area + pixel] = static_cast<Number>((share - MEAN[channel]) / STD[channel]);
+            }
+        }
+        return sample;
+    }
+}
+
 }  // namespace input
 
-// A binary PGM (grey) or PPM (colour) of exactly the model's size: (pixel / 255 - mean) / std, in CHW order.
-inline std::vector<float> read_input(const char* path) {
-    const std::vector<unsigned char> pixels = input::read_pixels(path);
-    constexpr std::size_t area = HEIGHT * WIDTH;
-    std::vector<float> sample(SAMPLE);
-    for (std::size_t channel = 0; channel < CHANNELS; ++channel) {
-        for (std::size_t pixel = 0; pixel < area; ++pixel) {
-            const double share = pixels[pixel * CHANNELS + channel] / 255.0;
-            sample[channel * area + pixel] = static_cast<float>((share - MEAN[channel]) / STD[channel]);
-        }
-    }
-    return sample;
-}
+// A binary PGM (grey) or PPM (colour) of exactly the model's size: the pixels as they are for a model that takes bytes,
+// else (pixel / 255 - mean) / std.
+inline std::vector<Element> read_input(const char* path) { return input::prepared<Element>(input::read_pixels(path)); }

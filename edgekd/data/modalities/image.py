@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY = "images"
 NOUN = "images"
+RAW = True
 COUNTED_BYTES = 1 << 20  # of pixels whose values are counted in one go
 LIMITS = (
     "The accuracy holds for images like the test images; nothing in the model notices an image of another kind, and "
@@ -83,9 +84,31 @@ def specify(samples: Any) -> list[dict[str, Any]]:
     return [{"name": "image", "dtype": "float32", "shape": shape, "preprocessing": preprocessing}]
 
 
-def feed(samples: NDArray[np.uint8], specs: Sequence[Spec]) -> Feeds:
-    """(pixel / 255 - mean) / std as float32 (N, C, H, W); samples: uint8 (N, H, W, C)."""
+def raw(specs: Sequence[Spec]) -> list[dict[str, Any]]:
+    """Pixels as they lie in memory: uint8 (H, W, C); of grey images (1, H, W), which are the same bytes."""
     (spec,) = specs
+    channels, height, width = _size(spec)
+    shape = [1, height, width] if channels == 1 else [height, width, channels]
+    return [{**spec, "dtype": "uint8", "shape": shape}]
+
+
+def _is_raw(spec: Spec) -> bool:
+    return bool(spec.get("dtype") == "uint8")
+
+
+def _size(spec: Spec) -> tuple[int, int, int]:
+    """Channels, height and width."""
+    first, second, third = spec["shape"]
+    last = _is_raw(spec) and len(spec["preprocessing"]["mean"]) > 1
+    return (third, first, second) if last else (first, second, third)
+
+
+def feed(samples: NDArray[np.uint8], specs: Sequence[Spec]) -> Feeds:
+    """(pixel / 255 - mean) / std as float32 (N, C, H, W), or the pixels as they are, uint8 in the shape of the input;
+    samples: uint8 (N, H, W, C)."""
+    (spec,) = specs
+    if _is_raw(spec):
+        return {spec["name"]: samples.reshape(len(samples), *spec["shape"])}
     mean, std = spec["preprocessing"]["mean"], spec["preprocessing"]["std"]
     count, height, width, channels = samples.shape
     inputs = np.empty((count, channels, height, width), dtype=np.float32)
@@ -108,7 +131,7 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.uint8]:
     Raises:
         OSError, ValueError: it cannot be read, or has another size.
     """
-    channels, height, width = specs[0]["shape"]
+    channels, height, width = _size(specs[0])
     pixels = _read_pixels(path)
     found = f"{pixels.dtype} {pixels.shape}"
     if pixels.ndim == 2:
@@ -186,18 +209,21 @@ def facts(specs: Sequence[Spec]) -> list[tuple[str, str]]:
     (spec,) = specs
     size = " × ".join(str(each) for each in spec["shape"])
     mean, std = (", ".join(f"{each:g}" for each in spec["preprocessing"][key]) for key in ("mean", "std"))
+    layout = "NHWC" if _size(spec) != tuple(spec["shape"]) else "NCHW"
+    where = "none: pixels as they are; in the file " if _is_raw(spec) else ""
     return [
-        ("input", f"`{spec['name']}`: {spec['dtype']} NCHW, {size}"),
-        ("preprocessing", f"(pixel / 255 − mean) / std, mean {mean}, std {std}"),
+        ("input", f"`{spec['name']}`: {spec['dtype']} {layout}, {size}"),
+        ("preprocessing", f"{where}(pixel / 255 − mean) / std, mean {mean}, std {std}"),
     ]
 
 
 def cpp_constants(specs: Sequence[Spec]) -> list[str]:
     """For `image.h`."""
     (spec,) = specs
-    channels, height, width = spec["shape"]
+    channels, height, width = _size(spec)
     mean, std = (", ".join(repr(float(each)) for each in spec["preprocessing"][key]) for key in ("mean", "std"))
     return [
+        f"using Element = {'unsigned char' if _is_raw(spec) else 'float'};",
         f"constexpr std::size_t CHANNELS = {channels};",
         f"constexpr std::size_t HEIGHT = {height};",
         f"constexpr std::size_t WIDTH = {width};",

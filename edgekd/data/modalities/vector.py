@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY = "features"
 NOUN = "rows"
+RAW = False
 LIMITS = (
     "The accuracy holds for rows like the test rows; nothing in the model notices a row of another kind, and each is "
     "given one of the classes.",
@@ -179,6 +180,7 @@ def cpp_constants(specs: Sequence[Spec]) -> list[str]:
     (spec,) = specs
     mean, std = (", ".join(repr(float(each)) for each in spec["preprocessing"][key]) for key in ("mean", "std"))
     return [
+        "using Element = float;",
         f"constexpr std::size_t FEATURES = {spec['shape'][0]};",
         f"constexpr double MEAN[FEATURES] = {{{mean}}};",
         f"constexpr double STD[FEATURES] = {{{std}}};",

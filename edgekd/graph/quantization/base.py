@@ -13,6 +13,7 @@ from edgekd.errors import StageError
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
     from edgekd.records.model import Execution
 
 NO_BLOCKS = {"optimization.disable_specified_optimizers": "NchwcTransformer"}
@@ -48,8 +49,9 @@ class Scheme(Component):
         return False
 
     @abstractmethod
-    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
-        """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on.
+    def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges) -> bytes:
+        """The file, the same bytes each time; feeds: float32 (N, ...) by input name, what to calibrate on; ranges: of
+        inputs, where they are known without.
 
         Raises:
             ConfigError: `fp32` is not a model.

@@ -9,10 +9,11 @@ from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
 
 
 class Fp32(Scheme):
     """The fp32 file as it is."""
 
-    def apply(self, fp32: Path, feeds: FedRows) -> bytes:  # noqa: ARG002 - it needs no calibration
+    def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges) -> bytes:  # noqa: ARG002 - it needs no calibration
         return fp32.read_bytes()

@@ -20,31 +20,56 @@ from edgekd.records.repair import RepairRecord
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import DeviceForm
 
 
-def make_candidate(scheme: Scheme, fp32: Path, feeds: FedRows, out: Path, names: Sequence[str] = ()) -> MadeFile:
+def make_candidate(
+    scheme: Scheme,
+    fp32: Path,
+    feeds: FedRows,
+    out: Path,
+    names: Sequence[str] = (),
+    form: DeviceForm | None = None,
+) -> MadeFile:
     """What was done; writes the file to `out`, with the same bytes each time.
 
     feeds: float32 (N, ...) by input name, all of which a scheme that calibrates does so on: as many samples of the
     training split as it wants. names: of the layers with weights, in the order of the graph, for a scheme with rules of
-    them; by default those that the file gives them.
+    them; by default those that the file gives them. form: what the file takes and gives; as the fp32 file does without.
 
     Raises:
         ConfigError: `fp32` is not a model, or a rule is about no layer.
         StageError: the scheme does not fit the model, or the runtime does not run the result as it is meant; `out`
             may then hold it.
     """
+    ranges = {} if form is None else form.ranges
     with quiet():  # the quantizer's advice to developers is followed already
-        content = scheme.apply(fp32, feeds, names) if isinstance(scheme, StaticInt8) else scheme.apply(fp32, feeds)
+        if form is not None and not scheme.samples_wanted:  # float32 weights can take a part of the normalisation
+            out.write_bytes(form.apply(fp32.read_bytes()))
+            fp32, form = out, None
+        if isinstance(scheme, StaticInt8):
+            content = scheme.apply(fp32, feeds, ranges, names)
+        else:
+            content = scheme.apply(fp32, feeds, ranges)
+        if form is not None:
+            content = form.apply(content)
     return _made(scheme, content, feeds, out)
 
 
 def make_repaired(
-    scheme: StaticInt8, fp32: Path, feeds: FedRows, out: Path, names: Sequence[str], judge: Judge
+    scheme: StaticInt8,
+    fp32: Path,
+    feeds: FedRows,
+    out: Path,
+    names: Sequence[str],
+    judge: Judge,
+    form: DeviceForm | None = None,
 ) -> tuple[MadeFile, RepairRecord]:
     """As `make_candidate`, and what was tried to keep the accuracy; where it is kept already, nothing is."""
     with quiet():
-        content, repair = repaired(scheme, fp32, feeds, names, judge)
+        content, repair = repaired(scheme, fp32, feeds, {} if form is None else form.ranges, names, judge)
+        if form is not None:
+            content = form.apply(content)
     return _made(scheme, content, feeds, out), repair
 
 

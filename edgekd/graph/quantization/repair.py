@@ -27,6 +27,7 @@ from edgekd.records.repair import RepairAttempt, RepairRecord
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
     from edgekd.graph.quantization.schemes import StaticInt8
 
 MOST_IN_FLOAT = 3  # one layer of so many may be left in float here: with more, little is left of what 8 bits gain
@@ -73,12 +74,12 @@ class Recipe:
 
 
 def repaired(
-    scheme: StaticInt8, fp32: Path, feeds: FedRows, names: Sequence[str], judge: Judge
+    scheme: StaticInt8, fp32: Path, feeds: FedRows, known: Ranges, names: Sequence[str], judge: Judge
 ) -> tuple[bytes, RepairRecord]:
     """The first file within the limit, or the most accurate of all that were made; and what was tried.
 
-    feeds: samples of the training split. names: of the layers with weights, in the order of the graph. Each step builds
-    on the best file that was found before it.
+    feeds: samples of the training split. known: ranges of inputs. names: of the layers with weights, in the order of
+    the graph. Each step builds on the best file that was found before it.
 
     Raises:
         ConfigError: `fp32` is not a model, or a rule of the scheme is about no layer.
@@ -86,7 +87,7 @@ def repaired(
     """
     model = prepared(fp32, scheme.use, names)
     floating = left_in_float([each.name for each in layers_of(model)], scheme.rules, scheme.use)
-    workshop = _Workshop(model, scheme.numbers, floating, feeds, scheme.percentile)
+    workshop = _Workshop(model, scheme.numbers, floating, feeds, known, scheme.percentile)
     trials = _Trials(workshop, judge, judge.accuracy(fp32), Recipe(scheme.calibrate))
     trials.make(trials.asked)
     for step in (_seven_bits, _calibrations, _corrected, _equalised, _rounded, _in_float):
@@ -105,6 +106,7 @@ class _Workshop:
     numbers: Numbers
     floating: tuple[str, ...]
     feeds: FedRows
+    known: Ranges
     percent: float
     graphs: dict[tuple[bool, bool], onnx.ModelProto | None] = field(default_factory=dict)
     ranges: dict[tuple[bool, bool, Method], Any] = field(default_factory=dict)
@@ -146,7 +148,7 @@ class _Workshop:
             graph = self._graph(recipe)
             assert graph is not None
             self.ranges[key] = calibrated(
-                graph, self.feeds, Calibration(recipe.method, self.percent), self.numbers.scheme
+                graph, self.feeds, Calibration(recipe.method, self.percent), self.numbers.scheme, self.known
             )
         return self.ranges[key]
 

@@ -16,6 +16,7 @@ from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
     from edgekd.graph.quantization.static import Numbers
     from edgekd.records.model import Execution
 
@@ -99,13 +100,13 @@ class StaticInt8(Scheme):
 
         return Numbers(self.use, self.form, self.per_channel, self.reduce_range, self.activations, self.weights)
 
-    def apply(self, fp32: Path, feeds: FedRows, names: Sequence[str] = ()) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges, names: Sequence[str] = ()) -> bytes:
         """names: of the layers with weights, in the order of the graph; by default those that the file gives them."""
         from edgekd.graph.quantization.calibrate import Calibration
         from edgekd.graph.quantization.static import quantize_static
 
         return quantize_static(
-            fp32, feeds, self.numbers, Calibration(self.calibrate, self.percentile), names, self.rules
+            fp32, feeds, ranges, self.numbers, Calibration(self.calibrate, self.percentile), names, self.rules
         )
 
     def check(self, runs: Execution) -> None:

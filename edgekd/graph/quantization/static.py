@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import QuantizationMode, QuantType, quant_pre_process
+from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -23,6 +25,7 @@ from edgekd.graph.slim import slim
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
 
 # What has an 8-bit kernel and stands between a network's convolutions; the quantizers' default adds normalisation,
 # softmax and recurrent layers, where 8 bits cost accuracy and gain nothing.
@@ -51,6 +54,7 @@ class Numbers:
 def quantize_static(
     fp32: Path,
     feeds: FedRows,
+    known: Ranges,
     numbers: Numbers,
     calibration: Calibration,
     names: Sequence[str] = (),
@@ -58,8 +62,9 @@ def quantize_static(
 ) -> bytes:
     """The file.
 
-    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from. names: of the layers with
-    weights, in the order of the graph, which `rules` speak of; by default those that the file gives them.
+    feeds: float32 (N, ...) by input name, what the ranges of the activations are taken from, but for those that are
+    known. names: of the layers with weights, in the order of the graph, which `rules` speak of; by default those that
+    the file gives them.
 
     Raises:
         ConfigError: `fp32` is not a model, or a rule is about no layer.
@@ -67,7 +72,8 @@ def quantize_static(
     """
     model = prepared(fp32, numbers.scheme, names)
     floating = left_in_float([each.name for each in layers_of(model)], rules, numbers.scheme)
-    return finished(quantized(model, calibrated(model, feeds, calibration, numbers.scheme), numbers, floating))
+    ranges = calibrated(model, feeds, calibration, numbers.scheme, known)
+    return finished(quantized(model, ranges, numbers, floating))
 
 
 def prepared(fp32: Path, scheme: str, names: Sequence[str] = ()) -> onnx.ModelProto:
@@ -89,8 +95,14 @@ def prepared(fp32: Path, scheme: str, names: Sequence[str] = ()) -> onnx.ModelPr
     return ready
 
 
-def calibrated(model: onnx.ModelProto, feeds: FedRows, calibration: Calibration, scheme: str) -> Any:
-    """The range of each activation, by name.
+def calibrated(
+    model: onnx.ModelProto,
+    feeds: FedRows,
+    calibration: Calibration,
+    scheme: str,
+    known: Mapping[str, tuple[float, float]] = {},
+) -> Any:
+    """The range of each activation, by name; known: of inputs, where it is known without samples.
 
     Raises:
         StageError: the samples do not fill one batch of a model with a fixed one.
@@ -98,7 +110,10 @@ def calibrated(model: onnx.ModelProto, feeds: FedRows, calibration: Calibration,
     with _failures(scheme), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
-        return activation_ranges(path, feeds, calibration, OPERATORS)
+        ranges = activation_ranges(path, feeds, calibration, OPERATORS)
+    for name, (low, high) in known.items():
+        ranges[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
+    return ranges
 
 
 def quantized(model: onnx.ModelProto, ranges: Any, numbers: Numbers, floating: Sequence[str] = ()) -> onnx.ModelProto:

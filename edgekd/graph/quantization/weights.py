@@ -10,6 +10,7 @@ from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import Ranges
     from edgekd.records.model import Execution
 
 
@@ -22,7 +23,7 @@ class Int8Weights(Scheme):
         # every inference
         return {**super().session, "session.disable_quant_qdq": "1"}
 
-    def apply(self, fp32: Path, feeds: FedRows) -> bytes:  # noqa: ARG002 - it needs no calibration
+    def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges) -> bytes:  # noqa: ARG002 - it needs no calibration
         from edgekd.graph.quantization.stored_weights import quantize_weights
 
         return quantize_weights(fp32)

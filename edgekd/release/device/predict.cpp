@@ -26,6 +26,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "model.h"
@@ -35,6 +36,9 @@
 namespace {
 
 constexpr const char* CPU = "CPUExecutionProvider";
+constexpr ONNXTensorElementDataType ELEMENT_TYPE = std::is_same_v<Element, float>
+                                                       ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+                                                       : ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -51,7 +55,7 @@ class Runtime {
     }
 
     // Logits of one sample, by the model in a file under the settings of a target.
-    std::vector<float> answer(const Target& target, const char* model, std::vector<float> fed) const {
+    std::vector<float> answer(const Target& target, const char* model, std::vector<Element> fed) const {
         fed.resize(target.batch * SAMPLE);  // in a model with a fixed batch the sample comes first and zeros follow
         std::vector<std::int64_t> shape{static_cast<std::int64_t>(target.batch)};
         shape.insert(shape.end(), std::begin(SHAPE), std::end(SHAPE));
@@ -62,7 +66,7 @@ class Runtime {
             made(api_->ReleaseMemoryInfo, api_->CreateCpuMemoryInfo, OrtArenaAllocator, OrtMemTypeDefault);
         const auto input =
             made(api_->ReleaseValue, api_->CreateTensorWithDataAsOrtValue, memory.get(), fed.data(),
-                 fed.size() * sizeof(float), shape.data(), shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
+                 fed.size() * sizeof(Element), shape.data(), shape.size(), ELEMENT_TYPE);
         const OrtValue* inputs[] = {input.get()};
         OrtValue* answered = nullptr;
         check(api_->Run(session.get(), nullptr, &INPUT, inputs, 1, &OUTPUT, 1, &answered));

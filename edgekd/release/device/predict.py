@@ -58,6 +58,7 @@ class Model:
         shipped, runtime = manifest["models"][name], manifest["targets"][taker]["runtime"]
         contract = manifest["contract"]
         self.classes, self.output, self.specs = contract["classes"], contract["output"], contract["inputs"]
+        self.label = contract.get("label", "")  # the output with the class's number, if there is one
         self.inputs = parts.inputs
         try:
             self.session = onnxruntime.InferenceSession(
@@ -69,6 +70,7 @@ class Model:
             raise UnusableError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load the model: {_line(error)}"
             ) from error
+        self.batch = self.session.get_inputs()[0].shape[0]
 
     def read(self, path: Path) -> Any:
         """The samples in a file, one or several, as `logits` takes them."""
@@ -80,9 +82,19 @@ class Model:
     def logits(self, samples: Any) -> Any:
         """float32 (N, classes); samples: N raw ones."""
         try:
-            return self._run(self.inputs.feed(samples, self.specs), len(samples))
+            return self._run(self.output, self.inputs.feed(samples, self.specs), len(samples))
         except Exception as error:
             raise UnusableError(f"the model does not run on the samples: {_line(error)}") from error
+
+    def labels(self, samples: Any) -> list[str]:
+        """The name of the class of each of N raw samples."""
+        if not self.label:
+            return [self.classes[number] for number in self.logits(samples).argmax(axis=1).tolist()]
+        try:
+            numbers = self._run(self.label, self.inputs.feed(samples, self.specs), len(samples))
+        except Exception as error:
+            raise UnusableError(f"the model does not run on the samples: {_line(error)}") from error
+        return [self.classes[number] for number in numbers.tolist()]
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
         """Label and confidence of every sample in the files; all are read before the first is answered."""
@@ -93,17 +105,17 @@ class Model:
                 name = str(path) if len(samples) == 1 else f"{path}:{number}"
                 yield Answer(name, self.classes[best], float(shares[best]))
 
-    def _run(self, feeds: dict[str, Any], count: int) -> Any:
-        size = self.session.get_inputs()[0].shape[0]
+    def _run(self, output: str, feeds: dict[str, Any], count: int) -> Any:
+        size = self.batch
         if not isinstance(size, int):
-            return self.session.run([self.output], feeds)[0]
+            return self.session.run([output], feeds)[0]
         # a model with a fixed batch: the last one is filled up, and what that answers is dropped
         padded = {
             name: np.concatenate([fed, np.zeros((-count % size, *fed.shape[1:]), fed.dtype)])
             for name, fed in feeds.items()
         }
         answers = [
-            self.session.run([self.output], {name: fed[at : at + size] for name, fed in padded.items()})[0]
+            self.session.run([output], {name: fed[at : at + size] for name, fed in padded.items()})[0]
             for at in range(0, count, size)
         ]
         return np.concatenate(answers)[:count]

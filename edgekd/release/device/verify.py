@@ -112,6 +112,11 @@ def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: A
     actual = model.logits(samples)
     if actual.shape != expected.shape:
         return [f"golden samples: answers of {name} have the shape {actual.shape}, {expected.shape} expected"]
+    if manifest["contract"].get("label") and hasattr(model, "labels"):
+        classes = manifest["contract"]["classes"]
+        odd = [n for n, label in enumerate(model.labels(samples)) if label != classes[int(actual[n].argmax())]]
+        if odd:
+            return [f"golden samples: {name}: the label of sample {odd[0]} is not that of its largest logit"]
     difference = np.abs(actual - expected).max(axis=1)
     wrong = np.flatnonzero(~(difference <= golden["tolerance"]))
     if not len(wrong):

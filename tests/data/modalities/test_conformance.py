@@ -13,9 +13,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgekd.config.export import ExportOptions
 from edgekd.config.registry import MODALITIES
 from edgekd.config.training import AugmentOptions
-from edgekd.data.modalities.base import contract_for, cpp_header, feeds_for, modality, source_of, specs_of
+from edgekd.data.modalities.base import (
+    contract_for,
+    cpp_header,
+    feeds_for,
+    modality,
+    shipped_contract,
+    source_of,
+    specs_of,
+)
 from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 
@@ -33,6 +42,7 @@ import numpy as np
 
 KEY = "tones"
 NOUN = "tones"
+RAW = False
 LIMITS = ("Nothing is known of noise.",)
 
 def accepted(samples):
@@ -92,6 +102,33 @@ def test_the_contract_describes_what_is_fed(name: str) -> None:
         assert feeds[spec.name].dtype == spec.dtype == "float32"
         assert feeds[spec.name].shape == (len(samples), *spec.shape)
         assert np.isfinite(feeds[spec.name]).all()
+
+
+@pytest.mark.parametrize("name", MODALITIES.members)
+def test_a_file_is_fed_raw_samples_where_it_can_take_them_and_floats_elsewhere(name: str) -> None:
+    samples = modality(name).accepted(SAMPLES[name])
+    contract = contract_for(name, samples, ("a", "b"))
+    shipped = shipped_contract(contract, ExportOptions(output="label"))
+    assert shipped.raw == modality(name).RAW
+    assert shipped.label == "label"
+    assert shipped_contract(contract, ExportOptions(input="float")) == contract
+    feeds = feeds_for(shipped, samples)
+    for spec in shipped.inputs:
+        assert feeds[spec.name].dtype == spec.dtype
+        assert feeds[spec.name].shape == (len(samples), *spec.shape)
+        assert np.shares_memory(feeds[spec.name], samples) == shipped.raw  # nothing is copied
+    specs = specs_of(shipped)
+    assert modality(name).facts(specs)
+    if cpp_header(name) is not None:
+        assert modality(name).cpp_constants(specs)
+
+
+@pytest.mark.parametrize("name", MODALITIES.members)
+def test_samples_for_a_file_that_takes_them_raw_are_read_the_same(name: str, tmp_path: Path) -> None:
+    contract = contract_for(name, SAMPLES[name], ("a", "b"))
+    np.save(tmp_path / "samples.npy", SAMPLES[name])
+    specs = specs_of(shipped_contract(contract, ExportOptions()))
+    np.testing.assert_array_equal(modality(name).read(tmp_path / "samples.npy", specs), SAMPLES[name])
 
 
 @pytest.mark.parametrize("name", MODALITIES.members)
@@ -230,7 +267,7 @@ def test_card_and_header_have_what_they_need(name: str) -> None:
     assert all(limit.endswith(".") for limit in kind.LIMITS)
     assert kind.KEY.isidentifier()
     assert kind.NOUN
-    assert all(line.startswith("constexpr ") and line.endswith(";") for line in kind.cpp_constants(specs))
+    assert all(line.startswith(("constexpr ", "using ")) and line.endswith(";") for line in kind.cpp_constants(specs))
     header = cpp_header(name)
     assert header is not None
     assert "read_input(" in header.read_text()

@@ -21,7 +21,7 @@ MAIN = """
 
 int main(int, char** arguments) {
     try {
-        const std::vector<float> sample = read_input(arguments[1]);
+        const std::vector<Element> sample = read_input(arguments[1]);
         std::int64_t size = 1;
         for (const std::int64_t each : SHAPE) {
             std::printf("%lld ", static_cast<long long>(each));
@@ -31,7 +31,7 @@ int main(int, char** arguments) {
         if (sample.size() != SAMPLE || size != static_cast<std::int64_t>(SAMPLE)) {
             return 3;
         }
-        for (const float each : sample) {
+        for (const Element each : sample) {
             std::printf("%a\\n", static_cast<double>(each));
         }
     } catch (const std::exception& error) {
@@ -83,15 +83,18 @@ def refusal(program: Path, path: Path) -> str:
     return done.stderr
 
 
-def test_images_come_as_python_feeds_them_to_the_bit(build: Build, tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+def test_images_come_as_python_feeds_them_to_the_bit(build: Build, tmp_path: Path, raw: bool) -> None:
     for channels, kind, ending in ((1, "P5", "pgm"), (3, "P6", "ppm")):
         pixels = np.random.default_rng(channels).integers(0, 256, (30, 7, 5, channels), dtype=np.uint8)
         specs = modality("image").specify(pixels)
+        if raw:
+            specs = modality("image").raw(specs)
         path = tmp_path / f"image.{ending}"
         path.write_bytes(f"{kind}\n# made here\n5 7\n255\n".encode() + pixels[0].tobytes())
         shape, numbers = answer(build("image", specs), path)
         fed = modality("image").feed(modality("image").read(path, specs), specs)["image"]
-        assert shape == specs[0]["shape"] == [channels, 7, 5]
+        assert shape == specs[0]["shape"] == ([7, 5, 3] if raw and channels == 3 else [channels, 7, 5])
         assert numbers == fed.ravel().tolist()
 
 

@@ -17,6 +17,7 @@ from edgekd.config.component import Use
 from edgekd.config.registry import SCHEMES
 from edgekd.config.section import Section
 from edgekd.data.modalities.base import FedRows
+from edgekd.graph.device_form import Ranges
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.quantize import make_candidate
@@ -129,7 +130,7 @@ class HalfWeights(Scheme):
 
     smallest: int = 1000
 
-    def apply(self, fp32: Path, feeds: FedRows) -> bytes:
+    def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges) -> bytes:
         model = onnx.load(fp32)
         casts = []
         for tensor in model.graph.initializer:

@@ -38,12 +38,12 @@ from pathlib import Path
 folder, method = Path(sys.argv[1]), sys.argv[2]
 import numpy as np
 from onnxruntime.quantization import quant_pre_process
-from edgekd.data.modalities.base import fed_in_parts
+from edgekd.data.modalities.base import fed_rows
 from edgekd.graph.quantization.static import OPERATORS
 from edgekd.records.arrays import StoredArray
 from edgekd.records.contract import ModelContract
 contract = ModelContract.model_validate_json((folder / "contract.json").read_text())
-feeds = fed_in_parts(contract, StoredArray(folder / "images.npz", "samples"))
+feeds = fed_rows(contract, StoredArray(folder / "images.npz", "samples"))
 quant_pre_process(folder / "network.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
 begin = time.monotonic()
 """

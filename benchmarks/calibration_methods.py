@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from outputs import stored
 
 from edgekd.data.balance import balanced_rows
-from edgekd.data.modalities.base import Feeds, fed_in_parts, feeds_for
+from edgekd.data.modalities.base import Feeds, fed_rows, feeds_for
 from edgekd.data.samples import Split
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
@@ -125,7 +125,7 @@ def main() -> None:
                 drops = []
                 for draw in range(arguments.draws):
                     rows = balanced_rows(student.train.labels, number, draw)
-                    few = fed_in_parts(student.contract, student.train.only(rows).samples)
+                    few = fed_rows(student.contract, student.train.only(rows).samples)
                     begin = time.perf_counter()
                     scheme = Int8Qdq(use="int8_qdq", calibration_samples=number, **options)
                     make_candidate(scheme, student.fp32, few, Path(folder) / "int8.onnx")

@@ -30,7 +30,7 @@ def replay(
     device: Device, runtime: RuntimeSettings, name: str, subject: Subject, feeds: Feeds, progress: Progress
 ) -> Replayed:
     """The answers of one file, called `name`, to the same inputs under every level but that of `runtime`, all else as
-    it says.
+    it says; feeds: as the file takes them, raw or not.
 
     Raises:
         TargetError: the device cannot be reached.
@@ -41,7 +41,7 @@ def replay(
             continue
         settings = runtime.model_copy(update={"optimisation": level})
         try:
-            found.logits[level] = predict(device, settings, {name: subject}, feeds, progress)[name]
+            found.logits[level] = predict(device, settings, {name: subject}, feeds, progress, raw=feeds)[name]
         except ModelRefusedError as error:
             found.refused[level] = str(error)
     return found

@@ -71,7 +71,7 @@ def make(
 ) -> str:
     """Writes a candidate of a network and its records, or why it cannot be made; returns the headline."""
     from edgekd.data.balance import balanced_rows
-    from edgekd.data.modalities.base import fed_in_parts, shipped_contract
+    from edgekd.data.modalities.base import fed_rows, shipped_contract
     from edgekd.graph.device_form import DeviceForm
     from edgekd.graph.quantization.quantize import make_candidate, make_repaired
     from edgekd.graph.quantization.schemes import StaticInt8
@@ -80,7 +80,7 @@ def make(
     contract = load_record(ModelContract, inputs["contract"])
     train = load_split(inputs["train"])
     rows = balanced_rows(train.labels, scheme.samples_wanted, context.seed)
-    feeds = fed_in_parts(contract, train.only(rows).samples)
+    feeds = fed_rows(contract, train.only(rows).samples)
     form = DeviceForm(contract, shipped_contract(contract, export))
     path = context.output("model")
     made, repair, refused = None, None, ""
@@ -111,12 +111,12 @@ def make(
 
 
 def _judge(contract: ModelContract, validation: Path, scheme: Scheme, max_accuracy_drop: float) -> Judge:
-    from edgekd.data.modalities.base import fed_in_parts
+    from edgekd.data.modalities.base import fed_rows
     from edgekd.graph.quantization.repair import Judge
     from edgekd.stages.files import load_split
 
     split = load_split(validation)
-    return Judge(fed_in_parts(contract, split.samples), split.labels, max_accuracy_drop, scheme.session)
+    return Judge(fed_rows(contract, split.samples), split.labels, max_accuracy_drop, scheme.session)
 
 
 def _remarks(record: CandidateRecord) -> str:

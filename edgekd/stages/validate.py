@@ -16,7 +16,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.screening import ChoiceRecord
-from edgekd.stages.target_stage import REFERENCE, ComparingStage, fed_in_parts
+from edgekd.stages.target_stage import REFERENCE, ComparingStage, fed, fed_in_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class ValidateStage(ComparingStage):
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import fed_at_once, feeds_for
+        from edgekd.data.modalities.base import fed_at_once
         from edgekd.harness.answers import predict
         from edgekd.harness.scoring import evaluate
         from edgekd.records.arrays import save_arrays
@@ -79,7 +79,9 @@ class ValidateStage(ComparingStage):
         )
         save_record(context.output("evaluation"), evaluation)
         shipped = models[choice.chosen]
-        levels = self._levels(context, choice.chosen, shipped, feeds_for(contract, replayed), given)
+        again = fed(contract, replayed)
+        feeds = again.raw if shipped.raw and again.raw else again.feeds
+        levels = self._levels(context, choice.chosen, shipped, feeds, given)
         save_record(context.output("levels"), levels)
         return " · ".join(f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items())
 

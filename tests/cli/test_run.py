@@ -68,6 +68,12 @@ def test_the_main_job_reaches_a_verdict_with_its_evidence(place: Place) -> None:
     assert {check["name"] for check in checks} >= {"accuracy_drop", "p90_latency_ms"}
 
 
+def test_what_ships_is_replayed_under_every_level_of_optimisation(place: Place) -> None:
+    (levels,) = place.last_run()["records"]["levels"].values()
+    assert levels["refused"] == {}
+    assert set(levels["agreements"]) == {"none", "basic", "extended", "layout"}
+
+
 def test_every_candidate_says_why_it_ships_or_lost(place: Place) -> None:
     records = place.last_run()["records"]
     screening, choice = records["screening"]["local"], records["choice"]["local"]

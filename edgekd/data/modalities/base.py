@@ -202,7 +202,7 @@ class _Fed:
         return self[:]
 
 
-def fed_in_parts(contract: ModelContract, samples: Rows) -> FedRows:
+def fed_rows(contract: ModelContract, samples: Rows) -> FedRows:
     """What `feeds_for` gives for these raw samples, without holding more of it than is asked for at once."""
     return {spec.name: _Fed(contract, samples, spec) for spec in contract.inputs}
 

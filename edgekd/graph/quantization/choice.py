@@ -152,8 +152,8 @@ def _cheapest(
         if each in same:
             lost[each.name] = f"no faster, and {each.size_bytes:,} bytes against {winner.size_bytes:,}"
         else:
-            factor = _ratio(each, winner, screening).value
-            lost[each.name] = f"takes {factor:.2f} times the {unit} of {winner.name}"
+            factor = _ratio(each, best, screening).value
+            lost[each.name] = f"takes {factor:.2f} times the {unit} of {best.name}"
     others = [each.name for each in same if each is not winner]
     if others:
         return winner, f"the smallest of the fastest (as fast as {', '.join(others)})", lost

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgekd.config.export import ExportOptions
-from edgekd.data.modalities.base import FedRows, fed_in_parts
+from edgekd.data.modalities.base import FedRows, fed_rows
 from edgekd.errors import StageError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.quantization import observe
@@ -175,7 +175,7 @@ def test_after_a_relu_all_256_levels_lie_from_0_upwards(
 def test_every_method_keeps_the_answers_from_samples_that_are_fed_in_parts(
     method: Method, fp32: Path, digits: Digits, tmp_path: Path
 ) -> None:
-    feeds = fed_in_parts(digits.contract, digits.images[:300])
+    feeds = fed_rows(digits.contract, digits.images[:300])
     scheme = Int8Qdq(use="int8_qdq", calibrate=method, reduce_range=True)
     made = make_candidate(scheme, fp32, feeds, tmp_path / "parts.onnx")
     make_candidate(scheme, fp32, {"image": digits.inputs[:300]}, tmp_path / "whole.onnx")

@@ -57,3 +57,8 @@ class TargetProfile(Section):
     runtime: RuntimeSection = Field(default_factory=RuntimeSection)
     limits: Limits = Field(default_factory=Limits)
     measure: Measuring = Field(default_factory=Measuring)
+    ort: bool = Field(
+        False,
+        description="the bundle holds the model also in ONNX Runtime's own format (.ort), as it is optimised here: for "
+        "minimal builds of the runtime, which read nothing else",
+    )

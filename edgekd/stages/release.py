@@ -189,7 +189,7 @@ class ReleaseStage(Stage):
     ) -> None:
         from edgekd.records.arrays import load_arrays
         from edgekd.release.archive import write_archive
-        from edgekd.release.bundle import BundleInputs, build_bundle
+        from edgekd.release.bundle import BundleInputs, OptimisedFiles, build_bundle
         from edgekd.stages.files import load_record
         from edgekd.stages.story import story
 
@@ -212,6 +212,10 @@ class ReleaseStage(Stage):
                     data={split: inputs[split].stem for split in LEARNED_FROM},  # a blob is named by its sha256
                     stages={port: path.stem for port, path in inputs.items() if port not in LEARNED_FROM},
                 ),
+                optimised={
+                    target: OptimisedFiles(inputs.get(f"operators@{target}"), inputs.get(f"ort@{target}"))
+                    for target in evidence
+                },
                 story=story(inputs, self.networks, {name: each.made for name, each in shipped.items()}),
             ),
             folder,

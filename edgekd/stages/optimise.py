@@ -45,10 +45,11 @@ class OptimiseStage(TargetStage):
         subject = Subject(inputs["model"], session=choice.session)
         found: dict[str, tuple[str, ...]] = {}
         ort, refused = None, ""
+        folder = context.fresh_folder("optimised")
         try:
-            found = self._operators(context, choice.chosen, subject)
+            found, optimised = self._optimised(context, folder, choice.chosen, subject)
             if self.target.ort:
-                ort = self._ort(context, inputs, choice.chosen, subject)
+                ort = self._ort(context, inputs, choice.chosen, optimised)
         except StageError as error:
             if self.target.ort:
                 raise
@@ -64,27 +65,33 @@ class OptimiseStage(TargetStage):
         told = f"{sum(map(len, found.values()))} kinds of operators"
         return told if ort is None else f"{told} · {ort.size_bytes:,} bytes in the runtime's own format"
 
-    def _operators(self, context: Context, name: str, subject: Subject) -> dict[str, tuple[str, ...]]:
-        """Those that run; writes the configuration of a build that has them."""
+    def _optimised(
+        self, context: Context, folder: Path, name: str, subject: Subject
+    ) -> tuple[dict[str, tuple[str, ...]], Subject]:
+        """The operators that run, and the ONNX file of them where it is wanted; writes the configuration of a build
+        that has them."""
         from edgekd.graph.ort_format import operators_of, required_operators
         from edgekd.harness.optimising import Wanted, levels_up_to, optimise
+        from edgekd.harness.subject import Subject
         from edgekd.stages.targets import device_of
 
-        folder = context.fresh_folder("levels")
         levels = levels_up_to(self.runtime.optimisation)
-        wanted = {folder / f"{level}.ort": Wanted(level, "ORT") for level in levels}
+        steps = {folder / f"{level}.ort": Wanted(level, "ORT") for level in levels}
+        file = folder / "optimised.onnx"
+        wanted = {**steps, file: Wanted(self.runtime.optimisation, "ONNX")} if self.target.ort else steps
         optimise(device_of(self.target), self.runtime, name, subject, wanted)
-        *on_the_way, optimised = wanted
+        *on_the_way, last = steps
         # a build for the .ort file only runs it
-        text = required_operators(optimised, () if self.target.ort else on_the_way)
+        text = required_operators(last, () if self.target.ort else on_the_way)
         context.output("operators").write_text(text, encoding="utf-8")
-        return {
+        found = {
             f"{domain};{opset}": tuple(sorted(names))
-            for domain, versions in sorted(operators_of([optimised])[0].items())
+            for domain, versions in sorted(operators_of([last])[0].items())
             for opset, names in sorted(versions.items())
         }
+        return found, Subject(file, session=subject.session)
 
-    def _ort(self, context: Context, inputs: Mapping[str, Path], name: str, subject: Subject) -> OrtFile:
+    def _ort(self, context: Context, inputs: Mapping[str, Path], name: str, optimised: Subject) -> OrtFile:
         """Writes the model in the runtime's own format.
 
         Raises:
@@ -104,20 +111,18 @@ class OptimiseStage(TargetStage):
         from edgekd.stages.files import load_record
         from edgekd.stages.targets import device_of
 
-        device, folder, path = device_of(self.target), context.fresh_folder("ort"), context.output("ort")
-        optimised, saved = folder / "optimised.onnx", folder / "saved.ort"
-        optimise(device, self.runtime, name, subject, {optimised: Wanted(self.runtime.optimisation, "ONNX")})
+        device, path = device_of(self.target), context.output("ort")
         # what the runtime makes carries its notes and names, and an order of nodes that is another one each time
-        model = onnx.load(optimised)
+        model = onnx.load(optimised.path)
         order_by_use(model)
         slim(model)
-        optimised.write_bytes(model.SerializeToString(deterministic=True))
-        again = Subject(optimised, session=subject.session)
-        optimise(device, self.runtime, name, again, {saved: Wanted("none", "ORT")})
+        optimised.path.write_bytes(model.SerializeToString(deterministic=True))
+        saved = optimised.path.with_name("saved.ort")
+        optimise(device, self.runtime, name, optimised, {saved: Wanted("none", "ORT")})
         path.write_bytes(canonical(saved.read_bytes()))
         golden = load_arrays(inputs["golden"])
         feeds = feeds_for(load_record(ModelContract, inputs["contract"]), golden["samples"])
-        ours = Subject(path, session=subject.session)
+        ours = Subject(path, session=optimised.session)
         answers = predict(device, self.runtime, {f"{name}.ort": ours}, feeds, context.progress)[f"{name}.ort"]
         expected = golden["logits"].astype(np.float32)
         difference = float(np.abs(answers - expected).max())

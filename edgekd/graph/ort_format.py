@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from ort_flatbuffers_py.fbs import (  # onnxruntime.tools makes it importable
     OpIdKernelTypeStrArgsEntry,
 )
 
+from edgekd.errors import StageError
+
 ALIGNMENT = 16  # of the numbers in such a file
 IDENTIFIER = b"ORTM"
 BLOCKED_LAYOUT = "com.microsoft.nchwc"
 """The domain of operators on blocks of as many channels as a vector register of the processor holds."""
+
+HINT = "is the device's disk or memory failing? run it again"
 
 Operators = dict[str, dict[int, set[str]]]
 """Names by domain and by the operator set that they are of."""
@@ -32,9 +37,26 @@ def canonical(content: bytes) -> bytes:
     A FlatBuffer is written from its end: first the model, then that table, then what holds both. The model stays as it
     is, byte for byte, and the rest is written anew before it.
 
+    Raises:
+        StageError: it is damaged.
+
     Source: onnxruntime/core/flatbuffers/schema/ort.fbs.
     """
-    buffer = bytearray(content)
+    with readable():
+        return _canonical(bytearray(content))
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Makes one line of whatever is raised over a damaged file: what comes from a device may be anything."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StageError(f"what the device made of the model cannot be read: {reason}", hint=HINT) from error
+
+
+def _canonical(buffer: bytearray) -> bytes:
     session = InferenceSession.InferenceSession.GetRootAs(buffer, 0)
     model = session.Model()._tab
     described = model.Pos - flatbuffers.encode.Get(flatbuffers.packer.soffset, buffer, model.Pos)
@@ -100,12 +122,13 @@ def operators_of(files: Iterable[Path]) -> tuple[Operators, OperatorTypeUsageMan
     """The operators of all the files in this format, and the types that they are used with.
 
     Raises:
-        RuntimeError: one is not in this format.
+        StageError: one is damaged.
     """
     found: Operators = {}
     types = OperatorTypeUsageManager()
     for file in files:
-        OrtFormatModelProcessor(str(file), found, types).process()
+        with readable():
+            OrtFormatModelProcessor(str(file), found, types).process()
     return found, types
 
 
@@ -114,6 +137,9 @@ def required_operators(optimised: Path, on_the_way: Iterable[Path]) -> str:
 
     optimised: the model as it runs; on_the_way: as it is before and between the steps of optimisation, for a build
     that does these itself; all in ONNX Runtime's own format.
+
+    Raises:
+        StageError: one is damaged.
 
     Source: onnxruntime.ai/docs/reference/operators/reduced-operator-config-file.html.
     """

@@ -102,7 +102,7 @@ class OptimiseStage(TargetStage):
 
         from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.order import order_by_use
-        from edgekd.graph.ort_format import BLOCKED_LAYOUT, canonical
+        from edgekd.graph.ort_format import BLOCKED_LAYOUT, canonical, readable
         from edgekd.graph.slim import slim
         from edgekd.harness.answers import predict
         from edgekd.harness.optimising import Wanted, optimise
@@ -113,9 +113,10 @@ class OptimiseStage(TargetStage):
 
         device, path = device_of(self.target), context.output("ort")
         # what the runtime makes carries its notes and names, and an order of nodes that is another one each time
-        model = onnx.load(optimised.path)
-        order_by_use(model)
-        slim(model)
+        with readable():
+            model = onnx.load(optimised.path)
+            order_by_use(model)
+            slim(model)
         optimised.path.write_bytes(model.SerializeToString(deterministic=True))
         saved = optimised.path.with_name("saved.ort")
         optimise(device, self.runtime, name, optimised, {saved: Wanted("none", "ORT")})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.errors import StageError
 from edgekd.graph.order import order_by_use
 from edgekd.graph.ort_format import canonical, operators_of
 from edgekd.graph.runtime import run_onnx
@@ -90,3 +92,24 @@ def test_a_graph_of_a_thousand_layers_is_ordered(tmp_path: Path) -> None:
         assert made.issuperset(node.input)
         made.update(node.output)
     assert "r3000" in made
+
+
+def test_a_damaged_file_is_one_line(fp32: Path, tmp_path: Path) -> None:
+    content = saved(fp32, tmp_path / "m.ort")
+    rng = np.random.default_rng(0)
+    damaged = [b"", b"no model", content[:100], content[: len(content) // 2], bytes(len(content))]
+    for _ in range(100):
+        changed = bytearray(content)
+        for place in rng.integers(0, 1500, 8):  # where the tables are
+            changed[place] = rng.integers(256)
+        damaged.append(bytes(changed))
+    told = []
+    for each in damaged:
+        (tmp_path / "damaged.ort").write_bytes(each)
+        for attempt in (lambda: operators_of([tmp_path / "damaged.ort"]), functools.partial(canonical, each)):
+            try:
+                attempt()
+            except StageError as error:
+                told.append(str(error))
+    assert len(told) > 50
+    assert {len(each.splitlines()) for each in told} == {1}

@@ -25,6 +25,7 @@ from edgekd.harness.answers import predict
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import measure
 from edgekd.harness.environment import identity_of
+from edgekd.harness.optimising import Wanted, optimise
 from edgekd.harness.screening import screen
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
@@ -49,6 +50,14 @@ class Said:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+def results_of(job: dict[str, Any]) -> list[str]:
+    """The files that a job asks for."""
+    for task, parts in (("predict", "models"), ("optimise", "saved")):
+        if job["task"] == task:
+            return [each["result"] for each in job[parts]]
+    return [job["result"]] if "result" in job else []
+
+
 class Scripted(Device):
     """A device that answers what it is told to, job after job, the last one again and again."""
 
@@ -71,10 +80,9 @@ class ScriptedWorkspace(LocalWorkspace):
         job = json.loads(Path(argv[-1]).read_text())
         for line in said.lines:
             on_line(line)
-        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
+        paths = results_of(job)
         for path, content in zip(paths, said.files.values(), strict=False):
-            if path:
-                Path(path).write_bytes(content)
+            Path(path).write_bytes(content)
         return said.ended
 
 
@@ -92,8 +100,8 @@ class Recorded(LocalWorkspace):
 
         said.ended = super().run(argv, both, patience_s)
         job = json.loads(Path(argv[-1]).read_text())
-        paths = [model["result"] for model in job["models"]] if job["task"] == "predict" else [job.get("result")]
-        said.files = {path: Path(path).read_bytes() for path in paths if path and Path(path).exists()}
+        paths = results_of(job)
+        said.files = {path: Path(path).read_bytes() for path in paths if Path(path).exists()}
         self.kept.append(said)
         return said.ended
 
@@ -112,12 +120,18 @@ def record(job: Callable[[Device], object]) -> list[Said]:
 
 
 @pytest.fixture(scope="session")
-def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
+def jobs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[Device], object]]:
     pair = {"a": models["small"], "b": models["small"]}
     inputs = np.zeros((3, 1, 14, 14), np.float32)
+    file = tmp_path_factory.mktemp("optimised") / "small.ort"
     short = Measuring(seconds=0.3, screen_seconds=0.3)
     screened = {name: Subject(models["small"]) for name in ("fp32", "other")}
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
+
+    def saved(device: Device) -> dict[str, bytes]:
+        optimise(device, runtime, "small", Subject(models["small"]), {file: Wanted("all", "ORT")})
+        return {"small": file.read_bytes()}
+
     return {
         "predict": lambda device: predict(device, runtime, pair, {"x": inputs}, Silent()),
         "examine": lambda device: examine(device, runtime, seconds=0.02),
@@ -126,6 +140,7 @@ def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
             device, runtime, short, "t", screened, {"x": inputs}, np.zeros(3, np.int64), 0, Silent()
         ),
         "identify": identity_of,
+        "optimise": saved,
     }
 
 
@@ -199,7 +214,7 @@ def odd_files(content: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify", "optimise"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     name: str, jobs: dict[str, Callable[[Device], object]], honest: dict[str, list[Said]]
@@ -215,7 +230,7 @@ def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     fuzz()
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify", "optimise"])
 @given(lines=st.lists(st.text(max_size=30) | JSON.map(json.dumps), max_size=4), code=st.integers(-70, 300))
 @settings(max_examples=40, deadline=None)
 def test_pure_noise_is_a_line(

@@ -89,14 +89,19 @@ def save_graph(model: dict[str, Any], runtime: dict[str, Any], path: str) -> boo
     return Path(path).is_file()
 
 
-def load(model: dict[str, Any], runtime: dict[str, Any]) -> Any:
+def load(model: dict[str, Any], runtime: dict[str, Any], saved: dict[str, Any] | None = None) -> Any:
     """A fresh session of the model's file, with the model's own session options over the target's.
+
+    saved: the `format` (ONNX or ORT) and the path `result` of a file to write what runs to.
 
     Raises:
         Refusal: the runtime does not take the file, or one of the options.
     """
     try:
         options = session_options(runtime, model["session"])
+        if saved is not None:
+            options.optimized_model_filepath = saved["result"]
+            options.add_session_config_entry("session.save_model_format", saved["format"])
         return onnxruntime.InferenceSession(model["path"], options, providers=[runtime["provider"]])
     except MemoryError:
         raise Refusal("memory", f"there is not enough memory to load {model['name']}") from None

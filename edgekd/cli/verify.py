@@ -45,7 +45,7 @@ def verify(
     """Check a bundle: its signature, every file as its manifest says, and the golden answers given again.
 
     The golden samples are answered on this machine, or with a target file on its target: a board over SSH, an emulated
-    ARM processor. The same bundle always makes the same bytes of an archive.
+    ARM processor; with a target its .ort file is asked too. The same bundle always makes the same bytes of an archive.
 
     Exits with 0 when nothing is wrong, with 1 when something is, with 5 when the target cannot be reached.
     """
@@ -154,5 +154,5 @@ def _on_target(folder: Path, path: Path) -> tuple[list[str], str]:
         subject = Subject(model, session=shipped.session)
         return predict_on(device, profile.runtime, {"model": subject}, feeds, Silent())["model"]
 
-    problems = verify_elsewhere(folder, str(machine["onnxruntime"]), replay)
+    problems = verify_elsewhere(folder, profile.name, str(machine["onnxruntime"]), replay)
     return problems, f"on {profile.name} ({machine['machine']}, onnxruntime {machine['onnxruntime']})"

@@ -21,7 +21,7 @@ class Limits(Section):
     p90_latency_ms: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="nine of ten inferences take no longer"
     )
-    model_bytes: int | None = Field(None, gt=0, description="size of the model file")
+    model_bytes: int | None = Field(None, gt=0, description="size of the model file, of each if there are two (`ort`)")
     peak_rss_mb: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="peak memory of a process with this model alone, in 10^6 bytes"
     )
@@ -63,3 +63,8 @@ class TargetProfile(Section):
     )
     limits: Limits = Field(default_factory=Limits)
     measure: Measuring = Field(default_factory=Measuring)
+    ort: bool = Field(
+        False,
+        description="the bundle holds the model also in ONNX Runtime's own format (.ort), as it is optimised here: for "
+        "minimal builds of the runtime, which read nothing else",
+    )

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from edgekd.records.base import Record
 from edgekd.records.environment import KernelState, Machine, Settings
-from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.runtime import Optimisation, RuntimeSettings
 
 PROTOCOL = 2
 
@@ -118,6 +118,21 @@ class CountJob(ModelsJob):
     runs: int
 
 
+class Saved(Record):
+    """A file to write: what the model is after a level of optimisation, in ONNX's or ONNX Runtime's own format."""
+
+    level: Optimisation
+    format: Literal["ONNX", "ORT"]
+    result: str
+
+
+class OptimiseJob(ModelsJob):
+    """What the runtime makes of the one model."""
+
+    task: Literal["optimise"] = "optimise"
+    saved: tuple[Saved, ...]
+
+
 class DescribeJob(AnyJob):
     """A while in which the agent only looks at the clock."""
 
@@ -131,7 +146,9 @@ class IdentifyJob(AnyJob):
     task: Literal["identify"] = "identify"
 
 
-Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | DescribeJob | IdentifyJob
+Job = (
+    MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | OptimiseJob | DescribeJob | IdentifyJob
+)
 
 
 class Step(Record):

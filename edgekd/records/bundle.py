@@ -38,7 +38,11 @@ class ShippedModel(Record):
 
 
 class TargetEvidence(Record):
-    """What was found on one target: `model` ships there, under `runtime` and the model's own session options."""
+    """What was found on one target: `model` ships there, under `runtime` and the model's own session options.
+
+    required_operators: the file for a build of ONNX Runtime that has what runs there and no more. ort: the file of the
+    model in the runtime's own format, optimised there already.
+    """
 
     model: str
     runtime: RuntimeSettings
@@ -46,6 +50,8 @@ class TargetEvidence(Record):
     checks: tuple[Check, ...]
     accuracy: Evaluation | None
     latency: LatencyRecord | None
+    required_operators: str | None = None
+    ort: str | None = None
 
 
 class Source(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from edgekd.release.cpp import SOURCE, cpp_headers
 from edgekd.release.device import predict, verify
 
 CARD = "MODEL_CARD.md"
+REQUIRED_OPERATORS = "required_operators.config"
 
 # Of the logits' range. The runtime's 8-bit kernels and the same graph in float, rounded, differ by 0.12 % at most
 # over 2,000 images and three networks; float kernels by 0.0001 %. Sums that saturate, and wrong weights, by far more.
@@ -49,10 +50,20 @@ class ShippedFile:
 
 
 @dataclass(frozen=True)
+class OptimisedFiles:
+    """What the runtime of a target makes of its model, as far as it is known: the operators, and the model in the
+    runtime's own format."""
+
+    operators: Path | None = None
+    ort: Path | None = None
+
+
+@dataclass(frozen=True)
 class BundleInputs:
     """Everything that a bundle says.
 
-    models: by the name of the candidate; golden_samples: raw ones (N, ...) of the validation split.
+    models: by the name of the candidate; golden_samples: raw ones (N, ...) of the validation split; optimised: by
+    target.
     """
 
     name: str
@@ -63,6 +74,7 @@ class BundleInputs:
     outcome: Outcome
     source: Source
     story: Story
+    optimised: Mapping[str, OptimisedFiles] = field(default_factory=dict)
 
 
 def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
@@ -82,7 +94,7 @@ def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
         outcome=inputs.outcome,
         contract=inputs.contract,
         models={name: _shipped(name, each) for name, each in inputs.models.items()},
-        targets=dict(inputs.targets),
+        targets=_write_optimised(inputs, folder),
         source=inputs.source,
         files={},
     )
@@ -127,6 +139,30 @@ def _write_models(manifest: Manifest, inputs: BundleInputs, folder: Path) -> Non
     for name, shipped in manifest.models.items():
         shutil.copyfile(inputs.models[name].path, folder / shipped.file)
         _save(folder / shipped.golden.logits, inputs.models[name].golden_logits)
+
+
+def _write_optimised(inputs: BundleInputs, folder: Path) -> dict[str, TargetEvidence]:
+    """The evidence, with the names of the files; equal ones of several targets are there once."""
+    known: dict[str, str] = {}
+
+    def written(file: Path | None, name: str) -> str | None:
+        if file is None:
+            return None
+        first = known.setdefault(file_digest(file) + file.suffix, name)
+        if first == name:
+            shutil.copyfile(file, folder / name)
+        return first
+
+    return {
+        target: evidence.model_copy(
+            update={
+                "required_operators": written(files.operators, f"{target}.{REQUIRED_OPERATORS}"),
+                "ort": written(files.ort, f"{target}.ort"),
+            }
+        )
+        for target, evidence in inputs.targets.items()
+        for files in [inputs.optimised.get(target, OptimisedFiles())]
+    }
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

@@ -72,6 +72,7 @@ def _target(name: str, evidence: TargetEvidence, manifest: Manifest, noun: str) 
     shipped = manifest.models[evidence.model]
     settings = "; ".join(_settings(evidence.runtime, shipped.session))
     parts = [f"## On {name}: {evidence.outcome.value}", f"`{shipped.file}` ships here. {settings}."]
+    parts += [" ".join(told)] if (told := list(_for_reduced_builds(evidence))) else []
     if evidence.checks:
         parts.append(_checks(evidence.checks))
     if evidence.accuracy is not None:
@@ -79,6 +80,13 @@ def _target(name: str, evidence: TargetEvidence, manifest: Manifest, noun: str) 
     if evidence.latency is not None:
         parts += latency(evidence.latency)
     return "\n\n".join(parts)
+
+
+def _for_reduced_builds(evidence: TargetEvidence) -> Iterable[str]:
+    if evidence.ort is not None:
+        yield f"`{evidence.ort}` is the same model as it is optimised here, for minimal builds of ONNX Runtime."
+    if evidence.required_operators is not None:
+        yield f"A build of ONNX Runtime for it alone: `--include_ops_by_config {evidence.required_operators}`."
 
 
 def _settings(runtime: RuntimeSettings, session: Mapping[str, str]) -> Iterable[str]:

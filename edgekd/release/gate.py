@@ -12,6 +12,7 @@ from edgekd.records.check import Check, Outcome
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import Comparison, Interval, ModelLatency
 from edgekd.records.model import ModelFacts
+from edgekd.records.optimised import OrtFile
 
 MORE_SAMPLES = "more test samples would decide"
 MORE_TIME = "a longer measure.seconds or a quieter machine would decide"
@@ -40,6 +41,15 @@ def size_checks(limits: Limits, facts: ModelFacts) -> tuple[Check, ...]:
         return ()
     size = float(facts.size_bytes)
     return (at_most("model_bytes", limits.model_bytes, size, (size, size), ""),)
+
+
+def ort_checks(limits: Limits, file: OrtFile | None) -> tuple[Check, ...]:
+    """The same of the file in ONNX Runtime's own format, whose constants are folded already; none where there is
+    none."""
+    if limits.model_bytes is None or file is None:
+        return ()
+    size = float(file.size_bytes)
+    return (at_most("ort_bytes", limits.model_bytes, size, (size, size), ""),)
 
 
 def unreached() -> Check:

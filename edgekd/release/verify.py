@@ -19,7 +19,7 @@ from edgekd.errors import ConfigError, StageError
 from edgekd.records.bundle import Manifest, ShippedModel
 from edgekd.records.schema1 import manifest_from_1
 from edgekd.release.device.predict import SCHEMA, Model, Parts, UnusableError, load_manifest, takers
-from edgekd.release.device.verify import answer_problems, file_problems
+from edgekd.release.device.verify import file_problems, replay_problems
 
 Replay = Callable[[Path, ShippedModel, Feeds], NDArray[np.float32]]
 """The answers float32 (N, classes) of a model's file to what it is fed, from wherever it runs."""
@@ -68,33 +68,39 @@ def verify(folder: Path, target: str | None = None) -> list[str]:
     """What is wrong with the bundle, one line each.
 
     target: whose model is to give its golden answers, under whose settings; by default every model does, each under
-    the settings of the first target that takes it.
+    the settings of the first target that takes it. With a target, its file in ONNX Runtime's own format too.
     """
     import onnxruntime
 
     installed = str(onnxruntime.__version__)
-    return _problems(folder, target, installed, lambda manifest, taker: load_model(folder, manifest, taker))
+    return _problems(folder, target, target, installed, lambda manifest, taker: load_model(folder, manifest, taker))
 
 
-def verify_elsewhere(folder: Path, installed: str, replay: Replay) -> list[str]:
+def verify_elsewhere(folder: Path, machine: str, installed: str, replay: Replay) -> list[str]:
     """The same with every model's golden answers given by another machine, whose onnxruntime is `installed`.
+
+    machine: the name of the target that it is, of which the bundle may know nothing.
 
     Raises:
         TargetError: it cannot be reached.
     """
-    return _problems(folder, None, installed, lambda manifest, taker: _Replayed(folder, manifest, taker, replay))
+    return _problems(
+        folder, None, machine, installed, lambda manifest, taker: _Replayed(folder, manifest, taker, replay)
+    )
 
 
 def _problems(
-    folder: Path, target: str | None, installed: str, load: Callable[[Manifest, str], Answering]
+    folder: Path, target: str | None, machine: str | None, installed: str, load: Callable[[Manifest, str], Answering]
 ) -> list[str]:
+    """machine: the target that answers."""
     try:
-        manifest = read_manifest(folder)
-        plain = _plain(manifest)
+        plain = _plain(read_manifest(folder))
         problems = file_problems(folder, plain)
         if not problems:
             taken = takers(plain, target)
-            problems = answer_problems(folder, plain, taken, installed, lambda taker: load(manifest, taker))
+            problems = replay_problems(
+                folder, plain, machine, taken, installed, lambda each, taker: load(Manifest.model_validate(each), taker)
+            )
     except (ConfigError, StageError, UnusableError) as error:
         problems = [str(error)]
     return [" ".join(problem.splitlines()) for problem in problems]  # names in a manifest may be of any form

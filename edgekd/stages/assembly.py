@@ -124,6 +124,9 @@ def _release(
             f"validate@{name}": (f"validate@{name}", "evaluation"),
             f"logits@{name}": (f"validate@{name}", "logits"),
             f"golden@{name}": (f"validate@{name}", "golden"),
+            f"optimise@{name}": (f"optimise@{name}", "optimised"),
+            f"operators@{name}": (f"optimise@{name}", "operators"),
+            f"ort@{name}": (f"optimise@{name}", "ort"),
         }
         if pipeline.config.seeds > 1:
             wiring[f"seeds@{name}"] = (f"seeds@{name}", "seeds")

@@ -22,6 +22,7 @@ from edgekd.records.check import Check, Outcome, verdict
 from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.optimised import OptimisedRecord
 from edgekd.records.release import Agreement, ReleaseRecord
 from edgekd.records.screening import ChoiceRecord
 from edgekd.stages.modality import feeding_identity
@@ -72,7 +73,11 @@ class ReleaseStage(Stage):
             "seed": self.seed,
             **identity(self.section),
             "targets": {
-                target.name: {"limits": identity(target.limits), "runtime": identity(target.runtime)}
+                target.name: {
+                    "limits": identity(target.limits),
+                    "runtime": identity(target.runtime),
+                    "ort": target.ort,
+                }
                 for target in self.targets
             },
             "emulated": [target.name for target in self.targets if device_of(target).emulated],
@@ -132,7 +137,14 @@ class ReleaseStage(Stage):
         made: Mapping[str, tuple[CandidateRecord, MadeFile]],
     ) -> tuple[Check, ...]:
         """Everything that one target demands; less of it, and never a pass, if it could not be reached."""
-        from edgekd.release.gate import accuracy_checks, cost_checks, no_candidate, size_checks, unreached
+        from edgekd.release.gate import (
+            accuracy_checks,
+            cost_checks,
+            no_candidate,
+            ort_checks,
+            size_checks,
+            unreached,
+        )
 
         if choice is None:
             return (unreached(),)
@@ -148,7 +160,9 @@ class ReleaseStage(Stage):
         else:
             pair = latency.comparison(choice.chosen, REFERENCE)
             checks += cost_checks(target.limits, latency.model(choice.chosen), pair, facts)
-        if evaluation is None or (latency is None and not emulated):
+        optimised = _found(inputs, f"optimise@{target.name}", OptimisedRecord)
+        checks += ort_checks(target.limits, None if optimised is None else optimised.ort)
+        if evaluation is None or (latency is None and not emulated) or (target.ort and optimised is None):
             checks += (unreached(),)
         if emulated and target.limits.of_times:
             context.warn(f"{target.name}: not checked, for its times are emulated: {', '.join(target.limits.of_times)}")
@@ -196,7 +210,7 @@ class ReleaseStage(Stage):
     ) -> None:
         from edgekd.records.arrays import load_arrays
         from edgekd.release.archive import write_archive
-        from edgekd.release.bundle import BundleInputs, build_bundle
+        from edgekd.release.bundle import BundleInputs, OptimisedFiles, build_bundle
         from edgekd.stages.files import load_record
         from edgekd.stages.story import story
 
@@ -219,6 +233,10 @@ class ReleaseStage(Stage):
                     data={split: inputs[split].stem for split in LEARNED_FROM},  # a blob is named by its sha256
                     stages={port: path.stem for port, path in inputs.items() if port not in LEARNED_FROM},
                 ),
+                optimised={
+                    target: OptimisedFiles(inputs.get(f"operators@{target}"), inputs.get(f"ort@{target}"))
+                    for target in evidence
+                },
                 story=story(inputs, self.networks, {name: each.made for name, each in shipped.items()}),
             ),
             folder,

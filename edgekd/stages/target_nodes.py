@@ -15,6 +15,7 @@ from edgekd.stages.count import CountStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_nodes import exports, limit_of, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
+from edgekd.stages.optimise import OptimiseStage
 from edgekd.stages.remake import RemakeStage
 from edgekd.stages.screen import ScreenStage
 from edgekd.stages.seeds import SeedsStage
@@ -39,7 +40,8 @@ def on_targets(
     records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
 
     def node(
-        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage, inputs: Wiring
+        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | OptimiseStage | MeasureStage | CountStage,
+        inputs: Wiring,
     ) -> Node:
         target = stage.target
         here = device_of(target).machine
@@ -78,6 +80,10 @@ def on_targets(
         for target in targets:
             stage = ShiftStage(target, modality, beside, pipeline.config.shifts)
             yield node(stage, {**everybody(target.name), **CONTRACT})
+    for target in targets:
+        chosen = {port: (f"choose@{target.name}", port) for port in ("model", "choice")}
+        golden = (f"validate@{target.name}", "golden")
+        yield node(OptimiseStage(target, modality), {**chosen, **CONTRACT, "golden": golden})
     # after all validations: so `--from measure` repeats measuring alone, and on this machine nothing runs beside it
     for target in timed:
         yield node(MeasureStage(target, modality), {**compared(target.name), **VALIDATION})

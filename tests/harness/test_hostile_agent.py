@@ -26,6 +26,7 @@ from edgekd.harness.answers import predict
 from edgekd.harness.doctor import examine
 from edgekd.harness.driver import measure
 from edgekd.harness.environment import identity_of
+from edgekd.harness.optimising import Wanted, optimise
 from edgekd.harness.screening import Trial, screen
 from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
@@ -74,8 +75,7 @@ class ScriptedWorkspace(LocalWorkspace):
             on_line(line)
         paths = files_of(job)
         for path, content in zip(paths, said.files.values(), strict=False):
-            if path:
-                Path(path).write_bytes(content)
+            Path(path).write_bytes(content)
         return said.ended
 
 
@@ -94,16 +94,18 @@ class Recorded(LocalWorkspace):
         said.ended = super().run(argv, both, patience_s)
         job = json.loads(Path(argv[-1]).read_text())
         paths = files_of(job)
-        said.files = {path: Path(path).read_bytes() for path in paths if path and Path(path).exists()}
+        said.files = {path: Path(path).read_bytes() for path in paths if Path(path).exists()}
         self.kept.append(said)
         return said.ended
 
 
-def files_of(job: dict[str, Any]) -> list[str | None]:
+def files_of(job: dict[str, Any]) -> list[str]:
     """Where a job wants files written."""
-    if job["task"] != "predict":
-        return [job.get("result")]
-    return [model[key] for model in job["models"] for key in ("result", "graph") if model[key]]
+    if job["task"] == "predict":
+        return [model[key] for model in job["models"] for key in ("result", "graph") if model[key]]
+    if job["task"] == "optimise":
+        return [each["result"] for each in job["saved"]]
+    return [job["result"]] if "result" in job else []
 
 
 class Recorder(Device):
@@ -120,12 +122,18 @@ def record(job: Callable[[Device], object]) -> list[Said]:
 
 
 @pytest.fixture(scope="session")
-def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
+def jobs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[Device], object]]:
     pair = {"a": models["small"], "b": models["small"]}
     inputs = np.zeros((3, 1, 14, 14), np.float32)
+    file = tmp_path_factory.mktemp("optimised") / "small.ort"
     short = Measuring(seconds=0.3, screen_seconds=0.3)
     screened = {name: Trial(Subject(models["small"]), executed) for name in ("fp32", "other")}
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
+
+    def saved(device: Device) -> dict[str, bytes]:
+        optimise(device, runtime, "small", Subject(models["small"]), {file: Wanted("all", "ORT")})
+        return {"small": file.read_bytes()}
+
     return {
         "predict": lambda device: predict(device, runtime, pair, {"x": inputs}, Silent()),
         "examine": lambda device: examine(device, runtime, seconds=0.02),
@@ -134,6 +142,7 @@ def jobs(models: dict[str, Path]) -> dict[str, Callable[[Device], object]]:
             device, runtime, short, "t", screened, {"x": inputs}, np.zeros(3, np.int64), 1.0, 0, Silent()
         ),
         "identify": identity_of,
+        "optimise": saved,
     }
 
 
@@ -207,7 +216,7 @@ def odd_files(content: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify", "optimise"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     name: str, jobs: dict[str, Callable[[Device], object]], honest: dict[str, list[Said]]
@@ -223,7 +232,7 @@ def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
     fuzz()
 
 
-@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify"])
+@pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify", "optimise"])
 @given(lines=st.lists(st.text(max_size=30) | JSON.map(json.dumps), max_size=4), code=st.integers(-70, 300))
 @settings(max_examples=40, deadline=None)
 def test_pure_noise_is_a_line(

@@ -161,7 +161,9 @@ def test_the_schema_of_version_2_is_written_as_it_was(bundle: Path) -> None:
     assert sorted(model["facts"]) == [
         "inputs", "ir_version", "operators", "opset", "outputs", "parameters", "runtime", "sha256", "size_bytes",
     ]  # fmt: skip
-    assert sorted(target) == ["accuracy", "checks", "latency", "model", "outcome", "runtime"]
+    assert sorted(target) == [
+        "accuracy", "checks", "latency", "model", "ort", "outcome", "required_operators", "runtime",
+    ]  # fmt: skip
     assert sorted(manifest) == [
         "contract", "edgekd", "files", "golden_samples", "models", "name", "outcome", "schema", "source", "targets",
     ]  # fmt: skip

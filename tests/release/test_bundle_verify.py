@@ -195,7 +195,7 @@ def test_every_model_is_replayed_elsewhere(two_models: BundleInputs, two_model_b
         weights = WEIGHTS if path.stem == "fp32" else 3 * WEIGHTS
         return feeds["image"].reshape(-1, 12) @ weights
 
-    (problem,) = verify_elsewhere(two_model_bundle, "1.31", replay)
+    (problem,) = verify_elsewhere(two_model_bundle, "rack", "1.31", replay)
     assert problem.startswith("golden samples: int8_weights: 5 of 5 answers differ")
     assert asked == [
         ("fp32.onnx", {}, {"image": (5, 1, 4, 3)}),
@@ -208,8 +208,8 @@ def test_what_goes_wrong_elsewhere_is_no_problem_of_the_bundle(bundle: Path) -> 
         raise TargetError("the board is off")
 
     with pytest.raises(TargetError, match="the board is off"):
-        verify_elsewhere(bundle, "1.31", replay)
-    assert "too old" in verify_elsewhere(bundle, "1.9", replay)[0]  # and is not asked then
+        verify_elsewhere(bundle, "rack", "1.31", replay)
+    assert "too old" in verify_elsewhere(bundle, "rack", "1.9", replay)[0]  # and is not asked then
 
 
 def test_golden_samples_that_do_not_fit_the_model_are_told_wherever_they_are_answered(bundle: Path) -> None:
@@ -217,7 +217,7 @@ def test_golden_samples_that_do_not_fit_the_model_are_told_wherever_they_are_ans
     relisted(bundle, "golden/samples.npy")
 
     assert "does not run on the samples" in verify(bundle)[0]
-    assert "cannot be fed" in verify_elsewhere(bundle, "1.31", lambda *_: np.zeros((5, 2), np.float32))[0]
+    assert "cannot be fed" in verify_elsewhere(bundle, "rack", "1.31", lambda *_: np.zeros((5, 2), np.float32))[0]
 
 
 SCHEMA_1 = Path(__file__).parent.parent / "golden" / "schema1" / "bundle"

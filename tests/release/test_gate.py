@@ -7,7 +7,8 @@ from edgekd.config.target import Limits
 from edgekd.records.check import Check, Outcome, verdict
 from edgekd.records.latency import Comparison, Estimate, ModelLatency, Percentile, Speed
 from edgekd.records.model import ModelFacts
-from edgekd.release.gate import accuracy_checks, at_least, at_most, cost_checks, no_candidate, size_checks
+from edgekd.records.optimised import OrtFile
+from edgekd.release.gate import accuracy_checks, at_least, at_most, cost_checks, no_candidate, ort_checks, size_checks
 
 from .conftest import evaluation
 
@@ -135,3 +136,12 @@ def test_a_target_without_a_candidate_fails_and_says_why() -> None:
         outcome=Outcome.FAIL,
         why="int8_qdq loses 2.00 points of accuracy",
     )
+
+
+def test_the_ort_file_has_to_keep_the_limit_on_bytes_too() -> None:
+    file = OrtFile(sha256="ab" * 32, size_bytes=4000, largest_difference=0.0, blocked=False)
+    (check,) = ort_checks(Limits(model_bytes=2000), file)
+    assert (check.name, check.outcome, check.observed) == ("ort_bytes", Outcome.FAIL, 4000)
+    (check,) = ort_checks(Limits(model_bytes=4000), file)
+    assert check.outcome is Outcome.PASS
+    assert ort_checks(Limits(), file) == ort_checks(Limits(model_bytes=1), None) == ()

@@ -38,6 +38,8 @@ def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     used = [manifest["golden_samples"]]
     for shipped in manifest["models"].values():
         used += [shipped["file"], shipped["golden"]["logits"]]
+    for taker in manifest["targets"].values():
+        used += [taker[key] for key in ("required_operators", "ort") if taker.get(key) is not None]
     return problems + [f"{name}: used, but not listed in the manifest" for name in used if name not in listed]
 
 
@@ -54,6 +56,31 @@ def answer_problems(
         for name, target in taken.items():
             problems += _golden_problems(folder, manifest, name, load(target))
     return problems
+
+
+def replay_problems(
+    folder: Path,
+    manifest: dict[str, Any],
+    target: str | None,
+    taken: dict[str, str],
+    installed: str,
+    load: Callable[[dict[str, Any], str], Any],
+) -> list[str]:
+    """The answer_problems of the models, and of the file in ONNX Runtime's own format of the target that this is.
+
+    target: none where nobody says which it is: such a file is for the processor of its target alone. load: the Model of
+    predict.py for a manifest and a target.
+    """
+    problems = answer_problems(folder, manifest, taken, installed, lambda taker: load(manifest, taker))
+    file = manifest["targets"].get(target, {}).get("ort")
+    if problems or target is None or file is None:
+        return problems
+    name = manifest["targets"][target]["model"]
+    models = {**manifest["models"], name: {**manifest["models"][name], "file": file}}
+    found = answer_problems(
+        folder, manifest, {name: target}, installed, lambda taker: load({**manifest, "models": models}, taker)
+    )
+    return [f"{file}: {problem}" for problem in found]
 
 
 def is_inside(name: str) -> bool:
@@ -159,8 +186,8 @@ def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
         manifest = predict.load_manifest(folder)
         taken = predict.takers(manifest, target)
         parts = predict.load_parts(folder)
-        problems = answer_problems(
-            folder, manifest, taken, installed, lambda name: predict.Model(folder, manifest, name, parts)
+        problems = replay_problems(
+            folder, manifest, target, taken, installed, lambda each, name: predict.Model(folder, each, name, parts)
         )
     except predict.UnusableError as error:
         return [str(error)], ""

@@ -8,6 +8,7 @@ from typing import Any
 from .count import count
 from .machine import kernel_state, machine_facts
 from .measure import cold, measure
+from .optimise import optimise
 from .periodic import periodic
 from .predict import predict
 from .report import Refusal, Reporter
@@ -42,6 +43,7 @@ TASKS = {
     "throughput": throughput,
     "predict": predict,
     "count": count,
+    "optimise": optimise,
     "describe": describe,
 }
 

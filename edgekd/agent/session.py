@@ -72,14 +72,17 @@ def _thread_seconds(threads: list[str]) -> float:
     return sum(int((read(f"/proc/self/task/{t}/schedstat") or "0").split()[0]) for t in threads) / 1e9
 
 
-def load(model: dict[str, Any], runtime: dict[str, Any]) -> Any:
-    """A fresh session of the model's file, with the model's own session options over the target's.
+def load(model: dict[str, Any], runtime: dict[str, Any], optimised: str | None = None) -> Any:
+    """A fresh session of the model's file, with the model's own session options over the target's; `optimised`: where
+    to save the graph that runs.
 
     Raises:
         Refusal: the runtime does not take the file, or one of the options.
     """
     try:
         options = session_options(runtime, model["session"])
+        if optimised is not None:
+            options.optimized_model_filepath = optimised
         return onnxruntime.InferenceSession(model["path"], options, providers=[runtime["provider"]])
     except MemoryError:
         raise Refusal("memory", f"there is not enough memory to load {model['name']}") from None

@@ -148,6 +148,7 @@ SCHEMES = Group(
     members={
         "fp32": "edgekd.graph.quantization.fp32:Fp32",
         "int8_weights": "edgekd.graph.quantization.weights:Int8Weights",
+        "padded": "edgekd.graph.quantization.padded:Padded",
         "int8_qdq": "edgekd.graph.quantization.schemes:Int8Qdq",
         "int8_qoperator": "edgekd.graph.quantization.schemes:Int8QOperator",
     },

@@ -112,6 +112,13 @@ class CountJob(ModelsJob):
     runs: int
 
 
+class OptimiseJob(AnyJob):
+    """The graphs that run, saved as `result` of each model."""
+
+    task: Literal["optimise"] = "optimise"
+    models: tuple[PredictModel, ...]
+
+
 class DescribeJob(AnyJob):
     """A while in which the agent only looks at the clock."""
 
@@ -125,7 +132,7 @@ class IdentifyJob(AnyJob):
     task: Literal["identify"] = "identify"
 
 
-Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | DescribeJob | IdentifyJob
+Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | OptimiseJob | DescribeJob | IdentifyJob
 
 
 class Step(Record):

@@ -15,6 +15,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.layout import LayoutRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
 from edgekd.records.run import RunRecord, StageOutcome
@@ -25,6 +26,7 @@ from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
+from edgekd.report.layout import told_widths
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
@@ -94,6 +96,9 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         confidence = f"{latency.confidence * 100:g} %"
         print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
         _print_against_fp32(evaluation.shipped, latency, console)
+    layout = record.all(LayoutRecord).get(target)
+    for line in told_widths(layout, target) if layout else ():
+        print_line(console, line)
     for line in gains(evaluation):
         print_line(console, line)
     shifts = record.all(ShiftsRecord).get(target)

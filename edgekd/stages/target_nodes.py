@@ -11,6 +11,7 @@ from edgekd.pipeline.plan import Node
 from edgekd.records.screening import FP32
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
+from edgekd.stages.layout import LayoutStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_nodes import exports, quantizing, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
@@ -42,7 +43,8 @@ def on_targets(
     }
 
     def node(
-        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage, inputs: Wiring
+        stage: LayoutStage | ScreenStage | ChooseStage | ValidateStage | ShiftStage | MeasureStage | CountStage,
+        inputs: Wiring,
     ) -> Node:
         target = stage.target
         here = device_of(target).machine
@@ -59,6 +61,8 @@ def on_targets(
         control: Wiring = {CONTROL: (f"choose@{target}", "control")} if controlled else {}
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
+    for target in targets:
+        yield node(LayoutStage(target, modality), {"fp32": (f"export@{STUDENT}", "model")})
     for target in targets:
         yield node(ScreenStage(target, modality, names), {**VALIDATION, **files, **records})
     for target in targets:

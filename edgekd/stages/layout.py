@@ -1,0 +1,37 @@
+"""layout: whether the student's widths suit the blocks of channels that the target's runtime computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekd.pipeline.stage import Context
+from edgekd.records.layout import LayoutRecord
+from edgekd.stages.target_stage import TargetStage
+
+
+@dataclass(frozen=True)
+class LayoutStage(TargetStage):
+    name = "layout"
+    inputs = ("fp32",)
+    outputs = {"layout": "layout.json"}
+    records = {"layout": LayoutRecord}
+    libraries = ("onnx", "onnxruntime")
+
+    def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
+        from edgekd.graph.layout import layout_of, with_multiples
+        from edgekd.harness.optimised import optimised_graphs
+        from edgekd.stages.files import save_record
+        from edgekd.stages.targets import device_of
+
+        folder, fp32 = context.fresh_folder("layout"), inputs["fp32"]
+        filled = with_multiples(fp32, folder)
+        files = {"fp32": fp32, **{str(multiple): path for multiple, path in filled.items()}}
+        optimised = optimised_graphs(device_of(self.target), self.runtime, files, folder)
+        record = layout_of(fp32, optimised["fp32"], {each: optimised[str(each)] for each in filled})
+        save_record(context.output("layout"), record)
+        if not record.blocks:
+            return "no blocks of channels there"
+        saved = "" if record.multiple is None else f", {record.least_reorders} with widths of {record.multiple}s"
+        return f"{record.reorders} changes of layout{saved}"

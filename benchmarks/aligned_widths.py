@@ -1,9 +1,9 @@
 """Widths that suit the kernels: python benchmarks/aligned_widths.py
 
 Students of shipped pipelines, untrained: with their own widths, with these rounded before training (`aligned`), and
-filled up with zeros afterwards (`use: padded`). For each: parameters, how often the runtime leaves its blocks of channels
-here, the time against the first one (interleaved, fresh loads), and where instructions can be counted, those on an
-emulated Cortex-A72.
+filled up with zeros afterwards (`use: padded`). For each: parameters, how often the runtime leaves its blocks of
+channels here, the time against the first one (interleaved, fresh loads), and where instructions can be counted, those
+on an emulated Cortex-A72.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ SHAPES: Shapes = {
         (1, 8, 8),
         {
             "12, 18": conv(12, 1.5, depth=2, stages=2),
+            "8, 16": conv(8, 2.0, depth=2, stages=2),
             "aligned: 8": conv(12, 1.5, depth=2, stages=2, aligned=8),
             "aligned: 16": conv(12, 1.5, depth=2, stages=2, aligned=16),
         },
@@ -70,6 +71,7 @@ SHAPES: Shapes = {
             "9, 13, 19": conv(9, 1.45, depth=2, stride=2),
             "aligned: 8": conv(9, 1.45, depth=2, stride=2, aligned=8),
             "aligned: 16": conv(9, 1.45, depth=2, stride=2, aligned=16),
+            "8, 16, 24": conv(8, 1.7, depth=2, stride=2, aligned=8),
             "16, 16, 16, depth 1": conv(16, 1.0, stride=2),
             "16, 16, 32, depth 1": conv(16, 1.4, stride=2, aligned=16),
             "16, 32, 32, depth 1": conv(16, 1.7, stride=2, aligned=16),

@@ -20,7 +20,7 @@ from edgekd.records.layout import LayoutRecord, OddWidth
 
 BLOCKED = "com.microsoft.nchwc"
 MULTIPLES = (4, 8, 16)
-"""4 channels are a vector of NEON, 8 of AVX2, 16 of AVX-512."""
+"""Blocks are of 8 or 16 channels. A plain convolution may also have any multiple of 4 above that."""
 
 
 def with_multiples(fp32: Path, folder: Path) -> dict[int, Path]:

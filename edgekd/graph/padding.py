@@ -159,20 +159,15 @@ class _Channels:
         """Whether the node was understood; one that reads no channels needs no understanding."""
         if node.domain or not node.input:
             return False
-        match node.op_type:
-            case "Conv":
-                return self._convolution(node)
-            case "Gemm" | "MatMul":
-                return self._product(node)
-            case "BatchNormalization":
-                return self._norm(node)
-            case "Flatten" | "Reshape" | "Squeeze":
-                return self._flatten(node)
-            case kind if kind in UNARY or kind in POOLING:
-                return self._unary(node)
-            case kind if kind in BINARY or kind == "Div":
-                return self._binary(node)
-        return False
+        following = {
+            "Conv": self._convolution,
+            **dict.fromkeys(("Gemm", "MatMul"), self._product),
+            "BatchNormalization": self._norm,
+            **dict.fromkeys(("Flatten", "Reshape", "Squeeze"), self._flatten),
+            **dict.fromkeys(UNARY | POOLING, self._unary),
+            **dict.fromkeys((*BINARY, "Div"), self._binary),
+        }
+        return node.op_type in following and following[node.op_type](node)
 
     def _convolution(self, node: onnx.NodeProto) -> bool:
         weights = self.constants.get(node.input[1], ())

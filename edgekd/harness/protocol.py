@@ -132,7 +132,9 @@ class IdentifyJob(AnyJob):
     task: Literal["identify"] = "identify"
 
 
-Job = MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | OptimiseJob | DescribeJob | IdentifyJob
+Job = (
+    MeasureJob | ColdJob | PeriodicJob | ThroughputJob | PredictJob | CountJob | OptimiseJob | DescribeJob | IdentifyJob
+)
 
 
 class Step(Record):

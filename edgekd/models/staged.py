@@ -21,8 +21,8 @@ class Staged(Model):
         None,
         ge=2,
         le=64,
-        description="rounds the channels of each stage to the nearest multiple of this, and up to at least one: what "
-        "the kernels of the target compute at once (16 with AVX-512, 8 with AVX2, 4 on ARM)",
+        description="rounds the channels of each stage to the nearest multiple of this, and up to at least one: the "
+        "runtime computes 16 at once with AVX-512 and 8 on other x86 processors; on ARM no multiple is faster",
     )
 
     def channels(self, stage: int) -> int:

@@ -33,5 +33,7 @@ class LayoutStage(TargetStage):
         save_record(context.output("layout"), record)
         if not record.blocks:
             return "no blocks of channels there"
-        saved = "" if record.multiple is None else f", {record.least_reorders} with widths of {record.multiple}s"
-        return f"{record.reorders} changes of layout{saved}"
+        told = f"changes of layout: {record.reorders}, convolutions outside of blocks: {record.outside}"
+        if record.multiple is None:
+            return told
+        return f"{told}; with multiples of {record.multiple}: {record.least_reorders} and {record.least_outside}"

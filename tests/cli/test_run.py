@@ -22,7 +22,7 @@ STAGES = [
     *(f"export@{name}" for name in NETWORKS),
     *(f"quantize@{name}" for name in CANDIDATES),
     *(f"quantize@control.{name}" for name in CANDIDATES[1:]),
-    *(f"{stage}@local" for stage in ("screen", "choose", "validate", "measure")),
+    *(f"{stage}@local" for stage in ("layout", "screen", "choose", "validate", "measure")),
     "release",
 ]
 

@@ -40,7 +40,7 @@ def test_odd_widths_are_named_where_the_runtime_computes_in_blocks(tmp_path: Pat
     assert found.reorders + found.outside > (found.least_reorders or 0) + (found.least_outside or 0)
     assert found.multiple in (8, 16)
     assert {each.channels for each in found.odd} == {6}
-    assert [each.convolution for each in found.odd][0] == 1
+    assert found.odd[0].convolution == 1
     first, second = told_widths(found, "here")
     assert "on here: convolution 1 of 6" in first
     assert f"student.model.aligned: {found.multiple}" in second
@@ -66,7 +66,8 @@ def graph(path: Path, *nodes: onnx.NodeProto) -> Path:
     weights = [numpy_helper.from_array(np.zeros((n, c, 3, 3), np.float32), f"w{n}") for n, c in ((5, 3), (7, 5))]
     outputs = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, (1, None, None, None))]
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(BLOCKED, 1)]
-    onnx.save(helper.make_model(helper.make_graph(list(nodes), "g", [image], outputs, weights), opset_imports=opsets), path)
+    made = helper.make_graph(list(nodes), "g", [image], outputs, weights)
+    onnx.save(helper.make_model(made, opset_imports=opsets), path)
     return path
 
 
@@ -99,5 +100,6 @@ def test_changes_and_convolutions_outside_are_counted_by_hand_made_graphs(tmp_pa
         least_outside=0,
         odd=(OddWidth(convolution=1, channels=5), OddWidth(convolution=2, channels=7)),
     )
-    plain = graph(tmp_path / "plain.onnx", helper.make_node("FusedConv", ["image", "w5"], ["c"], domain="com.microsoft"))
+    fused = helper.make_node("FusedConv", ["image", "w5"], ["c"], domain="com.microsoft")
+    plain = graph(tmp_path / "plain.onnx", fused)
     assert layout_of(fp32, plain, {8: then}) == LayoutRecord(blocks=False, reorders=0, outside=1)

@@ -81,7 +81,7 @@ def test_every_own_network_answers_the_same_with_channels_of_zeros(name: str, mu
     wide = filled(fp32, multiple)
 
     expected, given = run_onnx(fp32, images()), run_onnx(wide, images())
-    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5 * np.ptp(expected))
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5 * float(np.ptp(expected)))
     assert all(width % multiple == 0 for width in widths_that_run(wide))
     assert any(width % multiple for width in widths_that_run(fp32))
 
@@ -147,7 +147,7 @@ def test_what_stands_between_convolution_and_linear_layer_is_followed(name: str,
     wide = filled(fp32, 16)
 
     expected = run_onnx(fp32, images())
-    np.testing.assert_allclose(run_onnx(wide, images()), expected, rtol=1e-4, atol=1e-5 * np.ptp(expected))
+    np.testing.assert_allclose(run_onnx(wide, images()), expected, rtol=1e-4, atol=1e-5 * float(np.ptp(expected)))
     assert widths_that_run(wide) == {16}
 
 
@@ -214,5 +214,5 @@ def test_a_weight_that_two_convolutions_share_is_filled_up_for_each_as_it_needs(
     wide = filled(fp32, 8)
 
     expected = run_onnx(fp32, images())
-    np.testing.assert_allclose(run_onnx(wide, images()), expected, rtol=1e-3, atol=1e-5 * np.ptp(expected))
+    np.testing.assert_allclose(run_onnx(wide, images()), expected, rtol=1e-3, atol=1e-5 * float(np.ptp(expected)))
     assert Counter(node.op_type for node in onnx.load(wide).graph.node)["Pad"] == 3

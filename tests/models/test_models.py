@@ -242,7 +242,8 @@ def test_what_is_wrong_with_a_users_model_is_said(tmp_path: Path, body: str, wor
 
 
 @pytest.mark.parametrize(
-    ("aligned", "widths"), [(None, (9, 13, 19)), (8, (8, 16, 16)), (16, (16, 16, 16)), (4, (8, 12, 20)), (3, (9, 12, 18))]
+    ("aligned", "widths"),
+    [(None, (9, 13, 19)), (8, (8, 16, 16)), (16, (16, 16, 16)), (4, (8, 12, 20)), (3, (9, 12, 18))],
 )
 def test_aligned_widths_are_the_nearest_multiples_and_at_least_one(
     aligned: int | None, widths: tuple[int, ...]

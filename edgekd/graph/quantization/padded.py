@@ -23,7 +23,7 @@ class Padded(Scheme):
         ge=2,
         le=64,
         description="of which the number of channels becomes a multiple: what the target's kernels compute at once "
-        "(16 with AVX-512, 8 with AVX2)",
+        "(16 with AVX-512, 8 on other x86 processors; on ARM it saves nothing)",
     )
     weights: Literal["int8", "float32"] = Field(
         "int8", description="as what they are stored, computed with in float: as of int8_weights, or exactly"
@@ -41,10 +41,7 @@ class Padded(Scheme):
         from edgekd.graph.quantization.stored_weights import quantize_weights
         from edgekd.graph.slim import slim
 
-        if self.weights == "int8":
-            model = onnx.load_from_string(quantize_weights(fp32))
-        else:
-            model = load_model(fp32)
+        model = onnx.load_from_string(quantize_weights(fp32)) if self.weights == "int8" else load_model(fp32)
         pad_channels(model, self.multiple)
         slim(model)
         content: bytes = model.SerializeToString(deterministic=True)

@@ -22,11 +22,12 @@ MOST_FOR_ZEROS = 800  # bytes: how many there are, and the nodes that make them
 
 
 def test_float_weights_keep_the_answers_and_cost_some_bytes(fp32: Path, digits: Digits, tmp_path: Path) -> None:
-    made = make_candidate(Padded(use="padded", multiple=ODD, weights="float32"), fp32, digits.train, tmp_path / "m.onnx")
+    scheme = Padded(use="padded", multiple=ODD, weights="float32")
+    made = make_candidate(scheme, fp32, digits.train, tmp_path / "m.onnx")
 
     expected = run_onnx(fp32, digits.held_out)
     np.testing.assert_allclose(
-        run_onnx(tmp_path / "m.onnx", digits.held_out), expected, rtol=0, atol=2e-6 * np.ptp(expected)
+        run_onnx(tmp_path / "m.onnx", digits.held_out), expected, rtol=0, atol=2e-6 * float(np.ptp(expected))
     )
     assert made.session == {}
     assert made.facts.size_bytes <= fp32.stat().st_size + MOST_FOR_ZEROS
@@ -38,7 +39,7 @@ def test_int8_weights_are_those_of_int8_weights(fp32: Path, digits: Digits, tmp_
 
     expected = run_onnx(tmp_path / "plain.onnx", digits.held_out, plain.session)
     given = run_onnx(tmp_path / "m.onnx", digits.held_out, made.session)
-    np.testing.assert_allclose(given, expected, rtol=0, atol=2e-6 * np.ptp(expected))
+    np.testing.assert_allclose(given, expected, rtol=0, atol=2e-6 * float(np.ptp(expected)))
     assert made.facts.size_bytes <= plain.facts.size_bytes + MOST_FOR_ZEROS
     assert made.facts.parameters == plain.facts.parameters
     weights = [

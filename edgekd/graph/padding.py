@@ -197,6 +197,8 @@ class _Channels:
         source, per = self.of.get(node.input[0]), self.flattened.get(node.input[0])
         if source is None or per is None or len(self.constants.get(node.input[1], ())) != 2:
             return False
+        if any(name in self.of for name in node.input[1:]):
+            return False
         flags = {each.name: each.i for each in node.attribute}
         if flags.get("transA"):
             return False
@@ -242,7 +244,7 @@ class _Channels:
         elif len(known) == 1:
             position = 1 if node.input[0] == known[0] else 0
             shape = self.constants.get(node.input[position])
-            if shape is None or (node.op_type == "Div" and position == 0):  # by zero
+            if shape is None or len(shape) > 4 or (node.op_type == "Div" and position == 0):  # by zero
                 return False
             if any(each != 1 for each in shape):
                 source = self.of[known[0]]

@@ -22,6 +22,6 @@ def told_widths(layout: LayoutRecord, target: str) -> Iterator[str]:
         f"{odd} channels"
     )
     yield (
-        f"a student with such multiples is spared that (student.model.aligned: {layout.multiple}), and so is this one "
-        f"as the candidate {{use: padded, multiple: {layout.multiple}}}"
+        f"trained with student.model.aligned: {layout.multiple}, or as the candidate {{use: padded, multiple: "
+        f"{layout.multiple}}}, it is spared that; more channels take time too: compare them"
     )

@@ -40,7 +40,9 @@ def test_a_run_says_what_odd_widths_cost_and_that_zero_channels_save_it(place: P
     assert "options.model.options.aligned nothing -> 8" in again.stdout
 
 
-@pytest.mark.parametrize(("aligned", "told"), [("local", "expected a whole number"), ("1", "greater than or equal to 2, found 1")])
+@pytest.mark.parametrize(
+    ("aligned", "told"), [("local", "expected a whole number"), ("1", "greater than or equal to 2, found 1")]
+)
 def test_aligned_takes_a_number_alone(place: Place, aligned: str, told: str) -> None:
     done = place.edgekd("plan", "p.yaml", *sets(f"student.model.aligned={aligned}"))
     assert done.returncode == 2

@@ -178,6 +178,14 @@ STRANGE: dict[str, tuple[list[onnx.NodeProto], Tensors]] = {
     "Transpose": ([helper.make_node("Transpose", ["c"], ["x"], perm=[0, 2, 3, 1])], {}),
     "LRN": ([helper.make_node("LRN", ["c"], ["x"], size=3)], {}),
     "Div": ([helper.make_node("Div", ["two", "c"], ["x"])], {"two": np.array(2, np.float32)}),
+    "Gemm": (
+        [
+            helper.make_node("Flatten", ["c"], ["fc"]),
+            helper.make_node("Gemm", ["fc", "big", "fc"], ["x"]),
+        ],
+        {"big": random(320, 320)},
+    ),
+    "Add": ([helper.make_node("Add", ["c", "k"], ["x"])], {"k": random(1, 1, 5, 1, 1)}),
     "Concat of channels": (
         [helper.make_node("Concat", ["c", "c"], ["cc"], axis=1), helper.make_node("Conv", ["cc", "g"], ["x"], group=2)],
         {"g": random(4, 5, 1, 1)},

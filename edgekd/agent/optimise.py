@@ -9,9 +9,9 @@ from .session import load
 
 
 def optimise(job: dict[str, Any], report: Reporter) -> None:
-    """Writes the model as it is after each of the wanted levels of optimisation, as files in ONNX's or ONNX Runtime's
-    own format."""
-    model = job["models"][0]
+    """Writes models as they are after a level of optimisation, as files in ONNX's or ONNX Runtime's own format."""
+    models = {each["name"]: each for each in job["models"]}
     for wanted in job["saved"]:
+        model = models[wanted["model"]]
         report("step", what="loading", model=model["name"])
         load(model, {**job["runtime"], "optimisation": wanted["level"]}, wanted)

@@ -30,6 +30,7 @@ AUTO_CANDIDATES: Any = [
     "fp16_weights",
     "int8_weights",
     {"use": "int8_weights", "layout": "nchw"},
+    "padded",
     "int8_qdq",
     {"use": "int8_qdq", "activations": "int8"},
     {"use": "int8_qdq", "per_channel": False},

@@ -149,6 +149,7 @@ SCHEMES = Group(
         "fp32": "edgekd.graph.quantization.fp32:Fp32",
         "fp16_weights": "edgekd.graph.quantization.fp16:Fp16Weights",
         "int8_weights": "edgekd.graph.quantization.weights:Int8Weights",
+        "padded": "edgekd.graph.quantization.padded:Padded",
         "int8_qdq": "edgekd.graph.quantization.schemes:Int8Qdq",
         "int8_qoperator": "edgekd.graph.quantization.schemes:Int8QOperator",
     },

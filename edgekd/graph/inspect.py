@@ -31,6 +31,7 @@ WEIGHT_POSITIONS = {
     "Gather": (0,),
     "Cast": (0,),
     "DequantizeLinear": (0,),
+    "Pad": (0,),
     "QLinearConv": (3, 8),
     "QGemm": (3, 6),
     "QLinearMatMul": (3,),

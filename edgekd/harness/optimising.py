@@ -17,8 +17,9 @@ LEVELS: tuple[Optimisation, ...] = get_args(Optimisation)
 
 
 class Wanted(NamedTuple):
-    """A model after this level of optimisation, in ONNX's format or ONNX Runtime's own."""
+    """The model of this name after this level of optimisation, in ONNX's format or ONNX Runtime's own."""
 
+    model: str
     level: Optimisation
     format: Literal["ONNX", "ORT"]
 
@@ -28,27 +29,21 @@ def levels_up_to(level: Optimisation) -> tuple[Optimisation, ...]:
 
 
 def optimise(
-    device: Device,
-    runtime: RuntimeSettings,
-    name: str,
-    subject: Subject,
-    wanted: Mapping[Path, Wanted],
+    device: Device, runtime: RuntimeSettings, models: Mapping[str, Subject], wanted: Mapping[Path, Wanted]
 ) -> None:
-    """Writes the model as the device's runtime has it after a level of optimisation, to each of the paths.
-
-    name: what errors call the model.
+    """Writes to each of the paths a model as the device's runtime has it after a level of optimisation.
 
     Raises:
-        StageError: the runtime refuses the model, or cannot write what it makes of it.
+        StageError: the runtime refuses a model, or cannot write what it makes of it.
         TargetError: the device cannot be reached.
     """
     with device.connect() as workspace:
-        models = tuple(job_models(workspace, {name: subject}, None))
+        given = tuple(job_models(workspace, models, None))
         files = {path: f"saved-{number}{path.suffix}" for number, path in enumerate(wanted)}
         saved = tuple(
-            Saved(level=each.level, format=each.format, result=workspace.path(files[path]))
+            Saved(model=each.model, level=each.level, format=each.format, result=workspace.path(files[path]))
             for path, each in wanted.items()
         )
-        converse(workspace, OptimiseJob(runtime=runtime, models=models, saved=saved), lambda _event: None)
+        converse(workspace, OptimiseJob(runtime=runtime, models=given, saved=saved), lambda _event: None)
         for path, file in files.items():
             workspace.fetch(file, path)

@@ -119,15 +119,17 @@ class CountJob(ModelsJob):
 
 
 class Saved(Record):
-    """A file to write: what the model is after a level of optimisation, in ONNX's or ONNX Runtime's own format."""
+    """A file to write: what a model, by its name, is after a level of optimisation, in ONNX's or ONNX Runtime's own
+    format."""
 
+    model: str
     level: Optimisation
     format: Literal["ONNX", "ORT"]
     result: str
 
 
 class OptimiseJob(ModelsJob):
-    """What the runtime makes of the one model."""
+    """What the runtime makes of the models."""
 
     task: Literal["optimise"] = "optimise"
     saved: tuple[Saved, ...]

@@ -92,7 +92,7 @@ class SeparableResidual(nn.Module):
 def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool) -> nn.Sequential:
     """The network that the options describe, of such blocks: `stem`, `stages`, `pool`, `flatten` and `head`.
 
-    Stage k (from 0) is the layer `stages.k` and has width · growth^k channels, rounded. `stem` puts a plain
+    Stage k (from 0) is the layer `stages.k`, of `options.channels(k)` channels. `stem` puts a plain
     convolution before the first stage; without it the first block reads the image itself.
 
     Raises:
@@ -108,13 +108,13 @@ def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool
     stride = options.stride
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stem:
-        layers["stem"] = Plain(channels, options.width, stride)
-        channels, stride = options.width, 1
+        layers["stem"] = Plain(channels, options.channels(0), stride)
+        channels, stride = options.channels(0), 1
     stages = []
     for stage in range(options.stages):
         blocks = []
         for _ in range(options.depth):
-            wide = round(options.width * options.growth**stage)
+            wide = options.channels(stage)
             blocks.append(block(channels, wide, stride))
             channels, stride = wide, 1
         stages.append(nn.Sequential(*blocks))

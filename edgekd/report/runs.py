@@ -14,6 +14,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.layout import LayoutRecord
 from edgekd.records.network import NetworkRecord
 from edgekd.records.release import ReleaseRecord
 from edgekd.records.repair import RepairRecord
@@ -25,6 +26,7 @@ SCHEMA = 2  # every version up to this one is read
 REPORTED: tuple[type[Record], ...] = (
     NetworkRecord,
     ExportedRecord,
+    LayoutRecord,
     CandidateRecord,
     RepairRecord,
     ScreeningRecord,

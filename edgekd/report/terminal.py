@@ -15,6 +15,7 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
+from edgekd.records.layout import LayoutRecord
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
@@ -27,6 +28,7 @@ from edgekd.records.shifts import ShiftsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
+from edgekd.report.layout import told_widths
 from edgekd.report.levels import told as told_levels
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
@@ -107,6 +109,9 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     levels = record.all(LevelsRecord).get(target)
     if levels:
         print_line(console, told_levels(levels), "dim" if not levels.differs else "yellow")
+    layout = record.all(LayoutRecord).get(target)
+    for line in told_widths(layout, target) if layout else ():
+        print_line(console, line)
     for line in gains(evaluation):
         print_line(console, line)
     shifts = record.all(ShiftsRecord).get(target)

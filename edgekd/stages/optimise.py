@@ -16,7 +16,7 @@ from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.records.optimised import OptimisedRecord, OrtFile
 from edgekd.records.screening import ChoiceRecord
-from edgekd.stages.target_stage import TargetStage
+from edgekd.stages.target_stage import TargetStage, fed, subject
 
 if TYPE_CHECKING:
     from edgekd.harness.subject import Subject
@@ -37,17 +37,16 @@ class OptimiseStage(TargetStage):
         return {**super().identity(), "ort": self.target.ort}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.harness.subject import Subject
         from edgekd.stages.files import load_record, save_record
         from edgekd.stages.targets import device_of, machine_of
 
         choice = load_record(ChoiceRecord, inputs["choice"])
-        subject = Subject(inputs["model"], session=choice.session)
+        chosen = subject(inputs["model"], choice.session)
         found: dict[str, tuple[str, ...]] = {}
         ort, refused = None, ""
         folder = context.fresh_folder("optimised")
         try:
-            found, optimised = self._optimised(context, folder, choice.chosen, subject)
+            found, optimised = self._optimised(context, folder, choice.chosen, chosen)
             if self.target.ort:
                 ort = self._ort(context, inputs, choice.chosen, optimised)
         except StageError as error:
@@ -66,7 +65,7 @@ class OptimiseStage(TargetStage):
         return told if ort is None else f"{told} · {ort.size_bytes:,} bytes in the runtime's own format"
 
     def _optimised(
-        self, context: Context, folder: Path, name: str, subject: Subject
+        self, context: Context, folder: Path, name: str, shipped: Subject
     ) -> tuple[dict[str, tuple[str, ...]], Subject]:
         """The operators that run, and the ONNX file of them where it is wanted; writes the configuration of a build
         that has them."""
@@ -76,10 +75,10 @@ class OptimiseStage(TargetStage):
         from edgekd.stages.targets import device_of
 
         levels = levels_up_to(self.runtime.optimisation)
-        steps = {folder / f"{level}.ort": Wanted(level, "ORT") for level in levels}
+        steps = {folder / f"{level}.ort": Wanted(name, level, "ORT") for level in levels}
         file = folder / "optimised.onnx"
-        wanted = {**steps, file: Wanted(self.runtime.optimisation, "ONNX")} if self.target.ort else steps
-        optimise(device_of(self.target), self.runtime, name, subject, wanted)
+        wanted = {**steps, file: Wanted(name, self.runtime.optimisation, "ONNX")} if self.target.ort else steps
+        optimise(device_of(self.target), self.runtime, {name: shipped}, wanted)
         *on_the_way, last = steps
         # a build for the .ort file only runs it
         text = required_operators(last, () if self.target.ort else on_the_way)
@@ -89,7 +88,7 @@ class OptimiseStage(TargetStage):
             for domain, versions in sorted(operators_of([last])[0].items())
             for opset, names in sorted(versions.items())
         }
-        return found, Subject(file, session=subject.session)
+        return found, Subject(file, session=shipped.session, raw=shipped.raw)
 
     def _ort(self, context: Context, inputs: Mapping[str, Path], name: str, optimised: Subject) -> OrtFile:
         """Writes the model in the runtime's own format.
@@ -100,7 +99,6 @@ class OptimiseStage(TargetStage):
         import numpy as np
         import onnx
 
-        from edgekd.data.modalities.base import feeds_for
         from edgekd.graph.order import order_by_use
         from edgekd.graph.ort_format import BLOCKED_LAYOUT, canonical, readable
         from edgekd.graph.slim import slim
@@ -119,12 +117,12 @@ class OptimiseStage(TargetStage):
             slim(model)
         optimised.path.write_bytes(model.SerializeToString(deterministic=True))
         saved = optimised.path.with_name("saved.ort")
-        optimise(device, self.runtime, name, optimised, {saved: Wanted("none", "ORT")})
+        optimise(device, self.runtime, {name: optimised}, {saved: Wanted(name, "none", "ORT")})
         path.write_bytes(canonical(saved.read_bytes()))
         golden = load_arrays(inputs["golden"])
-        feeds = feeds_for(load_record(ModelContract, inputs["contract"]), golden["samples"])
-        ours = Subject(path, session=optimised.session)
-        answers = predict(device, self.runtime, {f"{name}.ort": ours}, feeds, context.progress)[f"{name}.ort"]
+        given = fed(load_record(ModelContract, inputs["contract"]), golden["samples"])
+        title, ours = f"{name}.ort", Subject(path, session=optimised.session, raw=optimised.raw)
+        answers = predict(device, self.runtime, {title: ours}, given.feeds, context.progress, raw=given.raw)[title]
         expected = golden["logits"].astype(np.float32)
         difference = float(np.abs(answers - expected).max())
         if not difference <= TOLERANCE * float(np.ptp(expected)):

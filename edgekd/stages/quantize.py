@@ -104,7 +104,6 @@ def make(
     record = CandidateRecord(name=candidate, network=network, scheme=scheme.use, file=made, refused=refused)
     save_record(context.output("candidate"), record)
     if made is None:
-        context.warn(f"{candidate} cannot be made: {refused}")
         return f"cannot be made: {refused}"
     mended = f" · {repair.told}" if repair and repair.told else ""
     return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{mended}"

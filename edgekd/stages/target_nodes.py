@@ -12,6 +12,7 @@ from edgekd.pipeline.plan import Node
 from edgekd.records.screening import FP32
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
+from edgekd.stages.layout import LayoutStage
 from edgekd.stages.measure import MeasureStage
 from edgekd.stages.network_nodes import exports, limit_of, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
@@ -40,7 +41,14 @@ def on_targets(
     records: Wiring = {f"candidate@{name}": (f"quantize@{name}", "candidate") for name in names}
 
     def node(
-        stage: ScreenStage | ChooseStage | ValidateStage | ShiftStage | OptimiseStage | MeasureStage | CountStage,
+        stage: LayoutStage
+        | ScreenStage
+        | ChooseStage
+        | ValidateStage
+        | ShiftStage
+        | OptimiseStage
+        | MeasureStage
+        | CountStage,
         inputs: Wiring,
     ) -> Node:
         target = stage.target
@@ -58,6 +66,8 @@ def on_targets(
         control: Wiring = {CONTROL: (f"remake@{CONTROL}.{target}", "model")} if controlled else {}
         return {**compared(target), **files, **control, "test": ("data", "test")}
 
+    for target in targets:
+        yield node(LayoutStage(target, modality), {"fp32": (f"export@{STUDENT}", "model")})
     for target in targets:
         screening = ScreenStage(
             target, modality, candidates, allowed, quantize.max_accuracy_drop, pipeline.config.export

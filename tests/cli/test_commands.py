@@ -116,7 +116,7 @@ def test_list_layers_names_what_a_tap_can_read(place: Place) -> None:
     assert done.returncode == 0, done.stderr
     teacher, _, student = done.stdout.partition("student:")
     assert re.search(r"^ +stages\.1 +48 x 4 x 4$", teacher, re.MULTILINE), done.stdout
-    assert re.search(r"^ +stages\.1 +18 x 4 x 4$", student, re.MULTILINE), done.stdout
+    assert re.search(r"^ +stages\.1 +16 x 4 x 4$", student, re.MULTILINE), done.stdout
     assert place.edgekd("list", "layers").returncode == 2
 
 

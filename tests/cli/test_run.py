@@ -16,10 +16,10 @@ from tests.command import DIGITS, QUICK, Place, sets
 
 NETWORKS = ["teacher", "student", "control"]
 CANDIDATES = [
-    "fp32", "fp16_weights", "int8_weights", "int8_weights_nchw", "int8_qdq", "int8_qdq_signed", "int8_qdq_per_tensor",
+    "fp32", "fp16_weights", "int8_weights", "int8_weights_nchw", "padded", "int8_qdq", "int8_qdq_signed", "int8_qdq_per_tensor",
     "int8_qdq_signed_per_tensor", "int8_qdq_reduced", "int8_qoperator", "int8_qoperator_reduced",
 ]  # fmt: skip
-TRIED = ["screen", "choose", "remake", "validate", "optimise", "measure"]
+TRIED = ["layout", "screen", "choose", "remake", "validate", "optimise", "measure"]
 STAGES = [
     "data",
     *(f"train@{name}" for name in NETWORKS),

@@ -131,7 +131,7 @@ def jobs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
     runtime = RuntimeSettings(nice=os.getpriority(os.PRIO_PROCESS, 0))
 
     def saved(device: Device) -> dict[str, bytes]:
-        optimise(device, runtime, "small", Subject(models["small"]), {file: Wanted("all", "ORT")})
+        optimise(device, runtime, {"small": Subject(models["small"])}, {file: Wanted("small", "all", "ORT")})
         return {"small": file.read_bytes()}
 
     return {

@@ -239,3 +239,36 @@ def make(contract, hidden):
 def test_what_is_wrong_with_a_users_model_is_said(tmp_path: Path, body: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build_network(user_model(tmp_path, f"def make(contract):\n    {body}\n"), contract((1, 8, 8)), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("aligned", "widths"),
+    [(None, (9, 13, 19)), (8, (8, 16, 16)), (16, (16, 16, 16)), (4, (8, 12, 20)), (3, (9, 12, 18))],
+)
+def test_aligned_widths_are_the_nearest_multiples_and_at_least_one(
+    aligned: int | None, widths: tuple[int, ...]
+) -> None:
+    """9, 13.05 and 18.92 channels, by hand."""
+    network = build_network(model("conv", width=9, growth=1.45, aligned=aligned), contract((1, 28, 28)), seed=0)
+    outputs = [layer.out_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert tuple(outputs) == widths
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "ds_cnn"])
+def test_every_convolution_of_an_aligned_network_has_such_a_multiple_of_outputs(name: str) -> None:
+    network = build_network(model(name, width=11, growth=1.7, aligned=8), contract((1, 28, 28)), seed=0)
+    outputs = [layer.out_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    # the depthwise ones first see the stem, which is aligned too
+    assert outputs
+    assert all(width % 8 == 0 for width in outputs)
+
+
+def test_aligned_is_a_plain_number_of_the_fingerprint_and_of_no_machine() -> None:
+    """A word such as `local` would train another network on another machine."""
+    identity = model("conv", aligned=16).identity()
+    assert isinstance(identity, dict)
+    options = identity["options"]
+    assert isinstance(options, dict)
+    assert options["aligned"] == 16
+    with pytest.raises(ValueError, match="integer"):
+        model("conv", aligned="local")

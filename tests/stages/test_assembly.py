@@ -103,6 +103,7 @@ def test_auto_is_one_of_every_kind(folder: Path) -> None:
         "fp16_weights",
         "int8_weights",
         "int8_weights_nchw",
+        "padded",
         "int8_qdq",
         "int8_qdq_signed",
         "int8_qdq_per_tensor",

@@ -16,8 +16,8 @@ from tests.command import DIGITS, QUICK, Place, sets
 
 NETWORKS = ["teacher", "student", "control"]
 CANDIDATES = [
-    "fp32", "fp16_weights", "int8_weights", "int8_weights_nchw", "padded", "int8_qdq", "int8_qdq_signed", "int8_qdq_per_tensor",
-    "int8_qdq_signed_per_tensor", "int8_qdq_reduced", "int8_qoperator", "int8_qoperator_reduced",
+    "fp32", "fp16_weights", "int8_weights", "int8_weights_nchw", "padded", "int8_qdq", "int8_qdq_signed",
+    "int8_qdq_per_tensor", "int8_qdq_signed_per_tensor", "int8_qdq_reduced", "int8_qoperator", "int8_qoperator_reduced",
 ]  # fmt: skip
 TRIED = ["layout", "screen", "choose", "remake", "validate", "optimise", "measure"]
 STAGES = [

@@ -112,3 +112,8 @@ def fp32(network: nn.Module, digits: Digits, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("fp32") / "network.onnx"
     export_onnx(network, digits.contract, path, ExportOptions())
     return path
+
+
+def fitting(scheme: str) -> dict[str, object]:
+    """The options with which a scheme of this name has something to do in the small network, whose widths are 16."""
+    return {"use": scheme, **({"multiple": 24} if scheme == "padded" else {})}

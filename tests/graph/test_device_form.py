@@ -25,7 +25,7 @@ from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.graph.runtime import run_onnx
 from edgekd.records.contract import InputSpec, ModelContract
 
-from .conftest import Digits
+from .conftest import Digits, fitting
 from .quantization.conftest import save_graph
 
 GENERATOR = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def expected_of(path: Path, images: NDArray[np.uint8], contract: ModelContract, 
 
 
 def scheme_of(name: str) -> Scheme:
-    scheme = component_class(SCHEMES, name).model_validate({"use": name})
+    scheme = component_class(SCHEMES, name).model_validate(fitting(name))
     assert isinstance(scheme, Scheme)
     return scheme
 

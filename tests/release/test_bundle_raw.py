@@ -31,7 +31,7 @@ from edgekd.records.bundle import Manifest
 from edgekd.records.contract import ModelContract
 from edgekd.release.bundle import BundleInputs, ShippedFile, build_bundle
 from edgekd.release.verify import load_model, read_manifest, verify
-from tests.graph.conftest import Digits, digits, fp32, network
+from tests.graph.conftest import Digits, digits, fitting, fp32, network
 
 from .conftest import evidence, save_model
 from .test_bundle_cpp import assert_same_answer, netpbm, predict_py
@@ -48,7 +48,7 @@ def made(inputs: BundleInputs, tmp_path: Path) -> Made:
         fp32: Path, contract: ModelContract, images: NDArray[np.uint8], scheme: str = "fp32", **options: str
     ) -> Path:
         form = DeviceForm(contract, shipped_contract(contract, ExportOptions.model_validate(options)))
-        made_by = component_class(SCHEMES, scheme).model_validate({"use": scheme})
+        made_by = component_class(SCHEMES, scheme).model_validate(fitting(scheme))
         assert isinstance(made_by, Scheme)
         folder = tmp_path / "-".join([scheme, *options.values()])
         model = folder.with_suffix(".onnx")

@@ -24,7 +24,7 @@ from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.runtime import run_onnx
 
-from ..conftest import Digits
+from ..conftest import Digits, fitting
 from .conftest import Trained, agreement
 
 PROCESS = """
@@ -55,15 +55,8 @@ class Options(Section):
     scheme: Annotated[Scheme, Use("schemes")]
 
 
-FITTING: dict[str, dict[str, object]] = {"padded": {"multiple": 24}}  # the widths here are multiples of 16
-
-
-def use(name: str) -> dict[str, object]:
-    return {"use": name, **FITTING.get(name, {})}
-
-
 def scheme_of(name: str) -> Scheme:
-    return Options.model_validate({"scheme": use(name)}).scheme
+    return Options.model_validate({"scheme": fitting(name)}).scheme
 
 
 def conforms(scheme: Scheme, trained: Trained, folder: Path) -> None:
@@ -109,7 +102,15 @@ def test_every_scheme_gives_the_same_bytes_in_another_process_that_prints_nothin
     make_candidate(scheme_of(name), fp32, feeds, tmp_path / "here.onnx")
     np.savez(tmp_path / "feeds.npz", image=feeds["image"])
     done = subprocess.run(
-        [sys.executable, "-c", PROCESS, fp32, tmp_path / "feeds.npz", tmp_path / "there.onnx", json.dumps(use(name))],
+        [
+            sys.executable,
+            "-c",
+            PROCESS,
+            fp32,
+            tmp_path / "feeds.npz",
+            tmp_path / "there.onnx",
+            json.dumps(fitting(name)),
+        ],
         env={"PYTHONHASHSEED": "11"},
         capture_output=True,
         text=True,

@@ -128,7 +128,7 @@ class TrainStage(Stage):
 
         network, contract = self.network, load_record(ModelContract, inputs["contract"])
         train_split = load_split(inputs["train"])
-        chosen = self._rows(train_split.labels, contract.classes)
+        chosen = self.rows(train_split.labels, contract.classes)
         data = TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
         module = build_network(network.model, contract, context.seed)
         if network.checkpoint is not None:
@@ -229,7 +229,7 @@ class TrainStage(Stage):
         )
         return replace(network, losses=losses), record
 
-    def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher or a peer those that have a label.
 
         Where only some have one, each of them is shown several times: so it has as many steps as one that is shown all.

@@ -36,7 +36,7 @@ def make_candidate(scheme: Scheme, fp32: Path, feeds: FedRows, out: Path, names:
     """
     with quiet():  # the quantizer's advice to developers is followed already
         content = scheme.apply(fp32, feeds, names) if isinstance(scheme, StaticInt8) else scheme.apply(fp32, feeds)
-    return _made(scheme, content, feeds, out)
+    return made_file(scheme, content, feeds, out)
 
 
 def make_repaired(
@@ -45,10 +45,15 @@ def make_repaired(
     """As `make_candidate`, and what was tried to keep the accuracy; where it is kept already, nothing is."""
     with quiet():
         content, repair = repaired(scheme, fp32, feeds, names, judge)
-    return _made(scheme, content, feeds, out), repair
+    return made_file(scheme, content, feeds, out), repair
 
 
-def _made(scheme: Scheme, content: bytes, feeds: FedRows, out: Path) -> MadeFile:
+def made_file(scheme: Scheme, content: bytes, feeds: FedRows, out: Path) -> MadeFile:
+    """What a file of the scheme is, which is written to `out`; feeds: what it was calibrated on.
+
+    Raises:
+        StageError: the runtime does not run it as it is meant.
+    """
     out.write_bytes(content)
     runs = execution(out, scheme.session, {name: array.shape[1:] for name, array in feeds.items()})
     scheme.check(runs)

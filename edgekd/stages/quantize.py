@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: it never is."""
+    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: never."""
 
     candidate: str
     scheme: Scheme

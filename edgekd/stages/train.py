@@ -93,9 +93,10 @@ class TrainStage(Stage):
     def environment(self) -> dict[str, JsonValue]:
         if self.network.options is None:
             return {}
-        return dict(asdict(self._execution(self.network.options)))
+        return dict(asdict(self.execution(self.network.options)))
 
-    def _execution(self, options: TrainingOptions) -> Execution:
+    def execution(self, options: TrainingOptions) -> Execution:
+        """How this machine trains by these options."""
         with placed(f"{self.network.section}.device"):
             return execution_here(options, cpu_facts()["isa"])
 
@@ -150,7 +151,7 @@ class TrainStage(Stage):
                 data,
                 network.options,
                 seed=context.seed,
-                execution=self._execution(network.options),
+                execution=self.execution(network.options),
                 work=context.work,
                 progress=context.progress,
                 section=network.section,

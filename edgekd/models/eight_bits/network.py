@@ -28,6 +28,8 @@ class EightBitNetwork(nn.Module):
         StageError: an operator that is not known here.
     """
 
+    first_steps: Tensor
+
     def __init__(self, arithmetic: Arithmetic) -> None:
         super().__init__()
         unknown = sorted({each.operator for each in arithmetic.operations} - OPERATORS.keys() - SHAPES.keys())

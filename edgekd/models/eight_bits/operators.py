@@ -58,7 +58,7 @@ def _average_pool(given: Sequence[Tensor | None], attributes: Attributes) -> Ten
     if pads[:places] != pads[places:]:
         raise NotImplementedError("average pooling with uneven padding")
     pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[places]
-    return pool(
+    result: Tensor = pool(
         x,
         attributes["kernel_shape"],
         attributes.get("strides", [1] * places),
@@ -66,6 +66,7 @@ def _average_pool(given: Sequence[Tensor | None], attributes: Attributes) -> Ten
         ceil_mode=bool(attributes.get("ceil_mode", 0)),
         count_include_pad=counted,
     )
+    return result
 
 
 def _gemm(given: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
@@ -105,9 +106,8 @@ def _padded(x: Tensor, attributes: Attributes, value: float) -> tuple[Tensor, li
         raise NotImplementedError("automatic padding")
     pads = list(attributes.get("pads", [0] * (2 * places)))
     before, after = pads[:places], pads[places:]
-    if before == after and (
-        value == 0 or all(2 * a <= b for a, b in zip(before, attributes["kernel_shape"], strict=True))
-    ):
+    within = value == 0 or all(2 * a <= b for a, b in zip(before, attributes["kernel_shape"], strict=True))
+    if before == after and within:  # torch pads a maximum by half a kernel at most
         return x, before
     ends = [each for pair in reversed(list(zip(before, after, strict=True))) for each in pair]
     return F.pad(x, ends, value=value), [0] * places

@@ -29,7 +29,7 @@ class _Round(torch.autograd.Function):
 
 
 def rounded(values: Tensor) -> Tensor:
-    result: Tensor = _Round.apply(values)  # type: ignore[no-untyped-call]  # torch gives no type
+    result: Tensor = _Round.apply(values)
     return result
 
 

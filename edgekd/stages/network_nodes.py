@@ -97,7 +97,8 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
 
 def quantizing(pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
     for name, scheme in candidates.items():
-        stage = QuantizeStage(name, scheme, modality, limit_of(pipeline, scheme))
+        limit = None if trained_in_8_bits(scheme) else limit_of(pipeline, scheme)
+        stage = QuantizeStage(name, scheme, modality, limit)
         wiring = {**made_of(STUDENT), **finetuned(name)}
         yield Node(f"quantize@{name}", stage, {port: wiring[port] for port in stage.inputs}, name)
 

@@ -58,24 +58,24 @@ class StaticInt8(Scheme):
     def _percentile_of_its_method(self) -> Self:
         if "percentile" in self.model_fields_set and self.calibrate != "percentile":
             raise PydanticCustomError(
-                "value_error", "percentile has no meaning for another method\nadd `calibrate: percentile`"
+                "scheme", "percentile has no meaning for another method\nadd `calibrate: percentile`"
             )
         return self
 
     @model_validator(mode="after")
     def _types_that_a_kernel_takes(self) -> Self:
         if self.weights == "uint8" and self.activations == "int8":
-            raise PydanticCustomError("value_error", "no kernel multiplies int8 activations by uint8 weights")
+            raise PydanticCustomError("scheme", "no kernel multiplies int8 activations by uint8 weights")
         if self.weights == "uint8" and self.per_channel:
             raise PydanticCustomError(
-                "value_error", "uint8 weights have one scale for all channels\nadd `per_channel: false`"
+                "scheme", "uint8 weights have one scale for all channels\nadd `per_channel: false`"
             )
         return self
 
     @model_validator(mode="after")
     def _trained_in_whole_steps(self) -> Self:
         if self.weights == "uint8" and self.finetune is not None:
-            raise PydanticCustomError("value_error", "finetune takes int8 weights\nleave `weights` out")
+            raise PydanticCustomError("scheme", "finetune takes int8 weights\nleave `weights` out")
         return self
 
     @property
@@ -153,7 +153,7 @@ class Int8QOperator(StaticInt8):
     def _not_the_slow_kernel(self) -> Self:
         if self.activations == "int8":
             raise PydanticCustomError(
-                "value_error",
+                "scheme",
                 "int8 activations run about five times slower than uint8 on x86 in this form\n"
                 "leave `activations: uint8`, or use int8_qdq",
             )

@@ -17,12 +17,16 @@ from edgekd.models.eight_bits.rounding import (
     weight_step,
 )
 
+RANGES_FASTER = 10.0
+"""How much faster than a weight the logarithm of a step is learned. Source: Jain et al. 2020, Trained Quantization
+Thresholds, appendix B.2, where it has a learning rate of its own for Adam, larger by far."""
+
 
 class EightBitNetwork(nn.Module):
     """Takes the network's inputs, float32 (N, ...), in their order; gives logits, float32 (N, C).
 
-    What is learned: the constants that may be, and the logarithm of each activation's step, relative to the step that
-    it has now; zero points stay. The step of a weight follows its largest number, as the quantizer will have it.
+    What is learned: the constants that may be, and the logarithm of each activation's step (`stretch`), relative to the
+    step that it has now; zero points stay. The step of a weight follows its largest number, as the quantizer has it.
 
     Raises:
         StageError: an operator that is not known here.
@@ -107,7 +111,7 @@ class EightBitNetwork(nn.Module):
         return {name: each.ends(step) for (name, each), step in zip(self.levels.items(), steps, strict=True)}
 
     def _steps(self) -> Tensor:
-        steps: Tensor = self.first_steps * self.stretch.exp()
+        steps: Tensor = self.first_steps * (RANGES_FASTER * self.stretch).exp()
         return steps
 
     def _done(self, operation: Operation, given: list[Tensor | None]) -> Tensor:

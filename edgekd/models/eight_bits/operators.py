@@ -75,8 +75,10 @@ def _gemm(given: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
     assert right is not None
     left = left.T if attributes.get("transA", 0) else left
     right = right.T if attributes.get("transB", 0) else right
-    product = attributes.get("alpha", 1.0) * (left @ right)
-    return product if not rest or rest[0] is None else product + attributes.get("beta", 1.0) * rest[0]
+    product: Tensor = attributes.get("alpha", 1.0) * (left @ right)
+    if rest and rest[0] is not None:
+        product = product + attributes.get("beta", 1.0) * rest[0]
+    return product
 
 
 def _clip(given: Sequence[Tensor | None], _attributes: Attributes) -> Tensor:

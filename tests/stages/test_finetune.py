@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from edgekd.models.eight_bits import operators
 from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.plan import Node
 from edgekd.pipeline.stage import Context
-from edgekd.progress import Silent
+from edgekd.progress import Advance, Progress, Silent
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.finetuned import FinetunedRecord
 from edgekd.stages.assembly import assemble
@@ -126,22 +126,61 @@ def test_weights_that_no_step_is_learned_for_are_refused_with_the_line(folder: P
         plan_of(folder, "quantize.candidates=[{use: int8_qdq, weights: uint8, per_channel: false, finetune: 1}]")
 
 
+def run(node: Node, work: Path, made: dict[tuple[str, str], Path], progress: Progress) -> None:
+    """The node, with what was made before, to which its outputs are added."""
+    work.mkdir(exist_ok=True)
+    context = Context(work, work / "cache", node.stage.outputs, 0, progress)
+    node.stage.run(context, {port: made[each] for port, each in node.inputs.items() if each in made})
+    made |= {(node.id, port): path for port in node.stage.outputs if (path := context.output(port)).exists()}
+
+
+def exported(folder: Path, nodes: Mapping[str, Node]) -> dict[tuple[str, str], Path]:
+    """What the stages before training in 8 bits make."""
+    made: dict[tuple[str, str], Path] = {}
+    for name in ("data", "train@teacher", "train@student", "export@student"):
+        run(nodes[name], folder / name, made, Silent())
+    return made
+
+
 def test_a_candidate_that_cannot_be_trained_is_refused_and_nothing_fails(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(operators.OPERATORS, "Conv")
-    nodes, made = plan_of(folder), dict[tuple[str, str], Path]()
-    for name in ("data", "train@teacher", "train@student", "export@student", f"finetune@{TUNED}", f"quantize@{TUNED}"):
-        node = nodes[name]
-        work = folder / name
-        work.mkdir()
-        context = Context(work, folder / "cache", node.stage.outputs, 0, Silent())
-        node.stage.run(context, {port: made[each] for port, each in node.inputs.items() if each in made})
-        made |= {(name, port): path for port in node.stage.outputs if (path := context.output(port)).exists()}
-        shutil.rmtree(folder / "cache", ignore_errors=True)
+    nodes = plan_of(folder)
+    made = exported(folder, nodes)
+    for name in (f"finetune@{TUNED}", f"quantize@{TUNED}"):
+        run(nodes[name], folder / name, made, Silent())
 
     record = load_record(FinetunedRecord, made[f"finetune@{TUNED}", "finetuned"])
     assert "Conv is not simulated" in record.refused
     candidate = load_record(CandidateRecord, made[f"quantize@{TUNED}", "candidate"])
     assert candidate.file is None
     assert "Conv is not simulated" in candidate.refused
+
+
+class Killed(Silent):
+    """Ends everything after the first epoch."""
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Advance]:
+        def advance(amount: int = 1, *, note: str | None = None) -> None:
+            if note and note.startswith("epoch 1/"):
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_file(folder: Path) -> None:
+    nodes = plan_of(folder)
+    made = exported(folder, nodes)
+    node = nodes[f"finetune@{TUNED}"]
+    run(node, folder / "whole", made, Silent())
+    whole = made[node.id, "model"].read_bytes()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(node, folder / "killed", made, Killed())
+    assert (folder / "killed" / "checkpoint.json").is_file()
+    run(node, folder / "killed", made, Silent())
+
+    assert made[node.id, "model"].parent.parent.name == "killed"
+    assert made[node.id, "model"].read_bytes() == whole

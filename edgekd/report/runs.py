@@ -12,6 +12,7 @@ from edgekd.records.base import Record
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
+from edgekd.records.finetuned import FinetunedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.layout import LayoutRecord
@@ -29,6 +30,7 @@ REPORTED: tuple[type[Record], ...] = (
     LayoutRecord,
     CandidateRecord,
     RepairRecord,
+    FinetunedRecord,
     ScreeningRecord,
     ChoiceRecord,
     Evaluation,

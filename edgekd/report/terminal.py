@@ -13,6 +13,7 @@ from rich.text import Text
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
+from edgekd.records.finetuned import FinetunedRecord
 from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.layout import LayoutRecord
@@ -100,6 +101,9 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
             repair = record.all(RepairRecord).get(each.name)
             if repair and repair.told:
                 print_line(console, f"{each.name}: {repair.told}", "dim")
+            finetuned = record.all(FinetunedRecord).get(each.name)
+            if finetuned:
+                print_line(console, f"{each.name}: {finetuned.told}", "dim")
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from edgekd.config.networks import TEACHER
+from edgekd.config.networks import STUDENT, TEACHER
 from edgekd.config.pipeline import Pipeline
 from edgekd.data.base import Dataset
 from edgekd.data.modalities.base import modality
@@ -17,7 +17,7 @@ from edgekd.pipeline.plan import Node, Plan
 from edgekd.records.screening import FP32
 from edgekd.stages.data import DataStage
 from edgekd.stages.network_graph import networks_of
-from edgekd.stages.network_nodes import exports, quantizing, training
+from edgekd.stages.network_nodes import exports, finetuning, quantizing, training
 from edgekd.stages.networks import Network, TrainedNetwork
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.target_nodes import on_targets, repeated_nodes
@@ -47,6 +47,7 @@ def assemble(pipeline: Pipeline) -> Plan:
         *([Node(TRANSFER, TransferStage(transfer), CONTRACT)] if transfer is not None else []),
         *training(pipeline, networks, dataset.modality, networks),
         *exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
+        *finetuning(pipeline, cast("TrainedNetwork", networks[STUDENT]), candidates, dataset.modality, networks),
         *quantizing(pipeline, candidates, dataset.modality),
         *on_targets(pipeline, candidates, dataset.modality, networks),
         *repeated_nodes(pipeline, networks, candidates, dataset.modality),

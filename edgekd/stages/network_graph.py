@@ -49,7 +49,7 @@ def networks_of(pipeline: Pipeline) -> dict[str, Network]:
                 )
             found[name] = GivenNetwork(name, dotted, teacher)
             continue
-        default = _default_losses(taught=bool(section.sources), reuses=section.classifier is not None)
+        default = default_losses(taught=bool(section.sources), reuses=section.classifier is not None)
         losses = cast("list[Loss] | None", section.losses) or default
         first = TrainedNetwork(
             name=name,
@@ -149,7 +149,7 @@ def _control(config: PipelineConfig) -> TrainedNetwork:
         section="distill",
         model=cast("Model", config.student.model),
         options=_options(config.distill),
-        losses=tuple(untaught or _default_losses(taught=False)),
+        losses=tuple(untaught or default_losses(taught=False)),
         sources=(),
     )
 
@@ -159,7 +159,8 @@ def _options(section: TrainingOptions) -> TrainingOptions:
     return TrainingOptions.model_validate({each: getattr(section, each) for each in TrainingOptions.model_fields})
 
 
-def _default_losses(*, taught: bool, reuses: bool = False) -> list[Loss]:
+def default_losses(*, taught: bool, reuses: bool = False) -> list[Loss]:
+    """Of a network for which the file says none."""
     wanted = {"cross_entropy": 0.1, "kd": 0.9} if taught else {"cross_entropy": 1.0}
     if taught and reuses:
         wanted = {"sim_kd": 1.0}

@@ -13,14 +13,18 @@ from edgekd.config.export import ExportOptions
 from edgekd.config.networks import STUDENT
 from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
+from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.candidate import CandidateRecord
+from edgekd.records.candidate import CandidateRecord, MadeFile
 from edgekd.records.contract import ModelContract
 from edgekd.records.exported import ExportedRecord
+from edgekd.records.finetuned import FinetunedRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.stages.modality import feeding_identity
 
 if TYPE_CHECKING:
+    from edgekd.data.modalities.base import FedRows
+    from edgekd.graph.device_form import DeviceForm
     from edgekd.graph.quantization.repair import Judge
 
 
@@ -43,6 +47,8 @@ class QuantizeStage(Stage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        if trained_in_8_bits(self.scheme):
+            return ("contract", "train", "trained", "finetuned")
         named = ("exported",) if self.scheme.repairable else ()
         judged = ("validation",) if self.max_accuracy_drop is not None else ()
         return ("contract", "train", "fp32", *named, *judged)
@@ -74,7 +80,6 @@ def make(
     from edgekd.data.modalities.base import fed_rows, shipped_contract
     from edgekd.graph.device_form import DeviceForm
     from edgekd.graph.quantization.quantize import make_candidate, make_repaired
-    from edgekd.graph.quantization.schemes import StaticInt8
     from edgekd.stages.files import load_record, load_split, save_record
 
     contract = load_record(ModelContract, inputs["contract"])
@@ -87,14 +92,16 @@ def make(
     with context.progress.task(f"quantize {candidate}", 1) as advance:
         try:
             with placed("quantize.candidates"):
-                if not isinstance(scheme, StaticInt8):
+                if trained_in_8_bits(scheme):
+                    made = _as_trained(scheme, inputs, feeds, path, form)
+                elif not isinstance(scheme, StaticInt8):
                     made = make_candidate(scheme, inputs["fp32"], feeds, path, form=form)
                 else:
                     names = load_record(ExportedRecord, inputs["exported"]).layers
                     if max_accuracy_drop is None:
                         made = make_candidate(scheme, inputs["fp32"], feeds, path, names, form)
                     else:
-                        judge = _judge(contract, inputs["validation"], scheme, max_accuracy_drop)
+                        judge = judge_of(contract, inputs["validation"], scheme, max_accuracy_drop)
                         made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge, form)
                         save_record(context.output("repair"), repair)
         except StageError as error:
@@ -109,7 +116,27 @@ def make(
     return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{mended}"
 
 
-def _judge(contract: ModelContract, validation: Path, scheme: Scheme, max_accuracy_drop: float) -> Judge:
+def trained_in_8_bits(scheme: Scheme) -> bool:
+    """Whether another stage makes its file (`finetune`)."""
+    return isinstance(scheme, StaticInt8) and scheme.finetune is not None
+
+
+def _as_trained(scheme: Scheme, inputs: Mapping[str, Path], feeds: FedRows, path: Path, form: DeviceForm) -> MadeFile:
+    """
+    Raises:
+        StageError: it could not be trained.
+    """
+    from edgekd.graph.quantization.quantize import made_file
+    from edgekd.stages.files import load_record
+
+    record = load_record(FinetunedRecord, inputs["finetuned"])
+    if record.refused:
+        raise StageError(record.refused)
+    return made_file(scheme, form.apply(inputs["trained"].read_bytes()), feeds, path)
+
+
+def judge_of(contract: ModelContract, validation: Path, scheme: Scheme, max_accuracy_drop: float) -> Judge:
+    """What files of the scheme are judged by."""
     from edgekd.data.modalities.base import fed_rows
     from edgekd.graph.quantization.repair import Judge
     from edgekd.stages.files import load_split

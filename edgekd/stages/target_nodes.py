@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 from edgekd.config.networks import CONTROL, STUDENT, TEACHER
 from edgekd.config.pipeline import Pipeline
@@ -14,7 +15,7 @@ from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.layout import LayoutStage
 from edgekd.stages.measure import MeasureStage
-from edgekd.stages.network_nodes import exports, limit_of, made_of, training
+from edgekd.stages.network_nodes import exports, finetuned, finetuning, limit_of, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
 from edgekd.stages.optimise import OptimiseStage
 from edgekd.stages.remake import RemakeStage
@@ -83,7 +84,7 @@ def on_targets(
         )
         yield node(choosing, {"screening": (f"screen@{target.name}", "screening"), **files})
     for target in targets if controlled else ():
-        yield remade(pipeline, CONTROL, target, candidates, modality)
+        yield from remade(pipeline, networks[CONTROL], target, candidates, modality, networks)
     for target in targets:
         yield node(ValidateStage(target, modality, beside), {**everybody(target.name), **VALIDATION})
     if pipeline.config.shifts.given():
@@ -103,14 +104,22 @@ def on_targets(
 
 
 def remade(
-    pipeline: Pipeline, network: str, target: TargetProfile, candidates: Mapping[str, Scheme], modality: str
-) -> Node:
+    pipeline: Pipeline,
+    network: Network,
+    target: TargetProfile,
+    candidates: Mapping[str, Scheme],
+    modality: str,
+    known: Mapping[str, Network],
+) -> Iterator[Node]:
     """Of a network what was chosen of the student's on a target."""
-    subject = f"{network}.{target.name}"
-    wiring = {**made_of(network), "choice": (f"choose@{target.name}", "choice")}
+    subject = f"{network.name}.{target.name}"
+    wiring = {**made_of(network.name), "choice": (f"choose@{target.name}", "choice")}
+    for node in finetuning(pipeline, cast("TrainedNetwork", network), candidates, modality, known, target.name):
+        wiring |= finetuned(subject)
+        yield node
     limits = {name: limit_of(pipeline, scheme) for name, scheme in candidates.items()}
-    stage = RemakeStage(network, candidates, limits, modality, pipeline.config.export)
-    return Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
+    stage = RemakeStage(network.name, candidates, limits, modality, pipeline.config.export)
+    yield Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 
 
 def repeated_nodes(
@@ -121,13 +130,13 @@ def repeated_nodes(
     beside = beside_of(pipeline, networks)
     wiring: Wiring = {}
     for further in range(1, config.seeds):
-        again: dict[str, Network] = {
+        trained: dict[str, Network] = {
             member_of(name, further): network.again(further)
             for name in (STUDENT, *beside)
             if isinstance(network := networks[name], TrainedNetwork)
         }
-        yield from training(pipeline, again, modality, networks)
-        yield from exports(pipeline, again, modality)
+        yield from training(pipeline, trained, modality, networks)
+        yield from exports(pipeline, trained, modality)
         for name in (STUDENT, *beside):
             wiring[f"{name}.{FP32}@{further + 1}"] = (f"export@{member_of(name, further)}", "model")
     if config.seeds == 1:
@@ -136,7 +145,8 @@ def repeated_nodes(
     shipping = [(name, further) for name in SHIPPING if name in networks for further in range(1, config.seeds)]
     for target in pipeline.targets:
         for name, further in shipping:
-            yield remade(pipeline, member_of(name, further), target, candidates, modality)
+            again = cast("TrainedNetwork", networks[name]).again(further)
+            yield from remade(pipeline, again, target, candidates, modality, networks)
     for target in pipeline.targets:
         stage = SeedsStage(target, modality, seeds, beside)
         inputs: Wiring = {

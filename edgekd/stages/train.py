@@ -93,9 +93,10 @@ class TrainStage(Stage):
     def environment(self) -> dict[str, JsonValue]:
         if self.network.options is None:
             return {}
-        return dict(asdict(self._execution(self.network.options)))
+        return dict(asdict(self.execution(self.network.options)))
 
-    def _execution(self, options: TrainingOptions) -> Execution:
+    def execution(self, options: TrainingOptions) -> Execution:
+        """How this machine trains by these options."""
         with placed(f"{self.network.section}.device"):
             return execution_here(options, cpu_facts()["isa"])
 
@@ -128,7 +129,7 @@ class TrainStage(Stage):
 
         network, contract = self.network, load_record(ModelContract, inputs["contract"])
         train_split = load_split(inputs["train"])
-        chosen = self._rows(train_split.labels, contract.classes)
+        chosen = self.rows(train_split.labels, contract.classes)
         data = TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
         module = build_network(network.model, contract, context.seed)
         if network.checkpoint is not None:
@@ -150,7 +151,7 @@ class TrainStage(Stage):
                 data,
                 network.options,
                 seed=context.seed,
-                execution=self._execution(network.options),
+                execution=self.execution(network.options),
                 work=context.work,
                 progress=context.progress,
                 section=network.section,
@@ -229,7 +230,7 @@ class TrainStage(Stage):
         )
         return replace(network, losses=losses), record
 
-    def _rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher or a peer those that have a label.
 
         Where only some have one, each of them is shown several times: so it has as many steps as one that is shown all.

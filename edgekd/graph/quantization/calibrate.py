@@ -6,10 +6,11 @@ depend on the first batch, and they have no squared error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from edgekd.errors import StageError
@@ -62,14 +63,24 @@ def activation_ranges(
             for name, values in batch.items():
                 histograms[name].add(values)
         ranges = {name: _clipped(each, calibration) for name, each in histograms.items()}
-    return TensorsData(
-        CalibrationMethod.MinMax,  # what the quantizer calls a range that is taken as it is
+    return _as_they_are(
         {
             name: TensorData(lowest=kind.type(ranges[source][0]), highest=kind.type(ranges[source][1]))
             for name, source in observer.ranged_as.items()
             for kind in (seen[source].lowest.dtype,)
-        },
+        }
     )
+
+
+def given_ranges(ranges: Mapping[str, Range]) -> Any:
+    """The same of ranges that are known, of float32 activations by name."""
+    return _as_they_are(
+        {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
+    )
+
+
+def _as_they_are(data: dict[str, TensorData]) -> Any:
+    return TensorsData(CalibrationMethod.MinMax, data)  # what the quantizer calls ranges that it is not to change
 
 
 def _clipped(histogram: Histogram, calibration: Calibration) -> Range:

@@ -53,7 +53,7 @@ def make_candidate(
             content = scheme.apply(fp32, feeds, ranges)
         if form is not None:
             content = form.apply(content)
-    return _made(scheme, content, feeds, out)
+    return made_file(scheme, content, feeds, out)
 
 
 def make_repaired(
@@ -70,10 +70,15 @@ def make_repaired(
         content, repair = repaired(scheme, fp32, feeds, {} if form is None else form.ranges, names, judge)
         if form is not None:
             content = form.apply(content)
-    return _made(scheme, content, feeds, out), repair
+    return made_file(scheme, content, feeds, out), repair
 
 
-def _made(scheme: Scheme, content: bytes, feeds: FedRows, out: Path) -> MadeFile:
+def made_file(scheme: Scheme, content: bytes, feeds: FedRows, out: Path) -> MadeFile:
+    """What a file of the scheme is, which is written to `out`; feeds: what it was calibrated on.
+
+    Raises:
+        StageError: the runtime does not run it as it is meant.
+    """
     out.write_bytes(content)
     runs = execution(out, scheme.session, {name: array.shape[1:] for name, array in feeds.items()})
     scheme.check(runs)

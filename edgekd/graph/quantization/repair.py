@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -21,7 +21,8 @@ from edgekd.graph.quantization.calibrate import Calibration, Method
 from edgekd.graph.quantization.equalise import absorbed, equalised
 from edgekd.graph.quantization.layers import layers_of, left_in_float
 from edgekd.graph.quantization.overflow import sums_overflow_here
-from edgekd.graph.quantization.static import Numbers, calibrated, finished, prepared, quantized
+from edgekd.graph.quantization.simulation import Ingredients
+from edgekd.graph.quantization.static import Numbers, calibrated, prepared
 from edgekd.graph.runtime import run_onnx
 from edgekd.records.repair import RepairAttempt, RepairRecord
 
@@ -85,17 +86,34 @@ def repaired(
         ConfigError: `fp32` is not a model, or a rule of the scheme is about no layer.
         StageError: the file cannot be made as it was asked for.
     """
+    trials = _Trials(
+        _workshop(scheme, fp32, feeds, known, names), judge, judge.accuracy(fp32), Recipe(scheme.calibrate)
+    )
+    trials.run((_seven_bits, _calibrations, _corrected, _equalised, _rounded, _in_float))
+    return trials.content, trials.record()
+
+
+def to_be_trained(
+    scheme: StaticInt8, fp32: Path, feeds: FedRows, known: Ranges, names: Sequence[str], judge: Judge | None
+) -> tuple[Ingredients, tuple[str, ...]]:
+    """What a file is made of that will be trained in 8 bits, and the steps that led there: none where what was asked
+    for keeps the limit, else those before AdaRound, whose choice training would undo. judge: None where none is tried.
+
+    Raises:
+        ConfigError, StageError: as `repaired`.
+    """
+    workshop, asked = _workshop(scheme, fp32, feeds, known, names), Recipe(scheme.calibrate)
+    if judge is None:
+        return workshop.ingredients(asked), ()
+    trials = _Trials(workshop, judge, judge.accuracy(fp32), asked)
+    trials.run((_seven_bits, _calibrations, _corrected, _equalised))
+    return workshop.ingredients(trials.found), trials.found.steps(asked)
+
+
+def _workshop(scheme: StaticInt8, fp32: Path, feeds: FedRows, known: Ranges, names: Sequence[str]) -> _Workshop:
     model = prepared(fp32, scheme.use, names)
     floating = left_in_float([each.name for each in layers_of(model)], scheme.rules, scheme.use)
-    workshop = _Workshop(model, scheme.numbers, floating, feeds, known, scheme.percentile)
-    trials = _Trials(workshop, judge, judge.accuracy(fp32), Recipe(scheme.calibrate))
-    trials.make(trials.asked)
-    for step in (_seven_bits, _calibrations, _corrected, _equalised, _rounded, _in_float):
-        for recipe in step(trials):
-            if trials.kept:
-                break
-            trials.make(recipe)
-    return trials.content, trials.record()
+    return _Workshop(model, scheme.numbers, floating, feeds, known, scheme.percentile)
 
 
 @dataclass
@@ -115,10 +133,17 @@ class _Workshop:
     def file(self, recipe: Recipe) -> bytes | None:
         """None where a step finds nothing in this model that it could change."""
         graph = self._adjusted(replace(recipe, in_float=()))
-        if graph is None:
-            return None
+        return None if graph is None else self._of(graph, recipe).file()
+
+    def ingredients(self, recipe: Recipe) -> Ingredients:
+        """Of a file that could be made."""
+        graph = self._adjusted(replace(recipe, in_float=()))
+        assert graph is not None
+        return self._of(graph, recipe)
+
+    def _of(self, graph: onnx.ModelProto, recipe: Recipe) -> Ingredients:
         floating = (*self.floating, *recipe.in_float)
-        return finished(quantized(graph, self._ranges(recipe), self._numbers(recipe), floating))
+        return Ingredients(graph, self._ranges(recipe), self._numbers(recipe), floating)
 
     def candidates(self) -> list[str]:
         """The layers that could be left in float."""
@@ -179,6 +204,19 @@ class _Trials:
     def found(self) -> Recipe:
         assert self.best is not None
         return self.best
+
+    def run(self, steps: Sequence[Callable[[_Trials], Iterator[Recipe]]]) -> None:
+        """What was asked for, then step after step until the limit is kept.
+
+        Raises:
+            StageError: what was asked for cannot be made.
+        """
+        self.make(self.asked)
+        for step in steps:
+            for recipe in step(self):
+                if self.kept:
+                    return
+                self.make(recipe)
 
     def make(self, recipe: Recipe) -> None:
         """

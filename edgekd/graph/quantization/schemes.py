@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from edgekd.config.finetune import Finetune
 from edgekd.config.layer_rule import LayerRule
-from edgekd.errors import StageError
+from edgekd.errors import ConfigError, StageError
 from edgekd.graph.quantization.base import Scheme
 
 if TYPE_CHECKING:
@@ -52,22 +53,30 @@ class StaticInt8(Scheme):
         "(keep: int8); read in order, a later one wins",
     )
 
+    finetune: Finetune = None
+
     @model_validator(mode="after")
     def _percentile_of_its_method(self) -> Self:
         if "percentile" in self.model_fields_set and self.calibrate != "percentile":
             raise PydanticCustomError(
-                "value_error", "percentile has no meaning for another method\nadd `calibrate: percentile`"
+                "scheme", "percentile has no meaning for another method\nadd `calibrate: percentile`"
             )
         return self
 
     @model_validator(mode="after")
     def _types_that_a_kernel_takes(self) -> Self:
         if self.weights == "uint8" and self.activations == "int8":
-            raise PydanticCustomError("value_error", "no kernel multiplies int8 activations by uint8 weights")
+            raise PydanticCustomError("scheme", "no kernel multiplies int8 activations by uint8 weights")
         if self.weights == "uint8" and self.per_channel:
             raise PydanticCustomError(
-                "value_error", "uint8 weights have one scale for all channels\nadd `per_channel: false`"
+                "scheme", "uint8 weights have one scale for all channels\nadd `per_channel: false`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_in_whole_steps(self) -> Self:
+        if self.weights == "uint8" and self.finetune is not None:
+            raise PydanticCustomError("scheme", "finetune takes int8 weights\nleave `weights` out")
         return self
 
     @property
@@ -82,6 +91,7 @@ class StaticInt8(Scheme):
             "per_tensor": not self.per_channel and self.weights == "int8",
             self.calibrate: self.calibrate != "mse",
             "reduced": self.reduce_range,
+            "finetuned": self.finetune is not None,
         }
         return (*(word for word, differs in told.items() if differs), *super().differs_by)
 
@@ -101,7 +111,16 @@ class StaticInt8(Scheme):
         return Numbers(self.use, self.form, self.per_channel, self.reduce_range, self.activations, self.weights)
 
     def apply(self, fp32: Path, feeds: FedRows, ranges: Ranges, names: Sequence[str] = ()) -> bytes:
-        """names: of the layers with weights, in the order of the graph; by default those that the file gives them."""
+        """names: of the layers with weights, in the order of the graph; by default those that the file gives them.
+
+        Raises:
+            ConfigError: it would have to be trained first.
+        """
+        if self.finetune is not None:
+            raise ConfigError(
+                f"{self.use}: a file alone cannot be trained: `finetune` needs the samples and teachers of a pipeline",
+                hint="leave `finetune` out",
+            )
         from edgekd.graph.quantization.calibrate import Calibration
         from edgekd.graph.quantization.static import quantize_static
 
@@ -135,7 +154,7 @@ class Int8QOperator(StaticInt8):
     def _not_the_slow_kernel(self) -> Self:
         if self.activations == "int8":
             raise PydanticCustomError(
-                "value_error",
+                "scheme",
                 "int8 activations run about five times slower than uint8 on x86 in this form\n"
                 "leave `activations: uint8`, or use int8_qdq",
             )

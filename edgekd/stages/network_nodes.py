@@ -13,6 +13,7 @@ from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline, with_choice
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node
+from edgekd.stages.candidates import limit_of
 from edgekd.stages.export import ExportStage
 from edgekd.stages.network_graph import networks_of
 from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
@@ -56,17 +57,9 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
 
 def quantizing(pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
     for name, scheme in candidates.items():
-        stage = QuantizeStage(name, scheme, modality, limit_of(pipeline, scheme))
+        stage = QuantizeStage(name, scheme, modality, limit_of(pipeline.config.quantize, scheme))
         wiring = made_of(STUDENT)
         yield Node(f"quantize@{name}", stage, {port: wiring[port] for port in stage.inputs}, name)
-
-
-def limit_of(pipeline: Pipeline, scheme: Scheme) -> float | None:
-    """What a file may lose before it is repaired, None where none is: `auto` has one of every kind, of which those that
-    differ from the plain form are only compared."""
-    options = pipeline.config.quantize
-    compared = options.candidates == type(options)().candidates and scheme.differs_by
-    return options.max_accuracy_drop if options.repair == "auto" and scheme.repairable and not compared else None
 
 
 def made_of(network: str) -> Wiring:

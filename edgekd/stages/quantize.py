@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.config.networks import STUDENT
-from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.contract import ModelContract
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.repair import RepairRecord
+from edgekd.stages.candidates import made_or_refused, told_of
 from edgekd.stages.modality import feeding_identity
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QuantizeStage(Stage):
-    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: it never is.
-    """
+    """`candidate`: its name. max_accuracy_drop: what an 8-bit file may lose before it is repaired; None: never."""
 
     candidate: str
     scheme: Scheme
@@ -69,40 +68,27 @@ def make(
     """Writes a candidate of a network and its records, or why it cannot be made; returns the headline."""
     from edgekd.data.balance import balanced_rows
     from edgekd.data.modalities.base import fed_in_parts
-    from edgekd.graph.quantization.quantize import make_candidate, make_repaired
-    from edgekd.graph.quantization.schemes import StaticInt8
     from edgekd.stages.files import load_record, load_split, save_record
 
     contract = load_record(ModelContract, inputs["contract"])
     train = load_split(inputs["train"])
     rows = balanced_rows(train.labels, scheme.samples_wanted, context.seed)
     feeds = fed_in_parts(contract, train.only(rows).samples)
-    path = context.output("model")
-    made, repair, refused = None, None, ""
+    layers = load_record(ExportedRecord, inputs["exported"]).layers if scheme.repairable else ()
+    judge = None
+    if max_accuracy_drop is not None:
+        judge = _judge(contract, inputs["validation"], scheme, max_accuracy_drop)
     with context.progress.task(f"quantize {candidate}", 1) as advance:
-        try:
-            with placed("quantize.candidates"):
-                if not isinstance(scheme, StaticInt8):
-                    made = make_candidate(scheme, inputs["fp32"], feeds, path)
-                else:
-                    names = load_record(ExportedRecord, inputs["exported"]).layers
-                    if max_accuracy_drop is None:
-                        made = make_candidate(scheme, inputs["fp32"], feeds, path, names)
-                    else:
-                        judge = _judge(contract, inputs["validation"], scheme, max_accuracy_drop)
-                        made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge)
-                        save_record(context.output("repair"), repair)
-        except StageError as error:
-            path.unlink(missing_ok=True)
-            refused = str(error)
+        record, repair = made_or_refused(
+            candidate, network, scheme, inputs["fp32"], feeds, context.output("model"), layers, judge
+        )
         advance()
-    record = CandidateRecord(name=candidate, network=network, scheme=scheme.use, file=made, refused=refused)
     save_record(context.output("candidate"), record)
-    if made is None:
-        context.warn(f"{candidate} cannot be made: {refused}")
-        return f"cannot be made: {refused}"
-    mended = f" · {repair.told}" if repair and repair.told else ""
-    return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{mended}"
+    if repair is not None:
+        save_record(context.output("repair"), repair)
+    if record.file is None:
+        context.warn(f"{candidate} cannot be made: {record.refused}")
+    return told_of(record, repair)
 
 
 def _judge(contract: ModelContract, validation: Path, scheme: Scheme, max_accuracy_drop: float) -> Judge:
@@ -112,17 +98,3 @@ def _judge(contract: ModelContract, validation: Path, scheme: Scheme, max_accura
 
     split = load_split(validation)
     return Judge(fed_in_parts(contract, split.samples), split.labels, max_accuracy_drop, scheme.session)
-
-
-def _remarks(record: CandidateRecord) -> str:
-    """What its user should know of the file: what it computes in, what an 8-bit one leaves in float, and cautions."""
-    made = record.file
-    if made is None:
-        return ""
-    told = [made.execution.arithmetic] if made.execution.arithmetic else []
-    if not made.execution.in_float and made.execution.float_operators:
-        left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
-        told.append(f"still in float: {left}")
-    if made.cautions:
-        told.append(f"cautions: {', '.join(each.name for each in made.cautions)}")
-    return "".join(f" · {each}" for each in told)

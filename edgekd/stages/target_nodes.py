@@ -10,10 +10,11 @@ from edgekd.config.target import TargetProfile
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node
 from edgekd.records.screening import FP32
+from edgekd.stages.candidates import limit_of
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.measure import MeasureStage
-from edgekd.stages.network_nodes import exports, limit_of, made_of, training
+from edgekd.stages.network_nodes import exports, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
 from edgekd.stages.remake import RemakeStage
 from edgekd.stages.screen import ScreenStage
@@ -92,7 +93,7 @@ def remade(
     """Of a network what was chosen of the student's on a target."""
     subject = f"{network}.{target.name}"
     wiring = {**made_of(network), "choice": (f"choose@{target.name}", "choice")}
-    limits = {name: limit_of(pipeline, scheme) for name, scheme in candidates.items()}
+    limits = {name: limit_of(pipeline.config.quantize, scheme) for name, scheme in candidates.items()}
     stage = RemakeStage(network, candidates, limits, modality)
     return Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 

@@ -102,6 +102,9 @@ def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screenin
     """Why its answers are not good enough; empty when they are."""
     if each.samples < min(LEAST_SAMPLES, screening.validation_samples):
         return f"answered only {each.samples} validation samples in its time"
+    if pair.drop > max_accuracy_drop and screening.judged_by == "fp32":
+        most = 100 * max_accuracy_drop
+        return f"answers {100 * pair.drop:.2f} % of the samples otherwise than fp32 (at most {most:.2f})"
     if pair.drop > max_accuracy_drop:
         return f"loses {100 * pair.drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})"
     return ""

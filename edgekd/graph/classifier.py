@@ -59,6 +59,7 @@ def opened(file: Path) -> Opened:
         model = inliner.inline_local_functions(model)
         changes.append("functions are written out")
     _without_constant_inputs(model.graph)
+    model.ir_version = max(4, model.ir_version)  # from here on initializers need not be inputs
     _constants_as_initializers(model.graph)
     _free_what_is_open(model.graph)
     if _in_float32(model):
@@ -69,7 +70,7 @@ def opened(file: Path) -> Opened:
     if version < OLDEST_OPSET:
         model = _upgraded(model, version, file)
         changes.append(f"operator set {version} is made {OLDEST_OPSET}")
-    # what its operators need, which is less than exporters stamp; from 4 on initializers need not be inputs
+    # what its operators need, which is less than exporters stamp
     model.ir_version = max(4, onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
     if model.ByteSize() > LARGEST_BYTES:
         raise ConfigError(f"{file}: {model.ByteSize():,} bytes; more than 2 GB do not fit into one ONNX file")

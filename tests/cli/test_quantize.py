@@ -84,7 +84,7 @@ def report(place: Here) -> dict[str, Any]:
 def answers(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found: np.ndarray = session.run(None, feeds)[0]
-    return found.argmax(axis=1)
+    return np.asarray(found.argmax(axis=1))
 
 
 def test_without_labels_candidates_are_held_to_the_predictions_of_the_fp32_model(place: Here) -> None:
@@ -178,6 +178,11 @@ def test_exports_of_every_form_are_taken(place: Here, kind: str) -> None:
         assert any("float16 is made float32" in note for note in found["notes"])
     if kind == "operator set 9":
         assert any("operator set 9 is made 13" in note for note in found["notes"])
+    if kind == "a softmax":
+        graph = onnx.load(place.folder / "o" / "m.int8_qdq.onnx").graph
+        before = {output: node.op_type for node in graph.node for output in node.output}
+        (softmax,) = [node for node in graph.node if node.op_type == "Softmax"]
+        assert before[softmax.input[0]] == "MatMul"
     if kind == "several outputs":
         assert found["output"] == "logits"
         assert "left out: r" in found["notes"][0]
@@ -193,7 +198,7 @@ def test_external_data_comes_into_the_file(place: Here) -> None:
 
 def test_a_model_of_tokens_is_fed_from_arrays_by_name(place: Here) -> None:
     generator = np.random.default_rng(2)
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "table": generator.normal(0, 1, (50, 16)).astype(np.float32),
         "m": generator.normal(0, 1, (16, 3)).astype(np.float32),
         "last": np.array([-1], np.int64),
@@ -264,8 +269,8 @@ def test_fewer_class_folders_than_classes_are_no_labels_unless_they_are_numbers(
 def quantized(path: Path) -> None:
     classifier(path, before=[], after=[helper.make_node("QuantizeLinear", ["logits", "s", "z"], ["q"])])
     model = onnx.load(path)
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.1), "s"))
-    model.graph.initializer.append(numpy_helper.from_array(np.uint8(128), "z"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.1, np.float32), "s"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(128, np.uint8), "z"))
     onnx.save(model, path)
 
 

@@ -92,10 +92,11 @@ def _out(
         return f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}"
     if each.against_fp32 is None:  # the fp32 file itself
         return ""
+    inaccurate = _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
     pair = screening.comparison(each.name, FP32)
-    if timed and (pair is None or pair.interval is None):
+    if not inaccurate and timed and (pair is None or pair.interval is None):
         return "was loaded too few times to be compared"
-    return _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
+    return inaccurate
 
 
 def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> str:

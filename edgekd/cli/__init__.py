@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekd import __version__
-from edgekd.cli import bench, check, doctor, gc, init, listing, plan, run, schema, show, target, verify
+from edgekd.cli import bench, check, doctor, gc, init, listing, plan, quantize, run, schema, show, target, verify
 from edgekd.errors import ConfigError, EdgekdError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(plan.plan)
 app.command()(show.show)
 app.command()(bench.bench)
 app.command()(check.check)
+app.command()(quantize.quantize)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(verify.sign)

@@ -142,6 +142,18 @@ def _layout(names: Sequence[str], root: Path) -> Layout:
     return Layout(train, test, classes)
 
 
+def image_entries(names: Sequence[str], root: Path) -> tuple[Entry, ...]:
+    """All images, those of a test folder too, each with its class; "" where none lies in a class folder.
+
+    Raises:
+        ConfigError: no images, or some in class folders and some not.
+    """
+    if names and len({"/".join(name.split("/")[:-1]) for name in names}) == 1:
+        return tuple(Entry(name, "") for name in names)
+    layout = _layout(names, root)
+    return (*layout.train, *layout.test)
+
+
 def _wrapping_folders(names: Sequence[str]) -> int:
     """How many folders, one in another, everything lies in, as when an archive holds its own folder's name."""
     parts = [name.split("/") for name in names]

@@ -34,7 +34,7 @@ def adopt(file: Path, contract: ModelContract, path: Path, wanted: Normalisation
         shutil.copyfile(file, path)
         return
     if len(names) > 1:
-        _keep_output(model.graph, logits_among(names, contract, file))
+        keep_output(model.graph, logits_among(names, contract, file))
     if wanted is not None:
         _normalise(model.graph, contract, wanted, file)
     path.write_bytes(model.SerializeToString(deterministic=True))
@@ -86,7 +86,7 @@ def _unused(name: str, taken: Container[str]) -> str:
     )
 
 
-def _keep_output(graph: onnx.GraphProto, wanted: str) -> None:
+def keep_output(graph: onnx.GraphProto, wanted: str) -> None:
     """Changes the graph in place: what only its other outputs need is gone, its inputs stay."""
     read = {wanted}
     nodes: list[onnx.NodeProto] = []

@@ -19,8 +19,8 @@ from edgekd.harness.conversation import ModelRefusedError
 from edgekd.harness.counting import count_instructions
 from edgekd.harness.heats import Stopwatch, Times
 from edgekd.harness.running import Running
-from edgekd.harness.scoring import paired
-from edgekd.harness.subject import Feeds, Subject, file_facts, first_rows, put_feeds
+from edgekd.harness.scoring import paired, wilson
+from edgekd.harness.subject import Feeds, Subject, file_facts, first_rows, put_feeds, row_count
 from edgekd.progress import Progress
 from edgekd.records.evaluation import Paired
 from edgekd.records.instructions import InstructionCount
@@ -48,9 +48,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one candidate did, when it was alone. right: whether each answer is, from the first sample on."""
+    """What one candidate did, when it was alone. answers: the class of each sample, from the first on."""
 
-    right: NDArray[np.bool_]
+    answers: NDArray[np.int64]
     cold_start_s: float
     execution: Execution | None
 
@@ -62,14 +62,14 @@ def screen(
     target: str,
     trials: Mapping[str, Trial],
     feeds: Feeds,
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     max_accuracy_drop: float,
     seed: int,
     progress: Progress,
 ) -> ScreeningRecord:
     """Every candidate, each with its own session options: how right it is on the samples of `feeds`, as many of them
     as the time allows, and what it costs against each other; "fp32" is one of `trials`. One that loses more than
-    `max_accuracy_drop` is not timed for long.
+    `max_accuracy_drop` is not timed for long. Without labels right is what the fp32 file answers there.
 
     One that the runtime refuses, dies of or does not run as it is meant is recorded so, and the others go on.
 
@@ -79,15 +79,18 @@ def screen(
     """
     begun = time.monotonic()
     running = Running({name: each.subject for name, each in trials.items()})
-    seen = _look(device, runtime, measuring.screen_seconds, running, trials, feeds, labels, progress)
-    pairs = {name: _against_fp32(name, seen) for name in running.subjects}
+    seen = _look(device, runtime, measuring.screen_seconds, running, trials, feeds, progress)
+    known = seen[FP32].answers if labels is None else labels
+    right = {name: _right(each.answers, known) for name, each in seen.items()}
+    pairs = {name: _against_fp32(name, right) for name in running.subjects}
     contenders = [
         name
         for name, pair in pairs.items()
         if trials[name].allowed and (pair is None or pair.drop <= max_accuracy_drop)
     ]
     cost: Cost = "time" if not device.emulated else "instructions" if device.counts else "none"
-    fed = first_rows(feeds, FED_ROWS)
+    batches = [shape[0] for each in trials.values() for shape in each.subject.shapes.values()]
+    fed = first_rows(feeds, max((FED_ROWS, *batches)))  # one batch at least of a model whose batch is fixed
     times = Times({}, (), measuring.confidence, ())
     counts: dict[str, InstructionCount] = {}
     if cost == "time":
@@ -103,8 +106,9 @@ def screen(
             name=name,
             size_bytes=size,
             session=session,
-            samples=len(seen[name].right),
-            accuracy=float(seen[name].right.mean()),
+            samples=len(right[name]),
+            accuracy=float(right[name].mean()),
+            accuracy_interval=wilson(int(right[name].sum()), len(right[name])),
             against_fp32=pairs[name],
             p50_s=times.p50_s.get(name),
             instructions=counts[name].median if name in counts else None,
@@ -114,13 +118,14 @@ def screen(
 
     return ScreeningRecord(
         target=target,
-        validation_samples=len(labels),
+        validation_samples=row_count(feeds),
         cost=cost,
         seconds=time.monotonic() - begun,
         confidence=times.confidence,
         candidates=tuple(map(screened, trials)),
         comparisons=times.comparisons,
         finalists=times.finalists,
+        judged_by="fp32" if labels is None else "labels",
     )
 
 
@@ -146,7 +151,6 @@ def _look(
     running: Running,
     trials: Mapping[str, Trial],
     feeds: Feeds,
-    labels: NDArray[np.int64],
     progress: Progress,
 ) -> dict[str, Seen]:
     """What each candidate does, in a job of its own."""
@@ -162,13 +166,13 @@ def _look(
                 running.refuse({name: needless})
                 continue
             try:
-                looked = look_over(workspace, folder, runtime, name, subject, fed, len(labels), progress, seconds=share)
+                rows = row_count(feeds)
+                looked = look_over(workspace, folder, runtime, name, subject, fed, rows, progress, seconds=share)
                 execution = None if looked.graph is None else _executed(name, trials[name], looked.graph)
             except ModelRefusedError as error:
                 running.drop(error)
             else:
-                right = looked.logits.argmax(axis=1) == labels[: len(looked.logits)]
-                seen[name] = Seen(right, looked.cold_start_s, execution)
+                seen[name] = Seen(looked.logits.argmax(axis=1), looked.cold_start_s, execution)
     return seen
 
 
@@ -179,10 +183,17 @@ def _executed(name: str, trial: Trial, graph: Path) -> Execution:
         raise ModelRefusedError(name, str(error)) from error
 
 
-def _against_fp32(name: str, seen: Mapping[str, Seen]) -> Paired | None:
+def _right(answers: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each answer is, of those that something is known of."""
+    common = min(len(answers), len(known))
+    found: NDArray[np.bool_] = answers[:common] == known[:common]
+    return found
+
+
+def _against_fp32(name: str, seen: Mapping[str, NDArray[np.bool_]]) -> Paired | None:
     if name == FP32:
         return None
-    right, reference = seen[name].right, seen[FP32].right
+    right, reference = seen[name], seen[FP32]
     common = min(len(right), len(reference))
     return paired(name, FP32, right[:common], reference[:common])
 

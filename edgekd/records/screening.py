@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from edgekd.records.base import Record
 from edgekd.records.candidate import Caution
-from edgekd.records.evaluation import Paired
+from edgekd.records.evaluation import Interval, Paired
 from edgekd.records.latency import Comparison
 from edgekd.records.model import Execution
 
@@ -19,11 +19,12 @@ Cost = Literal["time", "instructions", "none"]
 class Screened(Record):
     """One candidate.
 
-    samples: of the validation split, as many as it answered in its time. against_fp32: its answers and the fp32 file's
-    on those that both answered. p50_s: None on a target whose times mean nothing. instructions: executed for one
-    sample, where they are counted. cold_start_s: of one start. execution: what the runtime there makes of the file, if
-    it can say so. refused: why it cannot run there, need not be tried, or could not be made at all (then of 0 bytes),
-    in one line.
+    samples: of the validation split, as many as it answered in its time. accuracy: the share of them that it answers
+    as it should, with its 95 % interval (None in records of before it was kept). against_fp32: its answers and the
+    fp32 file's on those that both answered. p50_s: None on a target whose times mean nothing. instructions: executed
+    for one sample, where they are counted. cold_start_s: of one start. execution: what the runtime there makes of the
+    file, if it can say so. refused: why it cannot run there, need not be tried, or could not be made at all (then of 0
+    bytes), in one line.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Screened(Record):
     cold_start_s: float | None = None
     execution: Execution | None = None
     refused: str = ""
+    accuracy_interval: Interval | None = None
 
 
 class ScreeningRecord(Record):
@@ -56,6 +58,7 @@ class ScreeningRecord(Record):
     comparisons: tuple[Comparison, ...]
     finalists: tuple[str, ...] = ()
     cautions: dict[str, tuple[Caution, ...]] = {}
+    judged_by: Literal["labels", "fp32"] = "labels"
 
     def candidate(self, name: str) -> Screened:
         return next(each for each in self.candidates if each.name == name)

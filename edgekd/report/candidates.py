@@ -30,7 +30,9 @@ def print_candidates(
     )
     table.add_column("", overflow="fold")
     cost = "instructions" if screening.cost == "instructions" else "time"
-    for heading in ("bytes", "accuracy", "gain", cost, "start"):
+    agreement = screening.judged_by == "fp32"
+    judged = ("agreement", "95 %") if agreement else ("accuracy", "gain")
+    for heading in ("bytes", *judged, cost, "start"):
         table.add_column(heading, justify="right", no_wrap=True)
     verdicts = {each.name: each for each in choice.candidates}
     ordered = sorted(screening.candidates, key=lambda each: not verdicts[each.name].ships)
@@ -38,7 +40,8 @@ def print_candidates(
         if not each.refused:
             table.add_row(
                 Text(each.name, style="green" if verdicts[each.name].ships else "default"),
-                *map(Text, (f"{each.size_bytes:,}", *_accuracy(each), _cost(each, screening), _start(each))),
+                f"{each.size_bytes:,}",
+                *map(Text, (*_accuracy(each, agreement=agreement), _cost(each, screening), _start(each))),
             )
     console.print(table)
     told = {
@@ -46,9 +49,12 @@ def print_candidates(
         "instructions": f"instructions: relative to {FP32}; the processor is emulated, its times say nothing",
         "none": "the processor is emulated: its times say nothing",
     }[screening.cost]
-    print_line(
-        console, f"gain: 95 % interval of the points of accuracy against {FP32}; start: of a process, once", "dim"
+    answers = (
+        f"agreement: share of samples, in %, with the answer of {FP32}, and its interval"
+        if agreement
+        else f"gain: 95 % interval of the points of accuracy against {FP32}"
     )
+    print_line(console, f"{answers}; start: of a process, once", "dim")
     print_line(console, told, "dim")
     for each in ordered:
         verdict = verdicts[each.name]
@@ -61,15 +67,16 @@ def print_candidates(
     if choice.chosen in made:
         for caution in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
             print_line(console, f"! {choice.chosen}: {caution.what}; {caution.hint}", "yellow")
-    if choice.unfit:
-        print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
 
 
-def _accuracy(each: Screened) -> tuple[str, str]:
-    """It, and how far it may be from the fp32 file's."""
+def _accuracy(each: Screened, *, agreement: bool) -> tuple[str, str]:
+    """It, and how far it may be from the fp32 file's; of agreement its own interval."""
     shown = "–" if each.accuracy is None else f"{100 * each.accuracy:.2f}"
     if each.against_fp32 is None:
         return shown, ""
+    if agreement and each.accuracy_interval is not None:
+        low, high = each.accuracy_interval
+        return shown, f"[{100 * low:.2f}, {100 * high:.2f}]"
     low, high = each.against_fp32.drop_interval
     return shown, f"[{-100 * high:+.2f}, {-100 * low:+.2f}]"
 

@@ -97,6 +97,8 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         files = {each.name: candidates[each.name].file for each in screening.candidates if each.name in candidates}
         made = {name: file for name, file in files.items() if file}
         print_candidates(screening, choice, made, console)
+        if choice.unfit:
+            print_line(console, f"nothing ships on {choice.target}; what follows is the fp32 file", "red")
         for each in screening.candidates:
             repair = record.all(RepairRecord).get(each.name)
             if repair and repair.told:

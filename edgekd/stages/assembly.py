@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from edgekd.config.networks import STUDENT, TEACHER
@@ -12,9 +11,8 @@ from edgekd.data.base import Dataset
 from edgekd.data.modalities.base import modality
 from edgekd.errors import ConfigError
 from edgekd.graph.quantization.base import Scheme
-from edgekd.graph.quantization.fp32 import Fp32
 from edgekd.pipeline.plan import Node, Plan
-from edgekd.records.screening import FP32
+from edgekd.stages.candidates import named_candidates
 from edgekd.stages.data import DataStage
 from edgekd.stages.network_graph import networks_of
 from edgekd.stages.network_nodes import exports, finetuning, quantizing, training
@@ -54,20 +52,6 @@ def assemble(pipeline: Pipeline) -> Plan:
         _release(pipeline, networks, candidates, dataset.modality),
     ]
     return Plan(config.name, config.seed, tuple(nodes), origin=str(pipeline.source.path.resolve()))
-
-
-def named_candidates(schemes: Sequence[Scheme]) -> dict[str, Scheme]:
-    """The candidates by name: their scheme's and what they do otherwise than by default, numbered where that tells
-    several no more apart; the same twice is one. The fp32 file is always among them, for the others are made of it and
-    held against it."""
-    named: dict[str, Scheme] = {FP32: Fp32(use=FP32)}
-    for scheme in schemes:
-        if scheme in named.values():
-            continue
-        told = "_".join((scheme.use, *scheme.differs_by))
-        numbered = (f"{told}-{number}" for number in itertools.count(2))
-        named[next(name for name in itertools.chain([told], numbered) if name not in named)] = scheme
-    return named
 
 
 def _require_evidence(pipeline: Pipeline) -> None:

@@ -14,6 +14,7 @@ from edgekd.config.pipeline import Pipeline, with_choice
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.pipeline.plan import Node
+from edgekd.stages.candidates import limit_of
 from edgekd.stages.export import ExportStage
 from edgekd.stages.finetune import FinetuneStage
 from edgekd.stages.network_graph import networks_of
@@ -74,7 +75,7 @@ def finetuning(
     training, wiring = _training(pipeline, network, modality, known)
     exported = made_of(network.name)
     wiring |= {"calibration": exported["train"], "fp32": exported["fp32"], "exported": exported["exported"]}
-    limits = {name: limit_of(pipeline, scheme) for name, scheme in trained.items()}
+    limits = {name: limit_of(pipeline.config.quantize, scheme) for name, scheme in trained.items()}
     if not target:
         for name, scheme in trained.items():
             stage = FinetuneStage({name: scheme}, {name: limits[name]}, training, pipeline.config.export)
@@ -97,18 +98,10 @@ def exports(pipeline: Pipeline, networks: Mapping[str, Network], modality: str) 
 
 def quantizing(pipeline: Pipeline, candidates: Mapping[str, Scheme], modality: str) -> Iterator[Node]:
     for name, scheme in candidates.items():
-        limit = None if trained_in_8_bits(scheme) else limit_of(pipeline, scheme)
+        limit = None if trained_in_8_bits(scheme) else limit_of(pipeline.config.quantize, scheme)
         stage = QuantizeStage(name, scheme, modality, pipeline.config.export, limit)
         wiring = {**made_of(STUDENT), **finetuned(name)}
         yield Node(f"quantize@{name}", stage, {port: wiring[port] for port in stage.inputs}, name)
-
-
-def limit_of(pipeline: Pipeline, scheme: Scheme) -> float | None:
-    """What a file may lose before it is repaired, None where none is: `auto` has one of every kind, of which those that
-    differ from the plain form are only compared."""
-    options = pipeline.config.quantize
-    compared = options.candidates == type(options)().candidates and scheme.differs_by
-    return options.max_accuracy_drop if options.repair == "auto" and scheme.repairable and not compared else None
 
 
 def made_of(network: str) -> Wiring:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from edgekd.config.export import ExportOptions
 from edgekd.config.networks import STUDENT
-from edgekd.errors import StageError, placed
+from edgekd.errors import StageError
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.pipeline.stage import Context, Stage
@@ -20,6 +20,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.finetuned import FinetunedRecord
 from edgekd.records.repair import RepairRecord
+from edgekd.stages.candidates import Made, made_of_fp32, made_or_refused, told_of
 from edgekd.stages.modality import feeding_identity
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ def make(
     from edgekd.data.balance import balanced_rows
     from edgekd.data.modalities.base import fed_rows, shipped_contract
     from edgekd.graph.device_form import DeviceForm
-    from edgekd.graph.quantization.quantize import make_candidate, make_repaired
     from edgekd.stages.files import load_record, load_split, save_record
 
     contract = load_record(ModelContract, inputs["contract"])
@@ -88,32 +88,23 @@ def make(
     feeds = fed_rows(contract, train.only(rows).samples)
     form = DeviceForm(contract, shipped_contract(contract, export))
     path = context.output("model")
-    made, repair, refused = None, None, ""
+
+    def made() -> Made:
+        if trained_in_8_bits(scheme):
+            return _as_trained(scheme, inputs, feeds, path, form), None
+        layers = load_record(ExportedRecord, inputs["exported"]).layers if scheme.repairable else ()
+        judge = None
+        if max_accuracy_drop is not None:
+            judge = judge_of(contract, inputs["validation"], scheme, max_accuracy_drop)
+        return made_of_fp32(scheme, inputs["fp32"], feeds, path, layers, judge, form)
+
     with context.progress.task(f"quantize {candidate}", 1) as advance:
-        try:
-            with placed("quantize.candidates"):
-                if trained_in_8_bits(scheme):
-                    made = _as_trained(scheme, inputs, feeds, path, form)
-                elif not isinstance(scheme, StaticInt8):
-                    made = make_candidate(scheme, inputs["fp32"], feeds, path, form=form)
-                else:
-                    names = load_record(ExportedRecord, inputs["exported"]).layers
-                    if max_accuracy_drop is None:
-                        made = make_candidate(scheme, inputs["fp32"], feeds, path, names, form)
-                    else:
-                        judge = judge_of(contract, inputs["validation"], scheme, max_accuracy_drop)
-                        made, repair = make_repaired(scheme, inputs["fp32"], feeds, path, names, judge, form)
-                        save_record(context.output("repair"), repair)
-        except StageError as error:
-            path.unlink(missing_ok=True)
-            refused = str(error)
+        record, repair = made_or_refused(candidate, network, scheme, path, made)
         advance()
-    record = CandidateRecord(name=candidate, network=network, scheme=scheme.use, file=made, refused=refused)
     save_record(context.output("candidate"), record)
-    if made is None:
-        return f"cannot be made: {refused}"
-    mended = f" · {repair.told}" if repair and repair.told else ""
-    return f"{made.facts.size_bytes:,} bytes{_remarks(record)}{mended}"
+    if repair is not None:
+        save_record(context.output("repair"), repair)
+    return told_of(record, repair)
 
 
 def trained_in_8_bits(scheme: Scheme) -> bool:
@@ -143,17 +134,3 @@ def judge_of(contract: ModelContract, validation: Path, scheme: Scheme, max_accu
 
     split = load_split(validation)
     return Judge(fed_rows(contract, split.samples), split.labels, max_accuracy_drop, scheme.session)
-
-
-def _remarks(record: CandidateRecord) -> str:
-    """What its user should know of the file: what it computes in, what an 8-bit one leaves in float, and cautions."""
-    made = record.file
-    if made is None:
-        return ""
-    told = [made.execution.arithmetic] if made.execution.arithmetic else []
-    if not made.execution.in_float and made.execution.float_operators:
-        left = ", ".join(f"{count} {name}" for name, count in made.execution.float_operators.items())
-        told.append(f"still in float: {left}")
-    if made.cautions:
-        told.append(f"cautions: {', '.join(each.name for each in made.cautions)}")
-    return "".join(f" · {each}" for each in told)

@@ -11,11 +11,12 @@ from edgekd.config.target import TargetProfile
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node
 from edgekd.records.screening import FP32
+from edgekd.stages.candidates import limit_of
 from edgekd.stages.choose import ChooseStage
 from edgekd.stages.count import CountStage
 from edgekd.stages.layout import LayoutStage
 from edgekd.stages.measure import MeasureStage
-from edgekd.stages.network_nodes import exports, finetuned, finetuning, limit_of, made_of, training
+from edgekd.stages.network_nodes import exports, finetuned, finetuning, made_of, training
 from edgekd.stages.networks import Network, TrainedNetwork, member_of
 from edgekd.stages.optimise import OptimiseStage
 from edgekd.stages.remake import RemakeStage
@@ -117,7 +118,7 @@ def remade(
     for node in finetuning(pipeline, cast("TrainedNetwork", network), candidates, modality, known, target.name):
         wiring |= finetuned(subject)
         yield node
-    limits = {name: limit_of(pipeline, scheme) for name, scheme in candidates.items()}
+    limits = {name: limit_of(pipeline.config.quantize, scheme) for name, scheme in candidates.items()}
     stage = RemakeStage(network.name, candidates, limits, modality, pipeline.config.export)
     yield Node(f"remake@{subject}", stage, wiring, subject, target=target.name, machine=device_of(target).machine)
 

@@ -92,16 +92,20 @@ def _out(
         return f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}"
     if each.against_fp32 is None:  # the fp32 file itself
         return ""
+    inaccurate = _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
     pair = screening.comparison(each.name, FP32)
-    if timed and (pair is None or pair.interval is None):
+    if not inaccurate and timed and (pair is None or pair.interval is None):
         return "was loaded too few times to be compared"
-    return _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
+    return inaccurate
 
 
 def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> str:
     """Why its answers are not good enough; empty when they are."""
     if each.samples < min(LEAST_SAMPLES, screening.validation_samples):
         return f"answered only {each.samples} validation samples in its time"
+    if pair.drop > max_accuracy_drop and screening.judged_by == "fp32":
+        most = 100 * max_accuracy_drop
+        return f"answers {100 * pair.drop:.2f} % of the samples otherwise than fp32 (at most {most:.2f})"
     if pair.drop > max_accuracy_drop:
         return f"loses {100 * pair.drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})"
     return ""

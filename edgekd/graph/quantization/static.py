@@ -34,6 +34,7 @@ OPERATORS = (
     "LeakyRelu", "MatMul", "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze",
     "Transpose", "Unsqueeze",
 )  # fmt: skip
+SQUASHING = ("Softmax", "LogSoftmax")  # what stays in float behind the logits
 TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 Type = Literal["int8", "uint8"]
 
@@ -146,7 +147,7 @@ def quantized(model: onnx.ModelProto, ranges: Any, numbers: Numbers, floating: S
     result: onnx.ModelProto = quantizer.model.model
     result.ir_version = model.ir_version
     for output in result.graph.output:
-        _leave_float(result.graph, output.name)
+        _leave_float(result.graph, _logits_behind(result.graph, output.name))
     return result
 
 
@@ -170,6 +171,17 @@ def _failures(scheme: str) -> Iterator[None]:
             f"{scheme}: ONNX Runtime's quantizer fails on the model ({type(error).__name__}: {reason})",
             hint=f"`per_channel: false` helps with some operators; otherwise leave {scheme} out",
         ) from error
+
+
+def _logits_behind(graph: onnx.GraphProto, output: str) -> str:
+    """What a Softmax or its like at the end makes the output of; else the output."""
+    producers = {name: node for node in graph.node for name in node.output}
+    node = producers.get(output)
+    if node is None or node.op_type not in SQUASHING:
+        return output
+    (read,) = node.input
+    alone = sum(list(each.input).count(read) for each in graph.node) == 1
+    return read if alone and read in producers else output
 
 
 def _leave_float(graph: onnx.GraphProto, output: str) -> None:

@@ -218,3 +218,9 @@ def test_who_was_out_before_the_final_does_not_win_by_the_short_measurement() ->
     choice = choose(final, names, "latency", 0.003, MARGIN)
     assert choice.chosen == "in"
     assert {each.name: each.why for each in choice.candidates}["out"].startswith("takes ")
+
+
+def test_without_labels_it_is_the_answers_of_the_fp32_file_that_count() -> None:
+    record = screening(candidate("fp32", 100), candidate("fast", 10, 0.5, drop=0.0031))
+    agreement = record.model_copy(update={"judged_by": "fp32"})
+    assert chosen(agreement)[1]["fast"] == "answers 0.31 % of the samples otherwise than fp32 (at most 0.30)"

@@ -133,7 +133,7 @@ class _Arithmetic:
         wanted: set[str] = set()
         for node in self.graph.node:
             leaves = any(map(self._is_8_bit, node.input)) or (id(node) in floats and came.intersection(node.input))
-            if leaves and node.op_type != "QuantizeLinear":
+            if leaves and node.op_type not in ("QuantizeLinear", "Cast"):  # Cast: of raw samples, not of a layer
                 came.update(name for name in node.output if not self._is_8_bit(name))
         for node in reversed(self.graph.node):
             if node.op_type == "QuantizeLinear":

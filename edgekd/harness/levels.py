@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,7 @@ from edgekd.harness.answers import predict
 from edgekd.harness.conversation import ModelRefusedError
 from edgekd.harness.subject import Feeds, Subject
 from edgekd.progress import Progress
-from edgekd.records.runtime import Optimisation, RuntimeSettings
-
-LEVELS: tuple[Optimisation, ...] = get_args(Optimisation)
+from edgekd.records.runtime import LEVELS, Optimisation, RuntimeSettings
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from edgekd.devices.base import Device
 from edgekd.harness.conversation import converse
 from edgekd.harness.protocol import OptimiseJob, Saved
 from edgekd.harness.subject import Subject, job_models
-from edgekd.records.runtime import Optimisation, RuntimeSettings
-
-LEVELS: tuple[Optimisation, ...] = get_args(Optimisation)
-"""From none to all, each with what the ones before it do."""
+from edgekd.records.runtime import LEVELS, Optimisation, RuntimeSettings
 
 
 class Wanted(NamedTuple):

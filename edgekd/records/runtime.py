@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field
 
 from edgekd.records.base import Record
 
 Optimisation = Literal["none", "basic", "extended", "layout", "all"]
+LEVELS: tuple[Optimisation, ...] = get_args(Optimisation)
+"""From none to all, each with what the ones before it do."""
 
 
 class RuntimeSettings(Record):

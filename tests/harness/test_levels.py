@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.agent.options import OPTIMISATION
 from edgekd.devices.local import Local
 from edgekd.harness.answers import predict
-from edgekd.harness.levels import LEVELS, replay
+from edgekd.harness.levels import replay
 from edgekd.harness.subject import Feeds, Subject
 from edgekd.progress import Silent
-from edgekd.records.runtime import RuntimeSettings
+from edgekd.records.runtime import LEVELS, RuntimeSettings
 from edgekd.release.agreement import agreement
 
 make = helper.make_node

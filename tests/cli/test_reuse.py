@@ -34,6 +34,7 @@ distill:
   losses: [{use: sim_kd}]
 variants:
   own: {classifier: null, losses: [{use: kd}]}
+export: {input: float}
 quantize: {candidates: [int8_qdq], objective: size, max_accuracy_drop: 1.0}
 targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +20,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import yaml
 from numpy.typing import NDArray
-from outputs import stored
+from outputs import record_until, stored
 
 from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import Feeds, fed_rows, feeds_for
 from edgekd.data.samples import Split
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
-from edgekd.pipeline.store import store_root
 from edgekd.records.contract import ModelContract
 from edgekd.stages.files import load_record, load_split
 
@@ -78,13 +73,7 @@ def trained(folder: Path, name: str) -> Student:
     work = folder / name.replace(", ", "-")
     work.mkdir()
     pipeline = {**STUDENTS[name], "name": work.name, "targets": ["here.yaml"], "release": {"max_accuracy_drop": 1.0}}
-    (work / "here.yaml").write_text(TARGET)
-    (work / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
-    environment = {**os.environ, "EDGEKD_STORE": str(store_root().resolve())}
-    command = [sys.executable, "-m", "edgekd", "run", "pipeline.yaml", "--until", "export"]
-    subprocess.run(command, cwd=work, env=environment, check=True, stdout=2)
-    (path,) = work.glob("runs/*/*/run.json")
-    record = json.loads(path.read_text())
+    record = record_until(work, pipeline, TARGET, "export")
     return Student(
         stored(record, "export@student", "model"),
         load_record(ModelContract, stored(record, "data", "contract")),

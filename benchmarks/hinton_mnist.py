@@ -9,11 +9,7 @@ the paper chose it on the test images.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from outputs import stored
+from outputs import record_of, stored
 
 from edgekd.data.modalities.base import feeds_for
-from edgekd.pipeline.store import store_root
 from edgekd.records.contract import ModelContract
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,12 +58,7 @@ def run(seed: int, assignments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         sets = [argument for each in assignments for argument in ("--set", each)]
         pipeline = REPOSITORY / "pipelines" / "hinton_mnist.yaml"
-        command = ["run", str(pipeline), "--seed", str(seed), "--until", "validate", *sets]
-        environment = {**os.environ, "EDGEKD_STORE": str(store_root().resolve())}
-        subprocess.run([sys.executable, "-m", "edgekd", *command], cwd=folder, env=environment, check=True, stdout=2)
-        (path,) = Path(folder).glob("runs/*/*/run.json")
-        record: dict[str, Any] = json.loads(path.read_text())
-    return record
+        return record_of(Path(folder), str(pipeline), "--seed", str(seed), "--until", "validate", *sets)
 
 
 def errors_of(record: dict[str, Any]) -> dict[str, float]:

@@ -11,26 +11,20 @@ is finished. `--methods kd,dkd` runs some alone.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import yaml
-from outputs import stored
+from outputs import record_until, stored
 
 from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import feeds_for
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.harness.scoring import gain_over_seeds
-from edgekd.pipeline.store import store_root
 from edgekd.records.contract import ModelContract
 
 CE = {"use": "cross_entropy", "weight": 0.1}
@@ -153,14 +147,7 @@ def run(folder: Path, data: str, methods: dict[str, list[dict[str, Any]]], seeds
         "targets": ["here.yaml"],
         "release": {"max_accuracy_drop": 1.0},
     }
-    (folder / "here.yaml").write_text(TARGET)
-    (folder / "methods.yaml").write_text(yaml.safe_dump(pipeline))
-    environment = {**os.environ, "EDGEKD_STORE": str(store_root().resolve())}
-    command = [sys.executable, "-m", "edgekd", "run", "methods.yaml", "--until", "seeds"]
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=2)
-    (path,) = folder.glob("runs/*/*/run.json")
-    record: dict[str, Any] = json.loads(path.read_text())
-    return record
+    return record_until(folder, pipeline, TARGET, "seeds")
 
 
 def accuracy(

@@ -12,10 +12,6 @@ fp32 network computes the same. The training is kept in the store.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import yaml
-from outputs import stored
+from outputs import record_until, stored
 
 from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import feeds_for
@@ -35,7 +30,6 @@ from edgekd.graph.quantization.repair import Judge
 from edgekd.graph.quantization.schemes import Int8Qdq, Int8QOperator, StaticInt8
 from edgekd.graph.quantization.static import prepared
 from edgekd.graph.quiet import quiet
-from edgekd.pipeline.store import store_root
 from edgekd.records.contract import ModelContract
 
 TARGET = "name: here\ndevice: local\nlimits: {p90_latency_ms: 1000}\n"
@@ -83,14 +77,7 @@ def run(folder: Path, data: str, epochs: int, seed: int) -> dict[str, Any]:
         "targets": ["here.yaml"],
         "release": {"max_accuracy_drop": 1.0},
     }
-    (folder / "here.yaml").write_text(TARGET)
-    (folder / "repair.yaml").write_text(yaml.safe_dump(pipeline))
-    environment = {**os.environ, "EDGEKD_STORE": str(store_root().resolve())}
-    command = [sys.executable, "-m", "edgekd", "run", "repair.yaml", "--until", "export@student"]
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=2)
-    (path,) = folder.glob("runs/*/*/run.json")
-    record: dict[str, Any] = json.loads(path.read_text())
-    return record
+    return record_until(folder, pipeline, TARGET, "export@student")
 
 
 def unequal(fp32: Path, layers: Sequence[str], octaves: float, path: Path) -> Path:

@@ -75,14 +75,14 @@ def _thread_seconds(threads: list[str]) -> float:
 def save_graph(model: dict[str, Any], runtime: dict[str, Any], path: str) -> bool:
     """Writes the graph that the runtime makes of the model, without its large constants; False if it cannot: other
     processors than the CPU have parts that no file holds."""
-    options = session_options(runtime, model["session"])
-    options.optimized_model_filepath = path
     beside = Path(f"{path}.constants")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", beside.name)
-    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    small = {
+        "session.optimized_model_external_initializers_file_name": beside.name,
+        "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    }
     try:
-        onnxruntime.InferenceSession(model["path"], options, providers=[runtime["provider"]])
-    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base
+        load({**model, "session": {**model["session"], **small}}, runtime, {"result": path, "format": "ONNX"})
+    except Refusal:
         return False
     finally:
         beside.unlink(missing_ok=True)

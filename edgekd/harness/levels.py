@@ -24,10 +24,17 @@ class Replayed:
 
 
 def replay(
-    device: Device, runtime: RuntimeSettings, name: str, subject: Subject, feeds: Feeds, progress: Progress
+    device: Device,
+    runtime: RuntimeSettings,
+    name: str,
+    subject: Subject,
+    feeds: Feeds,
+    progress: Progress,
+    *,
+    raw: Feeds | None = None,
 ) -> Replayed:
     """The answers of one file, called `name`, to the same inputs under every level but that of `runtime`, all else as
-    it says; feeds: as the file takes them, raw or not.
+    it says; feeds, raw: as of `predict`.
 
     Raises:
         TargetError: the device cannot be reached.
@@ -38,7 +45,7 @@ def replay(
             continue
         settings = runtime.model_copy(update={"optimisation": level})
         try:
-            found.logits[level] = predict(device, settings, {name: subject}, feeds, progress, raw=feeds)[name]
+            found.logits[level] = predict(device, settings, {name: subject}, feeds, progress, raw=raw)[name]
         except ModelRefusedError as error:
             found.refused[level] = str(error)
     return found

@@ -16,13 +16,12 @@ from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.screening import ChoiceRecord
-from edgekd.stages.target_stage import REFERENCE, ComparingStage, fed, fed_in_parts
+from edgekd.stages.target_stage import REFERENCE, ComparingStage, Fed, fed, fed_in_parts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgekd.data.modalities.base import Feeds
     from edgekd.harness.subject import Subject
 
 GOLDEN_SAMPLES = 16
@@ -78,23 +77,22 @@ class ValidateStage(ComparingStage):
             {"samples": replayed[:GOLDEN_SAMPLES], "logits": given[:GOLDEN_SAMPLES], "onnxruntime": runtime},
         )
         save_record(context.output("evaluation"), evaluation)
-        shipped = models[choice.chosen]
         again = fed(contract, replayed)
-        feeds = again.raw if shipped.raw and again.raw else again.feeds
-        levels = self._levels(context, choice.chosen, shipped, feeds, given)
+        levels = self._levels(context, choice.chosen, models[choice.chosen], again, given)
         save_record(context.output("levels"), levels)
         return " · ".join(f"{name} {each.accuracy.value:.2%}" for name, each in evaluation.models.items())
 
     def _levels(
-        self, context: Context, name: str, shipped: Subject, feeds: Feeds, given: NDArray[np.float32]
+        self, context: Context, name: str, shipped: Subject, again: Fed, given: NDArray[np.float32]
     ) -> LevelsRecord:
-        """Whether what ships, called `name`, answers `given` to `feeds` under every level; told where it does not."""
+        """Whether what ships, called `name`, answers `given` to `again` under every level; told where it does not."""
         from edgekd.harness.levels import replay
         from edgekd.release.agreement import agreement
         from edgekd.stages.targets import device_of
 
         level = self.runtime.optimisation
-        found = replay(device_of(self.target), self.runtime, name, shipped, feeds, context.progress)
+        device = device_of(self.target)
+        found = replay(device, self.runtime, name, shipped, again.feeds, context.progress, raw=again.raw)
         record = LevelsRecord(
             target=self.target.name,
             model=name,

@@ -8,21 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from edgekd.errors import StageError
-from edgekd.graph.quantization.adaround import adaptively_rounded
-from edgekd.graph.quantization.bias_correction import bias_corrected
-from edgekd.graph.quantization.calibrate import Calibration, Method
-from edgekd.graph.quantization.equalise import absorbed, equalised
-from edgekd.graph.quantization.layers import layers_of, left_in_float
+from edgekd.graph.quantization.calibrate import Method
 from edgekd.graph.quantization.overflow import sums_overflow_here
 from edgekd.graph.quantization.simulation import Ingredients
-from edgekd.graph.quantization.static import Numbers, calibrated, prepared
+from edgekd.graph.quantization.workshop import Recipe, Workshop, workshop_of
 from edgekd.graph.runtime import run_onnx
 from edgekd.records.repair import RepairAttempt, RepairRecord
 
@@ -48,32 +44,6 @@ class Judge:
         return float(np.mean(run_onnx(path, self.feeds, self.session).argmax(axis=1) == self.labels))
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a file is made. in_float: layers that stay so beside those that the user leaves."""
-
-    method: Method
-    seven_bits: bool = False
-    corrected: bool = False
-    equalised: bool = False
-    absorbed: bool = False
-    rounded: bool = False
-    in_float: tuple[str, ...] = ()
-
-    def steps(self, asked: Recipe) -> tuple[str, ...]:
-        """What it does beyond what was asked for."""
-        told = {
-            "7-bit weights": self.seven_bits,
-            f"calibration by {self.method}": self.method != asked.method,
-            "equalisation": self.equalised,
-            "bias absorption": self.absorbed,
-            "bias correction": self.corrected and not self.rounded,
-            "AdaRound": self.rounded,
-            f"in float: {', '.join(self.in_float)}": bool(self.in_float),
-        }
-        return tuple(name for name, done in told.items() if done)
-
-
 def repaired(
     scheme: StaticInt8, fp32: Path, feeds: FedRows, known: Ranges, names: Sequence[str], judge: Judge
 ) -> tuple[bytes, RepairRecord]:
@@ -87,7 +57,7 @@ def repaired(
         StageError: the file cannot be made as it was asked for.
     """
     trials = _Trials(
-        _workshop(scheme, fp32, feeds, known, names), judge, judge.accuracy(fp32), Recipe(scheme.calibrate)
+        workshop_of(scheme, fp32, feeds, known, names), judge, judge.accuracy(fp32), Recipe(scheme.calibrate)
     )
     trials.run((_seven_bits, _calibrations, _corrected, _equalised, _rounded, _in_float))
     return trials.content, trials.record()
@@ -102,7 +72,7 @@ def to_be_trained(
     Raises:
         ConfigError, StageError: as `repaired`.
     """
-    workshop, asked = _workshop(scheme, fp32, feeds, known, names), Recipe(scheme.calibrate)
+    workshop, asked = workshop_of(scheme, fp32, feeds, known, names), Recipe(scheme.calibrate)
     if judge is None:
         return workshop.ingredients(asked), ()
     trials = _Trials(workshop, judge, judge.accuracy(fp32), asked)
@@ -110,82 +80,11 @@ def to_be_trained(
     return workshop.ingredients(trials.found), trials.found.steps(asked)
 
 
-def _workshop(scheme: StaticInt8, fp32: Path, feeds: FedRows, known: Ranges, names: Sequence[str]) -> _Workshop:
-    model = prepared(fp32, scheme.use, names)
-    floating = left_in_float([each.name for each in layers_of(model)], scheme.rules, scheme.use)
-    return _Workshop(model, scheme.numbers, floating, feeds, known, scheme.percentile)
-
-
-@dataclass
-class _Workshop:
-    """Makes files by recipe; what several of them have in common is made once."""
-
-    model: onnx.ModelProto
-    numbers: Numbers
-    floating: tuple[str, ...]
-    feeds: FedRows
-    known: Ranges
-    percent: float
-    graphs: dict[tuple[bool, bool], onnx.ModelProto | None] = field(default_factory=dict)
-    ranges: dict[tuple[bool, bool, Method], Any] = field(default_factory=dict)
-    adjusted: dict[Recipe, onnx.ModelProto | None] = field(default_factory=dict)
-
-    def file(self, recipe: Recipe) -> bytes | None:
-        """None where a step finds nothing in this model that it could change."""
-        graph = self._adjusted(replace(recipe, in_float=()))
-        return None if graph is None else self._of(graph, recipe).file()
-
-    def ingredients(self, recipe: Recipe) -> Ingredients:
-        """Of a file that could be made."""
-        graph = self._adjusted(replace(recipe, in_float=()))
-        assert graph is not None
-        return self._of(graph, recipe)
-
-    def _of(self, graph: onnx.ModelProto, recipe: Recipe) -> Ingredients:
-        floating = (*self.floating, *recipe.in_float)
-        return Ingredients(graph, self._ranges(recipe), self._numbers(recipe), floating)
-
-    def candidates(self) -> list[str]:
-        """The layers that could be left in float."""
-        return [each.name for each in layers_of(self.model) if each.name not in self.floating]
-
-    def _adjusted(self, recipe: Recipe) -> onnx.ModelProto | None:
-        """The graph with other biases or weights; the ranges stay those that it has without."""
-        graph = self._graph(recipe)
-        if graph is None or not (recipe.corrected or recipe.rounded):
-            return graph
-        if recipe not in self.adjusted:
-            adjust = adaptively_rounded if recipe.rounded else bias_corrected
-            ranges, numbers = self._ranges(recipe), self._numbers(recipe)
-            self.adjusted[recipe] = adjust(graph, ranges, numbers, self.floating, self.feeds)
-        return self.adjusted[recipe]
-
-    def _graph(self, recipe: Recipe) -> onnx.ModelProto | None:
-        key = (recipe.equalised, recipe.absorbed)
-        if key not in self.graphs:
-            graph = equalised(self.model) if recipe.equalised else self.model
-            self.graphs[key] = absorbed(graph, self.feeds) if recipe.absorbed and graph is not None else graph
-        return self.graphs[key]
-
-    def _ranges(self, recipe: Recipe) -> Any:
-        key = (recipe.equalised, recipe.absorbed, recipe.method)
-        if key not in self.ranges:
-            graph = self._graph(recipe)
-            assert graph is not None
-            self.ranges[key] = calibrated(
-                graph, self.feeds, Calibration(recipe.method, self.percent), self.numbers.scheme, self.known
-            )
-        return self.ranges[key]
-
-    def _numbers(self, recipe: Recipe) -> Numbers:
-        return replace(self.numbers, reduce_range=self.numbers.reduce_range or recipe.seven_bits)
-
-
 @dataclass
 class _Trials:
     """What was tried so far, and the best of it."""
 
-    workshop: _Workshop
+    workshop: Workshop
     judge: Judge
     fp32_accuracy: float
     asked: Recipe
@@ -300,7 +199,7 @@ def _in_float(trials: _Trials) -> Iterator[Recipe]:
         yield replace(best, in_float=tuple(worst[:number]))
 
 
-def _by_sensitivity(workshop: _Workshop, recipe: Recipe) -> list[str]:
+def _by_sensitivity(workshop: Workshop, recipe: Recipe) -> list[str]:
     """The layers, that one first without which in 8 bits the logits are nearest to those of the float network."""
     errors: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:

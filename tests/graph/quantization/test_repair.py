@@ -13,7 +13,7 @@ from onnx import helper
 
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import StageError
-from edgekd.graph.quantization import repair
+from edgekd.graph.quantization import repair, workshop
 from edgekd.graph.quantization.adaround import adaptively_rounded
 from edgekd.graph.quantization.bias_correction import bias_corrected, channel_means
 from edgekd.graph.quantization.calibrate import Calibration
@@ -146,7 +146,7 @@ def test_a_step_that_fails_is_reported_and_the_next_one_is_tried(
     def fail(*_: object) -> None:
         raise StageError("no such luck")
 
-    monkeypatch.setattr(repair, "bias_corrected", fail)
+    monkeypatch.setattr(workshop, "bias_corrected", fail)
     _, record = make_repaired(
         SCHEMES["qdq"], collapsed, CALIBRATION, tmp_path / "m.onnx", NAMES, judge_of(collapsed, 0.03)
     )

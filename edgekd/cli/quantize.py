@@ -78,7 +78,7 @@ def quantize(
     from rich.console import Console
 
     from edgekd.cli.subjects import write_text
-    from edgekd.config.pipeline import QuantizeSection
+    from edgekd.config.quantize import QuantizeSection
     from edgekd.records.check import Outcome
     from edgekd.records.run import EXIT_CODES
     from edgekd.report.progress import progress_for

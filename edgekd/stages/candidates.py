@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekd.config.pipeline import QuantizeSection
+from edgekd.config.quantize import QuantizeSection
 from edgekd.errors import StageError, placed
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.fp32 import Fp32

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import __version__
-from edgekd.config.pipeline import QuantizeSection
+from edgekd.config.quantize import QuantizeSection
 from edgekd.config.target import TargetProfile
 from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import FED_BYTES, FedRows, Feeds

@@ -19,28 +19,24 @@ from edgekd.config.quantize import QuantizeSection
 from edgekd.config.target import TargetProfile
 from edgekd.data.balance import balanced_rows
 from edgekd.data.modalities.base import FED_BYTES, FedRows, Feeds
-from edgekd.data.model_inputs import ImageOptions, ModelInputs, labels_of_folders, read_inputs, read_labels
+from edgekd.data.model_inputs import ImageOptions, ModelInputs, labels_of_folders, read_labels
 from edgekd.data.samples import UNLABELLED, Chosen
-from edgekd.errors import ConfigError, StageError
-from edgekd.graph.classifier import keep_scores, opened
+from edgekd.errors import ConfigError
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.choice import LEAST_SAMPLES, choose
-from edgekd.graph.quantization.layers import layer_names
 from edgekd.graph.quantization.repair import Judge
 from edgekd.graph.runtime import load_session, run_onnx
-from edgekd.graph.slim import slim
 from edgekd.progress import Progress
 from edgekd.records.candidate import CandidateRecord
-from edgekd.records.model import TensorSignature
 from edgekd.records.quantized import QuantizedRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.stages.candidates import limit_of, made_of_fp32, made_or_refused, named_candidates, told_of
+from edgekd.stages.standard_model import StandardModel, standard_form
 from edgekd.stages.trials import Trials
 
 MODEL = "model"  # what the records call the network
 CALIBRATION_SHARE = 4  # one sample of so many at most calibrates: what is left says how good the files are
-COMPARED = 16  # samples on which the standard form must answer as the file that was given
 SPARE = 1.5  # so many times as long as the fp32 file may another one take for its answers
 
 
@@ -58,19 +54,6 @@ class Request:
     options: QuantizeSection
     screen_seconds: float | None
     seed: int
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The standard form of the model. shapes: of what one call is fed, by input."""
-
-    path: Path
-    layers: tuple[str, ...]
-    output: str
-    classes: int
-    batch: int
-    shapes: Mapping[str, tuple[int, ...]]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +79,7 @@ def quantize_model(request: Request, folder: Path, progress: Progress) -> Quanti
         StageError: the model does not run.
         TargetError: a target cannot be reached.
     """
-    model, inputs = _standard(request, folder, progress)
+    model, inputs = standard_form(request.model, request.data, request.images, request.output, folder, progress)
     labels, note = _labels(request, inputs, model.classes)
     candidates = named_candidates([each for each in request.options.candidates if isinstance(each, Scheme)])
     wanted = max(each.samples_wanted for each in candidates.values())
@@ -162,56 +145,6 @@ def keep_files(record: QuantizedRecord, made: Path, folder: Path, *, every: bool
     return record.model_copy(update={"files": files})
 
 
-def _standard(request: Request, folder: Path, progress: Progress) -> tuple[_Model, ModelInputs]:
-    """The model in standard form, which answers as the file does, and what it is fed."""
-    standard = opened(request.model)
-    path = folder / "standard"
-    path.write_bytes(standard.model.SerializeToString(deterministic=True))
-    signatures = describe(path).inputs
-    inputs = read_inputs(request.data, signatures, request.images, progress)
-    one = {name: tuple(rows.shape[1:]) for name, rows in inputs.feeds.items()}
-    scores = keep_scores(standard.model, one, request.output, request.model)
-    layers = layer_names(standard.model)
-    slim(standard.model)
-    path.write_bytes(standard.model.SerializeToString(deterministic=True))
-    notes = [f"output: {scores.output}, {scores.classes} classes"]
-    if scores.dropped:
-        notes = [f"{notes[0]} (left out: {', '.join(scores.dropped)})"]
-    notes += [f"model: {each}" for each in standard.changes]
-    if standard.changes:
-        notes.append(_compared(request.model, path, scores.output, inputs))
-    batch = _fixed_batch(signatures)
-    shapes = {each.name: (batch or 1, *one[each.name]) for each in signatures}
-    return _Model(path, layers, scores.output, scores.classes, batch or 1, shapes, tuple(notes)), inputs
-
-
-def _fixed_batch(signatures: tuple[TensorSignature, ...]) -> int | None:
-    return next((each.shape[0] for each in signatures if isinstance(each.shape[0], int)), None)
-
-
-def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> str:
-    """How far the answers of the standard form are from those of the file, in words.
-
-    Raises:
-        StageError: they are others.
-    """
-    session = load_session(given)
-    takes = {each.name: (each.type, each.shape) for each in session.get_inputs()}
-    fixed = next((shape[0] for _, shape in takes.values() if shape and isinstance(shape[0], int)), None)
-    few = fixed or min(COMPARED, len(inputs))
-    if len(inputs) < few:
-        return "not compared with the file as it is: fewer samples than its batch"
-    feeds = {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}
-    halves = {name: array.astype(np.float16) for name, array in feeds.items() if takes[name][0] == "tensor(float16)"}
-    (expected,) = session.run([output], {**feeds, **halves})
-    found = run_onnx(standard, feeds)
-    flipped = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
-    difference = float(np.abs(expected.astype(np.float32) - found).max())
-    if flipped and not halves and difference > 1e-3 * float(np.ptp(found)):
-        raise StageError(f"the model in standard form answers {flipped} of {few} samples otherwise than {given.name}")
-    return f"model: {few - flipped} of {few} answers as of the file, scores within {difference:.2g}"
-
-
 def _labels(request: Request, inputs: ModelInputs, classes: int) -> tuple[NDArray[np.int64] | None, str]:
     if request.labels is not None:
         return read_labels(request.labels, len(inputs), classes), ""
@@ -251,7 +184,7 @@ def _divided(inputs: ModelInputs, labels: NDArray[np.int64] | None, wanted: int,
 def _made(
     options: QuantizeSection,
     candidates: Mapping[str, Scheme],
-    model: _Model,
+    model: StandardModel,
     samples: _Samples,
     folder: Path,
     progress: Progress,
@@ -276,7 +209,7 @@ def _made(
     return records, repairs
 
 
-def _with_time(request: Request, model: _Model, samples: _Samples, candidates: int) -> list[TargetProfile]:
+def _with_time(request: Request, model: StandardModel, samples: _Samples, candidates: int) -> list[TargetProfile]:
     """The targets; unless the user says how long, looking over the candidates takes as long as each needs for as many
     answers as a choice needs."""
     seconds = request.screen_seconds
@@ -293,7 +226,7 @@ def _with_time(request: Request, model: _Model, samples: _Samples, candidates: i
     return found
 
 
-def _one_inference_s(model: _Model, samples: _Samples) -> float:
+def _one_inference_s(model: StandardModel, samples: _Samples) -> float:
     """On this machine."""
     session = load_session(model.path)
     feeds = {name: array[: model.batch] for name, array in samples.feeds.items()}

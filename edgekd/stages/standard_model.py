@@ -1,0 +1,93 @@
+"""A classification model from elsewhere in the form that candidates are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.data.model_inputs import ImageOptions, ModelInputs, read_inputs
+from edgekd.errors import StageError
+from edgekd.graph.classifier import keep_scores, opened
+from edgekd.graph.inspect import describe
+from edgekd.graph.quantization.layers import layer_names
+from edgekd.graph.runtime import load_session, run_onnx
+from edgekd.graph.slim import slim
+from edgekd.progress import Progress
+from edgekd.records.model import TensorSignature
+
+COMPARED = 16  # samples on which the standard form must answer as the file that was given
+
+
+@dataclass(frozen=True)
+class StandardModel:
+    """The standard form of the model. shapes: of what one call is fed, by input."""
+
+    path: Path
+    layers: tuple[str, ...]
+    output: str
+    classes: int
+    batch: int
+    shapes: Mapping[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+
+
+def standard_form(
+    given: Path, data: Path, images: ImageOptions, output: str | None, folder: Path, progress: Progress
+) -> tuple[StandardModel, ModelInputs]:
+    """The model in standard form, which answers as the file does, and what it is fed.
+
+    data, images: the samples, and how images become input. output: the name of the one that holds the scores.
+
+    Raises:
+        ConfigError: the model or the data is not what is needed.
+        StageError: the standard form answers otherwise.
+    """
+    standard = opened(given)
+    path = folder / "standard"
+    path.write_bytes(standard.model.SerializeToString(deterministic=True))
+    signatures = describe(path).inputs
+    inputs = read_inputs(data, signatures, images, progress)
+    one = {name: tuple(rows.shape[1:]) for name, rows in inputs.feeds.items()}
+    scores = keep_scores(standard.model, one, output, given)
+    layers = layer_names(standard.model)
+    slim(standard.model)
+    path.write_bytes(standard.model.SerializeToString(deterministic=True))
+    notes = [f"output: {scores.output}, {scores.classes} classes"]
+    if scores.dropped:
+        notes = [f"{notes[0]} (left out: {', '.join(scores.dropped)})"]
+    notes += [f"model: {each}" for each in standard.changes]
+    if standard.changes:
+        notes.append(_compared(given, path, scores.output, inputs))
+    batch = _fixed_batch(signatures)
+    shapes = {each.name: (batch or 1, *one[each.name]) for each in signatures}
+    return StandardModel(path, layers, scores.output, scores.classes, batch or 1, shapes, tuple(notes)), inputs
+
+
+def _fixed_batch(signatures: tuple[TensorSignature, ...]) -> int | None:
+    return next((each.shape[0] for each in signatures if isinstance(each.shape[0], int)), None)
+
+
+def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> str:
+    """How far the answers of the standard form are from those of the file, in words.
+
+    Raises:
+        StageError: they are others.
+    """
+    session = load_session(given)
+    takes = {each.name: (each.type, each.shape) for each in session.get_inputs()}
+    fixed = next((shape[0] for _, shape in takes.values() if shape and isinstance(shape[0], int)), None)
+    few = fixed or min(COMPARED, len(inputs))
+    if len(inputs) < few:
+        return "not compared with the file as it is: fewer samples than its batch"
+    feeds = {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}
+    halves = {name: array.astype(np.float16) for name, array in feeds.items() if takes[name][0] == "tensor(float16)"}
+    (expected,) = session.run([output], {**feeds, **halves})
+    found = run_onnx(standard, feeds)
+    flipped = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
+    difference = float(np.abs(expected.astype(np.float32) - found).max())
+    if flipped and not halves and difference > 1e-3 * float(np.ptp(found)):
+        raise StageError(f"the model in standard form answers {flipped} of {few} samples otherwise than {given.name}")
+    return f"model: {few - flipped} of {few} answers as of the file, scores within {difference:.2g}"

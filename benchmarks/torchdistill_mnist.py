@@ -22,11 +22,12 @@ import os
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from environments import done, new_environment
 
 from edgekd.training.execution import usable_cores
 
@@ -49,7 +50,7 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        theirs = options.python or environment(folder / "environment")
+        theirs = options.python or new_environment(folder / "environment", REQUIREMENT, shares_ours=True)
         done([theirs, "-c", "import torchdistill, torchvision, pydantic"], f"{theirs} cannot be used")
         limits = [f"--{each}={value}" for each in ("epochs", "samples") if (value := getattr(options, each))]
         teacher = options.teacher or folder / "teacher.safetensors"
@@ -91,26 +92,6 @@ def run(python: str, *arguments: object) -> str:
     if ended.returncode:
         raise SystemExit(f"{arguments[0]} failed in {python}, as it says above")
     return (ended.stdout.splitlines() or [""])[-1]
-
-
-def environment(folder: Path) -> str:
-    """The interpreter of a new environment: torchdistill in its own, all else of the one that this runs in."""
-    print(f"making an environment with {REQUIREMENT}", flush=True)
-    done([sys.executable, "-m", "venv", str(folder)], "no environment can be made here")
-    places = {"base": str(folder), "platbase": str(folder)}
-    shared, own = sysconfig.get_path("purelib"), Path(sysconfig.get_path("purelib", "venv", vars=places))
-    (own / "shared.pth").write_text(f"import site; site.addsitedir({shared!r})\n")
-    python = str(Path(sysconfig.get_path("scripts", "venv", vars=places), Path(sys.executable).name))
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", REQUIREMENT]
-    done([python, *install], "torchdistill cannot be installed here")
-    return python
-
-
-def done(command: list[str], complaint: str) -> None:
-    """Runs it to its end, or gives up with the last line of what it says."""
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if ended.returncode:
-        raise SystemExit(f"{complaint}: {(ended.stdout.strip().splitlines() or ['it says nothing'])[-1]}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ EdgekdError
 ├── StoreError    4  the store could not be read or written
 └── TargetError   5  a target could not be reached
 
-Anything else that escapes is a bug and keeps its traceback.
+Anything else that escapes is a bug: exit code 70, its traceback in a file (`cli/edge.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from edgekd.visible import visible
 
 
 class EdgekdError(Exception):
@@ -28,7 +30,8 @@ class EdgekdError(Exception):
         self.where = where
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        """What may come from outside in it (names, a device's words) is made visible and has an end."""
+        return visible(f"{self.where}: {self.what}" if self.where else self.what)
 
 
 class UsageError(EdgekdError):

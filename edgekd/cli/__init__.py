@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from edgekd import __version__
 from edgekd.cli import bench, check, doctor, gc, init, listing, plan, quantize, run, schema, show, target, verify
-from edgekd.errors import ConfigError, EdgekdError
+from edgekd.cli.edge import run_command
 
 app = typer.Typer(
     name="edgekd",
     help="Labelled data in, a small quantized model out, with the evidence that it may ship.",
     epilog="Exit codes: 0 pass · 1 the gate refused · 2 bad usage or input · 3 undecided · 4 a stage or the store "
-    "failed · 5 a target could not be reached · 130 interrupted.",
+    "failed · 5 a target could not be reached · 70 a bug · 130 interrupted, 129 and 143 by SIGHUP and SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,18 +53,6 @@ def edgekd(
     del version
 
 
-def main() -> None:
-    """The console entry point: errors that edgekd raises on purpose become a line, a hint and an exit code."""
-    try:
-        app()
-    except EdgekdError as error:
-        _tell(error)
-        for other in error.others if isinstance(error, ConfigError) else ():
-            _tell(other)
-        sys.exit(error.exit_code)
-
-
-def _tell(error: EdgekdError) -> None:
-    typer.echo(str(error), err=True)
-    if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
+def main() -> NoReturn:
+    """The console entry point."""
+    run_command(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from edgekd.cli.run import Assignments, PipelineFile, Seed
@@ -18,6 +20,7 @@ def plan(
     from edgekd.config.pipeline import load_pipeline
     from edgekd.errors import EdgekdError
     from edgekd.pipeline.plan import forecast
+    from edgekd.pipeline.running import VANISHED, vanished_runs
     from edgekd.pipeline.store import Store, store_root
     from edgekd.report.progress import progress_for
     from edgekd.stages.assembly import assemble
@@ -30,6 +33,8 @@ def plan(
     except EdgekdError as error:
         locate(error, loaded)
         raise
+    for gone in vanished_runs(Path("runs") / loaded.config.name):
+        progress.say(f"warning: the run {gone} {VANISHED}")
     width = max(len(row.node.id) for row in rows)
     for row in rows:
         state = f"cached    {row.record.headline}" if row.record else f"will run  {row.why}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, Val
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
 from edgekd.closure import closure
+from edgekd.config.boundary import others_code
 from edgekd.config.registry import GROUPS, Group
 from edgekd.config.section import Section, nearest
 from edgekd.config.usercode import import_file, own_code
@@ -36,6 +38,10 @@ class Component(Section):
         what is behind it.
         """
         return {"options": identity(self), "code": module_code(type(self).__module__)}
+
+    def called(self, *, does: str = "failed", hint: str | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Around every call of what the component made; the boundary where that is the user's own code."""
+        return nullcontext()
 
 
 class UserComponent(Component):
@@ -75,18 +81,33 @@ class UserComponent(Component):
         """
         name = self.use.rpartition(":")[2]
         if self.file is None:
-            found = _entry_point(self.use_group, self.use).load()
+            with self.called(does="cannot be loaded"):
+                found = _entry_point(self.use_group, self.use).load()
         else:
-            found = getattr(import_file(self.file), name, None)
+            module = import_file(self.file)
+            with self.called():
+                found = getattr(module, name, None)
         if not callable(found):
-            raise ConfigError(f"{self.file}: no callable named {name!r}")
-        parameters = inspect.signature(found).parameters.values()
+            raise ConfigError(f"{self.file or self.use}: no callable named {name!r}")
+        with self.called():
+            parameters = _parameters(found)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
             for option in self.options:
                 if option not in known:
                     raise ConfigError(f"{self.use} takes no option {option!r}", hint=nearest(option, known))
         return cast("Callable[..., Any]", found)
+
+    def called(self, *, does: str = "failed", hint: str | None = None) -> AbstractContextManager[None]:
+        return others_code(self.use, self.file, does=does, hint=hint)
+
+
+def _parameters(found: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """Of a callable; of one that does not tell them (written in C), any."""
+    try:
+        return tuple(inspect.signature(found).parameters.values())
+    except ValueError:
+        return (inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD),)
 
 
 class Use:

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from edgekd.closure import closure_of_names
-from edgekd.errors import ConfigError
+from edgekd.config.boundary import others_code
 from edgekd.mentions import Mentions, mentions
 from edgekd.records.base import file_digest
 
@@ -65,11 +65,11 @@ def import_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        loader.exec_module(module)
-    except Exception as error:
+        with others_code(file.name, file, does="cannot be imported"):
+            loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        where = last_line_of(file, error)
-        raise ConfigError(f"cannot import it: {type(error).__name__}: {error}", where=where) from error
+        raise
     return module
 
 
@@ -186,13 +186,18 @@ def _mentions(path: Path, package: str) -> Mentions:
         return Mentions(frozenset(), frozenset())
 
 
-def last_line_of(file: Path, error: Exception) -> str:
+def last_line_of(file: Path, error: BaseException) -> str:
     """file:line of the innermost code of the user's that an error went through."""
     if isinstance(error, SyntaxError) and error.filename:
         path = Path(error.filename)
         if path.is_relative_to(file.parent) and f"./{path.relative_to(file.parent).as_posix()}" in own_code(file):
             return f"{path}:{error.lineno or 1}"
-    where, trace, inside = f"{file}:1", error.__traceback__, f"{_namespace(file.parent)}."
+    return own_line(error, f"{_namespace(file.parent)}.") or f"{file}:1"
+
+
+def own_line(error: BaseException, inside: str = NAMESPACE) -> str | None:
+    """file:line of the innermost code in a namespace of users' that an error went through, if it went through any."""
+    where, trace = None, error.__traceback__
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__")).startswith(inside):
             where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

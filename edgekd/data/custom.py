@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from edgekd.config.component import UserComponent
@@ -56,12 +57,14 @@ class UserDataset(UserComponent, Dataset):
     def load(self, progress: Progress) -> LabelledData:  # noqa: ARG002 - the callable knows nothing of it
         kind = modality(self.modality)
         keys = [f"{split}_{what}" for split in ("train", "test") for what in (kind.KEY, "labels")] + ["classes"]
-        given = self.function()(**self.options)
         hint = f"return a dict with {', '.join(keys)}"
+        function = self.function()
+        with self.called():
+            given = function(**self.options)
         self._demand(isinstance(given, Mapping), f"the callable returned {type(given).__name__}", hint)
         for key in keys:
             self._demand(key in given, f"the callable returned no {key!r}", hint)
-        classes = tuple(str(name) for name in given["classes"])
+        classes = self._classes(given["classes"])
         train, test = (self._labelled(given, split, len(classes)) for split in ("train", "test"))
         if train.samples.shape[1:] != test.samples.shape[1:]:
             raise ConfigError(
@@ -70,19 +73,31 @@ class UserDataset(UserComponent, Dataset):
             )
         return LabelledData(train, test, classes)
 
+    def _classes(self, given: object) -> tuple[str, ...]:
+        hint = "return their names, a list of texts that all differ"
+        self._demand(
+            isinstance(given, Sequence | np.ndarray) and not isinstance(given, str), "`classes` is no list", hint
+        )
+        names = tuple(str(name) for name in given)  # type: ignore[attr-defined]  # demanded
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        self._demand(twice is None, f"the class {twice!r} stands twice in `classes`", hint)
+        self._demand(all(name.strip() for name in names), "a class in `classes` has no name", hint)
+        return names
+
     def _labelled(self, given: Mapping[str, Any], split: str, classes: int) -> Split:
         kind = modality(self.modality)
         try:
-            samples = kind.accepted(given[f"{split}_{kind.KEY}"])
+            samples = kind.accepted(self._array(given, f"{split}_{kind.KEY}"))
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(f"{self.use}: {split}_{kind.KEY}: {what}", hint=hint or None) from error
-        labels = np.asarray(given[f"{split}_labels"])
+        labels = self._array(given, f"{split}_labels")
         self._demand(
             labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and len(labels) == len(samples),
             f"{split}_labels are {labels.dtype} {labels.shape} for {len(samples)} {kind.NOUN}",
             "expected one whole number for each of them",
         )
+        self._demand(len(labels), f"{split}_labels are empty", f"give {kind.NOUN} of both splits")
         present = np.unique(labels)
         self._demand(
             present[0] >= 0 and present[-1] < classes,
@@ -95,6 +110,10 @@ class UserDataset(UserComponent, Dataset):
             f"give two classes or more, each with training {kind.NOUN}",
         )
         return Split(samples, labels.astype(np.int64))
+
+    def _array(self, given: Mapping[str, Any], key: str) -> NDArray[Any]:
+        with self.called(does=f"gave {key} that are no array", hint="rows of one shape, as numpy.asarray takes them"):
+            return np.asarray(given[key])
 
     def _demand(self, fulfilled: Any, what: str, hint: str) -> None:
         if not fulfilled:

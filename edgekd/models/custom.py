@@ -35,7 +35,9 @@ class UserModel(OwnNormalisation, UserComponent, Model):
 
         from edgekd.models import adapting
 
-        module = self.function()(contract, **self.options)
+        function = self.function()
+        with self.called(hint="it is called with the contract and the options in the file"):
+            module = function(contract, **self.options)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.use} returned {type(module).__name__}", hint="return a torch.nn.Module")
         if self.normalisation is not None:

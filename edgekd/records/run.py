@@ -33,7 +33,8 @@ class StageOutcome(Record):
 
 class RunRecord(Record):
     """`records`: what the stages wrote, by the kind of record, then by what it is about: a network, a candidate, a
-    target. `unreachable`: why a target that the others went on without could not be reached."""
+    target. `unreachable`: why a target that the others went on without could not be reached. `state`: "running" from
+    the start of a run to its end, and for good where it never came to one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -52,6 +53,7 @@ class RunRecord(Record):
     records: dict[str, dict[str, JsonValue]] = {}
     unreachable: dict[str, str] = {}
     error: str = ""
+    state: Literal["running", "ended"] = "ended"
 
     def all(self, kind: type[AnyRecord]) -> dict[str, AnyRecord]:
         """Every record of a kind, by what it is about, in the order of the plan.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,13 +42,17 @@ REPORTED: tuple[type[Record], ...] = (
 
 
 def find_run(name: str, runs: Path) -> Path:
-    """The run.json of `last` (the newest below `runs`), of a run's folder, or itself.
+    """The run.json of `last` (the newest below `runs`; one of a clock that was ahead comes before all others), of a
+    run's folder, or itself.
 
     Raises:
         UsageError: there is none.
     """
     if name == "last":
-        every = sorted(runs.glob("*/*/run.json"), key=lambda path: path.parent.name)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")  # as folders are named
+        every = sorted(
+            runs.glob("*/*/run.json"), key=lambda path: (path.parent.name[: len(now)] <= now, path.parent.name)
+        )
         if not every:
             raise UsageError(f"no runs below {runs}/", hint="`edgekd run PIPELINE` makes one")
         return every[-1]

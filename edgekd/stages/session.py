@@ -10,15 +10,18 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
-from edgekd.errors import ConfigError, EdgekdError, StoreError
+from edgekd.config.usercode import own_line
+from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Plan
+from edgekd.pipeline.running import VANISHED, lay_to_rest, running, vanished_runs
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
 from edgekd.progress import Progress, Silent
@@ -40,11 +43,17 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
     plan = assemble(pipeline)
     _check_names(plan, selection)
     engine = Engine(Store(store_root()), progress)
-    folder = _new_folder(runs / pipeline.config.name, created)
+    parent = runs / pipeline.config.name
+    for gone in vanished_runs(parent):
+        progress.say(f"warning: the run {gone} {VANISHED}; what it finished is in the store")
+        lay_to_rest(gone)
+    folder = _new_folder(parent, created)
     error = ""
     try:
-        engine.run(plan, selection)
-        _unpack_bundle(engine, folder)
+        with running(folder):
+            _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
+            engine.run(plan, selection)
+            _unpack_bundle(engine, folder)
         dismiss_others()
     except KeyboardInterrupt:
         error = "interrupted"
@@ -55,10 +64,17 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
         if not isinstance(failure, StoreError):  # which the others do not have
             dismiss_others()
         raise
+    except (Exception, SystemExit) as failure:
+        error = f"{type(failure).__name__}: {failure}"
+        where = own_line(failure)
+        if where is None:
+            raise
+        told = StageError(f"own code failed: {error}".partition("\n")[0], where=where)
+        error = str(told)
+        raise told from failure
     finally:
-        record = _record(pipeline, engine, created, time.monotonic() - started, error)
-        with guarded(folder):
-            write_atomically(folder / "run.json", record.model_dump_json(indent=1, by_alias=True).encode())
+        record = _record(pipeline, engine, created, time.monotonic() - started, error, "ended")
+        _write(folder, record)
     return folder, record
 
 
@@ -135,7 +151,19 @@ def _unpack_bundle(engine: Engine, folder: Path) -> None:
                 (folder / ".bundle").rename(folder / "bundle")
 
 
-def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: float, error: str) -> RunRecord:
+def _write(folder: Path, record: RunRecord) -> None:
+    with guarded(folder):
+        write_atomically(folder / "run.json", record.model_dump_json(indent=1, by_alias=True).encode())
+
+
+def _record(
+    pipeline: Pipeline,
+    engine: Engine,
+    created: datetime,
+    seconds: float,
+    error: str,
+    state: Literal["running", "ended"],
+) -> RunRecord:
     config = pipeline.config
     return RunRecord(
         edgekd=__version__,
@@ -165,6 +193,7 @@ def _record(pipeline: Pipeline, engine: Engine, created: datetime, seconds: floa
         records=_records(engine),
         unreachable={name: str(each) for name, each in engine.unreachable.items()},
         error=error,
+        state=state,
     )
 
 

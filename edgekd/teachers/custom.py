@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,7 @@ from pydantic import ConfigDict
 
 from edgekd.config.component import UserComponent
 from edgekd.config.normalisation import OwnNormalisation
-from edgekd.config.usercode import last_line_of
 from edgekd.data.modalities.base import Feeds
-from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher, checked_logits
 
@@ -34,7 +31,7 @@ class UserTeacher(OwnNormalisation, UserComponent, Teacher):
         loaded = self.function()
         answer: Callable[[Feeds], object] = functools.partial(loaded, **self.options)
         if isinstance(loaded, type):
-            with self._failures_told():
+            with self.called(hint=CALLED):
                 answer = loaded(**self.options)
         wanted = None if self.normalisation is None else self.normalisation.from_data(contract)
 
@@ -42,23 +39,11 @@ class UserTeacher(OwnNormalisation, UserComponent, Teacher):
             samples = len(next(iter(feeds.values())))
             if wanted is not None:
                 feeds = {name: _scaled(each, *wanted) for name, each in feeds.items()}
-            with self._failures_told():
+            with self.called(hint=CALLED):
                 answered = answer(feeds)
             return checked_logits(answered, samples, len(contract.classes), self.use)
 
         return answerer
-
-    @contextmanager
-    def _failures_told(self) -> Iterator[None]:
-        """What the user's code raises becomes a ConfigError in one line, with the line of the code that did."""
-        try:
-            yield
-        except MemoryError:  # of the machine, not of the code
-            raise
-        except Exception as error:
-            where = None if self.file is None else last_line_of(self.file, error)
-            reason = "".join(f": {line}" for line in str(error).splitlines()[:1])
-            raise ConfigError(f"{self.use} failed: {type(error).__name__}{reason}", where=where, hint=CALLED) from error
 
 
 def _scaled(inputs: NDArray[np.float32], scale: Sequence[float], offset: Sequence[float]) -> NDArray[np.float32]:

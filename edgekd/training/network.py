@@ -29,14 +29,15 @@ def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = model.build(contract).eval()
+        shapes = " and ".join(str(each.shape) for each in contract.inputs)
+        fails = f"fails on samples of shape {shapes}"
         try:
-            with torch.no_grad():
+            with torch.no_grad(), model.called(does=fails):
                 logits = network(*(torch.zeros(2, *each.shape) for each in contract.inputs))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            shapes = " and ".join(str(each.shape) for each in contract.inputs)
             raise ConfigError(
-                f"the model {model.use} fails on samples of shape {shapes}: {reason}",
+                f"the model {model.use} {fails}: {reason}",
                 hint="choose another architecture or other options; of images, `size` may be too small for the stages",
             ) from error
     expected = (2, len(contract.classes))

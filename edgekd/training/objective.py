@@ -30,7 +30,7 @@ class Objective(nn.Module):
         values: dict[str, Tensor] = {}
         total = lesson.student.logits.new_zeros(())
         for each in self.terms:
-            with placed(each.place):
+            with placed(each.place), each.loss.called():
                 value = each.value(lesson)
             values[each.name] = value.detach()
             total = total + each.weight_at(lesson.progress) * value
@@ -39,10 +39,11 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """name: for reports; weight_at: of each progress; place: where the file has the loss."""
+    """name: for reports; weight_at: of each progress; term: what `loss` built; place: where the file has it."""
 
     name: str
     weight_at: Callable[[float], float]
+    loss: Loss
     term: Term
     place: str
 
@@ -77,7 +78,7 @@ def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         terms = [
-            WeightedTerm(name, loss.weight_at, _built(loss, shapes, place), place)
+            WeightedTerm(name, loss.weight_at, loss, _built(loss, shapes, place), place)
             for name, loss, place in zip(names, losses, places, strict=True)
         ]
     return Objective(terms)

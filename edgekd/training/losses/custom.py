@@ -41,5 +41,8 @@ class UserLoss(UserComponent, Loss):
 
     def build(self, shapes: Shapes) -> Term:  # noqa: ARG002 - a user's term takes its own options alone
         loaded = self.function()
-        term: Term = loaded(**self.options) if isinstance(loaded, type) else functools.partial(loaded, **self.options)
+        if not isinstance(loaded, type):
+            return functools.partial(loaded, **self.options)
+        with self.called():
+            term: Term = loaded(**self.options)
         return term

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from types import NoneType
 from typing import Any, Self, get_args
 
 from pydantic import (
@@ -23,11 +24,27 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_nearest_key(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        cls._refuse_booleans(value)
         try:
             return handler(value)
         except ValidationError as error:
             details = [cls._with_known_keys(detail) for detail in error.errors()]
             raise ValidationError.from_exception_data(cls.__name__, details) from None
+
+    @classmethod
+    def _refuse_booleans(cls, value: Any) -> None:
+        """A boolean is no number: pydantic would take `true` for 1."""
+        if not isinstance(value, dict):
+            return
+        wrong = [
+            InitErrorDetails(type="int_type" if int in kinds else "float_type", loc=(key,), input=value[key])
+            for name, field in cls.model_fields.items()
+            if isinstance(value.get(key := field.alias or name), bool)
+            and (kinds := _kinds(field.annotation)) & {int, float}
+            and kinds <= {int, float, NoneType}
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
 
     @classmethod
     def _with_known_keys(cls, detail: ErrorDetails) -> InitErrorDetails:
@@ -40,6 +57,14 @@ class Section(BaseModel):
         elif kind not in PYDANTIC_TYPES:
             kind = PydanticCustomError(detail["type"], detail["msg"].replace("{", "{{").replace("}", "}}"), context)
         return InitErrorDetails(type=kind, loc=location, input=detail["input"], ctx=context)
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is a union of."""
+    parts = get_args(annotation)
+    return (
+        {annotation} if isinstance(annotation, type) or not parts else {each for part in parts for each in _kinds(part)}
+    )
 
 
 def nearest(name: str, known: Any) -> str:

@@ -17,6 +17,8 @@ from typing import IO, TypeVar
 
 from pydantic import JsonValue
 
+from edgekd.reading import RefusedError, parse_json
+
 ANSWER_S = 120.0
 """What a device may take for a request that is no program: to hash a file on a slow card, for example."""
 BEAT_S = 10.0
@@ -105,8 +107,8 @@ class Channel:
         """
         line = self._line(patience_s, LONGEST_ANSWER)
         try:
-            content = json.loads(line)
-        except ValueError:
+            content: object = parse_json(line)
+        except RefusedError:
             content = None
         if not isinstance(content, dict):
             raise LostError(None, f"the device answers with {line[:40]!r}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from edgekd.errors import UsageError
+from edgekd.reading import MIB, RefusedError, parse_json, read_regular
 from edgekd.records.base import Record
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.evaluation import Evaluation
@@ -24,6 +24,7 @@ from edgekd.records.run import RunRecord
 from edgekd.records.schema1 import run_from_1
 from edgekd.records.screening import ChoiceRecord, ScreeningRecord
 
+MOST_BYTES = 256 * MIB
 SCHEMA = 2  # every version up to this one is read
 REPORTED: tuple[type[Record], ...] = (
     NetworkRecord,
@@ -71,10 +72,12 @@ def load_run(path: Path) -> RunRecord:
         UsageError: it is none, or of a newer version of edgekd.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["schema"]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, RecursionError):
-        raise UsageError(f"{path} is not the record of a run") from None
+        content = parse_json(read_regular(path, MOST_BYTES))
+    except (OSError, RefusedError):
+        content = None
+    version = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or type(version) is not int:
+        raise UsageError(f"{path} is not the record of a run")
     if version not in range(1, SCHEMA + 1):
         raise UsageError(
             f"{path} has schema version {version}, this edgekd reads up to {SCHEMA}", hint="update edgekd to read it"

@@ -161,7 +161,7 @@ def test_an_import_that_fails_is_told_with_its_line(
     file = written(tmp_path, {"mine.py": mine, "helper.py": helper})
     assert "./mine.py" in own_code(file), "a plan can still be made"
     for _ in range(2):  # a second look finds no half of it
-        with pytest.raises(ConfigError, match="cannot import it") as caught:
+        with pytest.raises(ConfigError, match="cannot be imported") as caught:
             import_file(file)
         assert caught.value.where == f"{tmp_path}/{where}"
         assert what in caught.value.what

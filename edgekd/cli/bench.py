@@ -56,10 +56,13 @@ def bench(
     """
     from rich.console import Console
 
-    from edgekd.cli.subjects import end_to_end, load_target, named, shapes_of, subject_of, write_text
+    from edgekd.cli.subjects import can_be_written, end_to_end, load_target, named, shapes_of, subject_of, write_text
     from edgekd.report.bench import bench_json, print_bench
     from edgekd.report.progress import progress_for
 
+    for option, path in (("--save", save), ("--samples", samples)):
+        if path is not None:
+            can_be_written(path, option)
     mode = _mode(every, deadline, clients, samples)
     profile = load_target(target, seconds=seconds, margin=margin)
     parts = named(models, profile.name)
@@ -72,12 +75,12 @@ def bench(
         typer.echo("interrupted; nothing was written", err=True)
         raise typer.Exit(130) from None
     text = bench_json(record, profile.name)
-    if save is not None:
-        write_text(save, text)
     if as_json:
         typer.echo(text)
     else:
         print_bench(record, profile.name, Console())
+    if save is not None:
+        write_text(save, text)
     raise typer.Exit(0 if record.decided else 3)
 
 

@@ -41,7 +41,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         code = 128 + received[0]
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    failure = outlets[0].failure
+    failure = None if outlets[0] is None else outlets[0].failure
     if failure is not None and not isinstance(failure, BrokenPipeError):  # who closed a pipe has read enough
         print(f"the output is incomplete: {failure.strerror}", file=sys.stderr)
         code = OUTPUT_LOST
@@ -138,10 +138,14 @@ class _Outlet(io.FileIO):
         return length
 
 
-def _outlet(name: str) -> _Outlet:
-    """Puts the stream of this name (`stdout`) behind an outlet, in its encoding; letters that it lacks degrade."""
+def _outlet(name: str) -> _Outlet | None:
+    """Puts the stream of this name (`stdout`) behind an outlet, in its encoding; letters that it lacks degrade. None
+    for one that is no file, as in a notebook."""
     stream: TextIO | None = getattr(sys, name)
-    descriptor = os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
+    try:
+        descriptor = os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
+    except OSError:
+        return None
     if stream is not None:
         with suppress(OSError):
             stream.flush()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from edgekd.errors import UsageError
 
@@ -24,14 +26,26 @@ def init(
     if to.exists():
         raise UsageError(f"{to} is there already", hint="choose another name with --to")
     templates = resources.files("edgekd.cli") / "templates"
-    target = to.parent.parent / "targets" / "local.yaml"
+    beside = to.absolute().parent.name == "pipelines"  # then targets/ is beside it, else inside the file's folder
+    target = (to.parent.parent if beside else to.parent) / "targets" / "local.yaml"
     text = (templates / "own.yaml").read_text(encoding="utf-8")
     to.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text((templates / "local.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         typer.echo(f"wrote {target}")
-    filled = text.replace("@NAME@", to.stem).replace("@IMAGES@", str(images.resolve()))
+    filled = text.replace("@NAME@", _yaml(_name(to.stem))).replace("@IMAGES@", _yaml(str(images.resolve())))
+    filled = filled.replace("@TARGET@", "../targets/local.yaml" if beside else "targets/local.yaml")
     to.write_text(filled, encoding="utf-8")
     typer.echo(f"wrote {to}")
     typer.echo(f"next: edgekd run {to}")
+
+
+def _name(stem: str) -> str:
+    """A pipeline's name like it: letters, digits and `._-`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-") or "own"
+
+
+def _yaml(text: str) -> str:
+    """The text as a YAML value, in quotes where it would be something else without."""
+    return yaml.safe_dump(text, allow_unicode=True, width=10_000).partition("\n")[0]

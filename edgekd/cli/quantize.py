@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,17 +100,19 @@ def quantize(
         with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
             made = Path(name)
             record = quantize_model(request, made, progress_for(Console(stderr=True)))
-            folder.mkdir(parents=True, exist_ok=True)
             record = keep_files(record, made, folder, every=keep_all)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)
         raise typer.Exit(130) from None
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # where nothing was written
     text = quantized_json(record)
-    write_text(folder / REPORT, text)
     if as_json:
         typer.echo(text)
     else:
         print_quantized(record, folder, Console())
+    write_text(folder / REPORT, text)
     outcomes = {record.outcome(target) for target in record.choices}
     worst = next(each for each in (Outcome.FAIL, Outcome.UNDECIDED, Outcome.PASS) if each in outcomes)
     raise typer.Exit(EXIT_CODES[worst])
@@ -152,11 +156,17 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def _folder(path: Path) -> Path:
-    """The folder to write to, which need not be there.
+    """The folder to write to, made if need be.
 
     Raises:
-        UsageError: it is a file.
+        UsageError: it is a file, or nothing can be written there.
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"--out {path}: that is a file")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {path}: cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"--out {path}: nothing can be written there")
     return path

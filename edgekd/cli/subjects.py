@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,6 +160,20 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(int(part) for part in parts)
 
 
+def can_be_written(path: Path, option: str) -> None:
+    """Before the work whose result goes there.
+
+    Raises:
+        UsageError: it is a folder, or its folder is not there or takes no file.
+    """
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: that is a folder", hint="give the name of a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{option} {path}: nothing can be written to {path.parent}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file that the user asked for, whole or not at all.
 
@@ -170,4 +185,5 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -49,8 +49,12 @@ def verify(
 
     Exits with 0 when nothing is wrong, with 1 when something is, with 5 when the target cannot be reached.
     """
+    from edgekd.cli.subjects import can_be_written
+    from edgekd.pipeline.store import guarded
     from edgekd.release.archive import write_archive
 
+    if archive is not None:
+        can_be_written(archive, "--archive")
     with _unpacked(bundle) as folder:
         problems = [] if key is None else _unsigned(folder, key)
         where = "here"
@@ -65,7 +69,8 @@ def verify(
         if problems:
             raise typer.Exit(1)
         if archive is not None:
-            write_archive(folder, archive)
+            with guarded(archive.parent):
+                write_archive(folder, archive)
     signed = ", signed" if key is not None else ""
     typer.echo(f"✓ {bundle} is whole{signed} and computes {where} what it computed where it was made")
     if archive is not None:

@@ -221,3 +221,24 @@ def test_other_modes_print_their_tables(place: Here) -> None:
     clients = place.edgekd("bench", "big.onnx", "small.onnx", "--clients", "2", "--seconds", "2")
     assert clients.returncode == 0, clients.stderr
     assert "inferences/s" in clients.stdout
+
+
+@pytest.mark.parametrize("option", ["--save", "--samples"])
+@pytest.mark.parametrize("path", ["nowhere/x", ".", "small.onnx/x"])
+def test_where_results_go_is_checked_before_anything_is_measured(place: Here, option: str, path: str) -> None:
+    done = place.edgekd("bench", "small.onnx", option, path, "--seconds", "60")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{option} {path}: ")
+    assert "measure" not in done.stderr
+
+
+def test_what_was_measured_is_shown_even_when_it_cannot_be_kept(place: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    done = place.edgekd("bench", "small.onnx", "--save", "kept.json", "--seconds", "2")
+    assert "small.onnx" in done.stdout
+    assert done.returncode == 2
+    assert "cannot write kept.json: No space left on device" in done.stderr
+    assert not list(place.folder.glob("*kept*")), "nothing half-written"

@@ -155,6 +155,21 @@ def test_init_writes_a_pipeline_that_is_right_and_overwrites_nothing(place: Plac
     assert place.edgekd("init", "nowhere").returncode == 2
 
 
+@pytest.mark.parametrize("to", ["own.yaml", "pipelines/own.yaml", "there/1: x.yaml", "there/pipelines/#.yaml"])
+def test_init_writes_something_that_runs_wherever_it_goes(place: Place, to: str) -> None:
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        folder = place.folder / "photos: #1" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(folder / "1.png")
+    done = place.edgekd("init", "photos: #1", "--to", to)
+    assert done.returncode == 0, done.stderr
+    planned = place.edgekd("plan", to)
+    assert planned.returncode == 0, planned.stderr
+    assert "train@teacher" in planned.stdout
+
+
 def test_gc_on_an_empty_store_removes_nothing(place: Place) -> None:
     done = place.edgekd("gc", "--unused-for", "0")
     assert done.returncode == 0

@@ -66,6 +66,13 @@ def main() -> None:
 
 
 def _tell(error: EdgekdError) -> None:
-    typer.echo(str(error), err=True)
+    typer.echo(_visible(str(error)), err=True)
     if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
+        typer.echo(f"hint: {_visible(error.hint)}", err=True)
+
+
+def _visible(text: str) -> str:
+    """With what a terminal would obey, from the names of files for example, written out."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )

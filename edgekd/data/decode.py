@@ -125,4 +125,3 @@ def _read(files: ImageFiles, name: str) -> NDArray[np.uint8]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(f"{name} cannot be read: {reason}", hint="replace the file, or remove it") from error
-

@@ -247,7 +247,7 @@ BAD_IMAGES = {
     "text.npy": b"hello",
     "text.pgm": b"hello",
     "ascii.pgm": b"P2\n3 4\n255\n",
-    "deep.pgm": b"P5 3 4 65535\n" + bytes(24),
+    "deep.pgm": b"P5 3 4 65536\n" + bytes(24),
     "short.pgm": b"P5 3 4 255\n" + bytes(11),
     "words.pgm": b"P5 three 4 255\n" + bytes(12),
     "huge.ppm": b"P6 99999999 99999999 255\n" + bytes(12),

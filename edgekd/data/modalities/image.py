@@ -38,9 +38,9 @@ RULES = {"orientation": "exif", "depth": "highest 8 bits", "alpha": "over white"
 highest 8 bits; laid over white where it is transparent; grey of colour is the luma of ITU-R BT.601. Then `resize`, one
 of RESIZES."""
 RESIZES = ("none", "bilinear")
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # MPO: JPEG of a phone, with a preview behind it
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
-PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
+BITS, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT = 258, 262, 284, 339  # tags of TIFF
 WEIGHT_BITS = 22  # of a fixed-point weight
 UNKNOWABLE = {
     "CMYK": "its inks have no certain colours: save it as RGB",
@@ -175,8 +175,11 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     Raises:
         ValueError: it is no picture, is damaged, or its pixels cannot be told exactly; the message is one line.
     """
-    if content[:2] in (b"P5", b"P6"):
+    kind = content[:2]
+    if kind in (b"P5", b"P6"):
         return _netpbm(content)
+    if kind == b"P3" and _netpbm_header(content)[2] > 255:  # of which Pillow would round instead of cutting
+        raise ValueError("it is text and of more than 255 levels: save it as binary PPM")
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -360,6 +363,27 @@ def _netpbm(content: bytes) -> NDArray[np.uint8]:
     Raises:
         ValueError: it is none, or cut short.
     """
+    width, height, levels, at = _netpbm_header(content)
+    if not (width and height and 0 < levels < 2**16):
+        raise ValueError(f"{width} x {height} pixels of {levels} levels")
+    shape = (height, width, 1 if content[:2] == b"P5" else 3)
+    kind = np.dtype(">u2" if levels > 255 else "u1")
+    if len(content) - at < height * width * shape[2] * kind.itemsize:
+        raise ValueError("the file is cut short")
+    samples = np.frombuffer(content, kind, height * width * shape[2], at).reshape(shape)
+    if samples.max() > levels:
+        raise ValueError(f"a sample of {samples.max()}, and the file says {levels} levels")
+    if levels == 2**16 - 1:
+        return (samples >> 8).astype(np.uint8)
+    return samples if levels == 255 else ((samples.astype(np.int64) * 510 + levels) // (2 * levels)).astype(np.uint8)
+
+
+def _netpbm_header(content: bytes) -> tuple[int, int, int, int]:
+    """Width, height and levels, and where the samples begin.
+
+    Raises:
+        ValueError: they are not there.
+    """
     fields: list[bytes] = []
     at = 0
     while len(fields) < 4 and at < len(content):
@@ -372,21 +396,10 @@ def _netpbm(content: bytes) -> NDArray[np.uint8]:
             while at < len(content) and not content[at : at + 1].isspace():
                 at += 1
             fields.append(content[start:at])
-    if len(fields) < 4 or not all(each.isdigit() and len(each) < 10 for each in fields[1:]):
+    if len(fields) < 4 or len(fields[0]) != 2 or not all(each.isdigit() and len(each) < 10 for each in fields[1:]):
         raise ValueError("not a binary PGM or PPM")
     width, height, levels = (int(each) for each in fields[1:])
-    if not (width and height and 0 < levels < 2**16):
-        raise ValueError(f"{width} x {height} pixels of {levels} levels")
-    shape = (height, width, 1 if fields[0] == b"P5" else 3)
-    kind = np.dtype(">u2" if levels > 255 else "u1")
-    if len(content) - at - 1 < height * width * shape[2] * kind.itemsize:
-        raise ValueError("the file is cut short")
-    samples = np.frombuffer(content, kind, height * width * shape[2], at + 1).reshape(shape)
-    if samples.max() > levels:
-        raise ValueError(f"a sample of {samples.max()}, and the file says {levels} levels")
-    if levels == 2**16 - 1:
-        return (samples >> 8).astype(np.uint8)
-    return samples if levels == 255 else ((samples.astype(np.int64) * 510 + levels) // (2 * levels)).astype(np.uint8)
+    return width, height, levels, at + 1
 
 
 def _unpacked(image: PIL.Image.Image) -> NDArray[np.uint8]:
@@ -396,7 +409,7 @@ def _unpacked(image: PIL.Image.Image) -> NDArray[np.uint8]:
         ValueError: its pixels cannot be told exactly.
     """
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
+    if frames > 1 and image.format != "MPO":  # a phone's JPEG, with a preview behind the picture
         raise ValueError(f"it holds {frames} pictures: save the one that is meant")
     image.load()
     mode, clear = image.mode, image.info.get("transparency")
@@ -405,6 +418,8 @@ def _unpacked(image: PIL.Image.Image) -> NDArray[np.uint8]:
         raise ValueError(f"{UNKNOWABLE[mode]} (mode {mode})")
     if (np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)) != 1).any():
         raise ValueError("its samples are signed numbers: save it with unsigned ones")
+    if tags.get(PLANAR) == 2 and max(np.atleast_1d(tags.get(BITS, 1))) > 8:  # Pillow would mix up their bytes
+        raise ValueError("its 16-bit channels lie apart: save it with the channels of a pixel side by side")
     if mode in ("P", "PA"):
         has_alpha = mode == "PA" or clear is not None or (image.palette is not None and image.palette.mode != "RGB")
         return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
 
 RANDOM = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3)).astype(np.uint8)
-GREY = [{"name": "image", "shape": [1, 4, 3], "preprocessing": {"mean": [0.5], "std": [0.25]}}]
-COLOUR = [{"name": "image", "shape": [3, 4, 3], "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3}}]
+GREY: list[dict[str, Any]] = [{"name": "image", "shape": [1, 4, 3], "preprocessing": {"mean": [0.5], "std": [0.25]}}]
+COLOUR: list[dict[str, Any]] = [
+    {"name": "image", "shape": [3, 4, 3], "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+]
 GREY_PIXELS = np.arange(12, dtype=np.uint8).reshape(4, 3)
 COLOUR_PIXELS = np.random.default_rng(1).integers(0, 256, (4, 3, 3)).astype(np.uint8)
 
@@ -127,12 +130,12 @@ def jpeg_cut_short() -> bytes:
     [
         ("gone.png", None, "No such file or directory"),
         ("gone.npy", None, "No such file or directory"),
-        ("text.png", b"hello", "cannot identify image file"),
+        ("text.png", b"hello", "not an image of the kinds BMP, GIF"),
         ("cut.jpg", jpeg_cut_short(), "truncated"),
         ("empty.npy", b"", "cannot read"),
         ("text.npy", b"hello", "cannot read"),
-        ("ascii.pgm", b"P2\n3 4\n255\n", "not a binary PGM or PPM with 255 levels"),
-        ("deep.pgm", b"P5 3 4 65535\n" + bytes(24), "not a binary PGM or PPM with 255 levels"),
+        ("ascii.pgm", b"P2\n3 4\n255\n", "not enough image data"),
+        ("deep.pgm", b"P5 3 4 65536\n" + bytes(24), "3 x 4 pixels of 65536 levels"),
         ("short.pgm", b"P5 3 4 255\n" + bytes(11), "the file is cut short"),
         ("wide.pgm", b"P5 5 4 255\n" + bytes(20), r"the image is 5x4, the model takes 3x4; resize it"),
     ],
@@ -155,6 +158,96 @@ def test_an_array_that_holds_no_image_is_told(tmp_path: Path, wrong: Any) -> Non
         image.read(npy(tmp_path / "a.npy", wrong), GREY)
 
 
+def lying(shape: str) -> bytes:
+    """An .npy file of twelve bytes whose header says that there are more, or something else."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(12)
+
+
+@pytest.mark.parametrize(
+    "shape", ["(10**12,)", "(1000000000000, 4, 3)", "(-4, -3)", "(5, 4, 3)", "(4,", "[4, 3]", "'a'"]
+)
+def test_an_array_file_that_lies_about_its_shape_is_refused_and_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "a.npy").write_bytes(lying(shape))
+    with pytest.raises(ValueError, match=r"cannot read .*a\.npy: .") as error:
+        image.read(tmp_path / "a.npy", GREY)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="not a regular file"):
+            image.read(path, GREY)
+
+
+def scaled_by_pillow(pixels: Any, height: int, width: int) -> Any:
+    """Along rows, then along columns: in one go Pillow takes the order that is quicker."""
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    for size in ((width, picture.height), (width, height)):
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(height, width, -1)
+
+
+def test_images_are_scaled_to_the_bit_as_pillow_does() -> None:
+    generator = np.random.default_rng(0)
+    for number in range(400):
+        height, width, to_height, to_width = (int(each) for each in np.exp(generator.uniform(0, 5.5, 4)))
+        pixels = generator.integers(0, 256, (height, width, 1 + 2 * (number % 2)), dtype=np.uint8)
+        if number % 3 == 0:
+            pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)  # the steepest edges
+        found = image.resized(pixels, to_height, to_width)
+        np.testing.assert_array_equal(found, scaled_by_pillow(pixels, to_height, to_width), str(pixels.shape))
+    for shape in ((1, 20001, 1), (3001, 2, 3)):
+        white = np.full(shape, 255, np.uint8)
+        np.testing.assert_array_equal(image.resized(white, 2, 3), np.full((2, 3, shape[2]), 255))
+
+
+def test_many_images_are_scaled_as_each_by_itself() -> None:
+    scaled = image.resized(RANDOM, 4, 9)
+    assert scaled.shape == (50, 4, 9, 3)
+    for one, many in zip(RANDOM, scaled, strict=True):
+        np.testing.assert_array_equal(image.resized(one, 4, 9), many)
+
+
+def ruled(specs: list[dict[str, Any]], **rules: str) -> list[dict[str, Any]]:
+    return [{**spec, "preprocessing": {**spec["preprocessing"], **rules}} for spec in specs]
+
+
+def test_images_of_another_size_are_scaled_where_the_contract_says_so(tmp_path: Path) -> None:
+    large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    several = np.stack([large, large[::-1]])
+    for path in (png(tmp_path / "a.png", large), npy(tmp_path / "a.npy", large), netpbm(tmp_path / "a.ppm", large)):
+        (found,) = image.read(path, ruled(COLOUR, resize="bilinear"))
+        np.testing.assert_array_equal(found, scaled_by_pillow(large, 4, 3))
+        for specs in (COLOUR, ruled(COLOUR, resize="none")):
+            with pytest.raises(ValueError, match="the image is 17x31, the model takes 3x4"):
+                image.read(path, specs)
+    found = image.read(npy(tmp_path / "b.npy", several), ruled(COLOUR, resize="bilinear"))
+    np.testing.assert_array_equal(found, [scaled_by_pillow(each, 4, 3) for each in several])
+
+
+def test_colour_becomes_grey_before_it_is_scaled(tmp_path: Path) -> None:
+    large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    (found,) = image.read(png(tmp_path / "a.png", large), ruled(GREY, resize="bilinear"))
+    np.testing.assert_array_equal(found, scaled_by_pillow(image.in_channels(large, 1), 4, 3))
+
+
+@pytest.mark.parametrize("rules", [{"resize": "lanczos"}, {"alpha": "over black"}, {"orientation": "none"}])
+def test_a_rule_that_this_program_does_not_know_is_refused(tmp_path: Path, rules: dict[str, str]) -> None:
+    ((rule, way),) = rules.items()
+    with pytest.raises(ValueError, match=f"the contract says {rule}: '{way}', which this program does not know"):
+        image.read(png(tmp_path / "a.png", COLOUR_PIXELS), ruled(COLOUR, **rules))
+
+
+def test_every_contract_says_how_picture_files_are_read() -> None:
+    (spec,) = contract_for("image", RANDOM, ("a", "b")).inputs
+    rules = {key: value for key, value in spec.preprocessing.items() if key not in ("mean", "std")}
+    assert rules == {**image.RULES, "resize": "none"}
+    (spec,) = contract_for("image", RANDOM, ("a", "b"), {"resize": "bilinear"}).inputs
+    assert spec.preprocessing["resize"] == "bilinear"
+
+
 def test_an_archive_with_the_ending_of_an_array_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=GREY_PIXELS)
     path = (tmp_path / "a.npz").rename(tmp_path / "a.npy")
@@ -163,7 +256,15 @@ def test_an_archive_with_the_ending_of_an_array_is_refused(tmp_path: Path) -> No
 
 
 def test_the_card_says_size_and_preprocessing() -> None:
+    scaled = {**COLOUR[0]["preprocessing"], "resize": "bilinear"}
+    rules = (
+        "turned by their EXIF orientation, the highest 8 bits of deeper samples, laid over white where transparent, "
+        "grey as BT.601 luma, "
+    )
+    ((_, told),) = image.facts([{**COLOUR[0], "dtype": "float32", "preprocessing": scaled}])[2:]
+    assert told == f"{rules}scaled to 3 × 4 pixels by a bilinear filter with antialiasing"
     assert image.facts([{**COLOUR[0], "dtype": "float32"}]) == [
         ("input", "`image`: float32 NCHW, 3 × 4 × 3"),
         ("preprocessing", "(pixel / 255 − mean) / std, mean 0.5, 0.5, 0.5, std 0.25, 0.25, 0.25"),
+        ("picture files", f"{rules}refused unless of 3 × 4 pixels"),
     ]

@@ -139,17 +139,19 @@ def _place(name: str, members: dict[str, tarfile.TarInfo], path: Path) -> tuple[
 def _refuse_linked_folders(members: dict[str, tarfile.TarInfo], path: Path) -> None:
     """
     Raises:
-        ConfigError: the archive holds a link to one of its folders, where images would be missed.
+        ConfigError: images would be missed, because the archive holds a link to one of its folders, or to what may be
+            a folder elsewhere.
     """
     folders = {
         "/".join(parts[:depth]) for parts in (name.split("/") for name in members) for depth in range(1, len(parts))
     }
     folders |= {name for name, member in members.items() if member.isdir()}
     for name, member in members.items():
-        if member.issym() and _target(name, member) in folders:
+        elsewhere = "." not in posixpath.basename(name) and _target(name, member) not in members
+        if member.issym() and (elsewhere or _target(name, member) in folders):
             raise ConfigError(
-                f"{path}: {name} is a link to the folder {_target(name, member)}",
-                hint="pack the folder itself: tar --dereference follows links",
+                f"{path}: {name} is a link to {_target(name, member)}, and no images are found behind it",
+                hint="pack what it leads to: tar --dereference follows links",
             )
 
 

@@ -101,13 +101,13 @@ def predict(
 ) -> None:
     """Label and confidence of the samples in files, from the bundle alone."""
     from edgekd.errors import UsageError
-    from edgekd.release.device.predict import UnusableError
+    from edgekd.release.device.predict import UnusableError, visible
     from edgekd.release.verify import load_model, read_manifest
 
     try:
         model = load_model(bundle, read_manifest(bundle), target)
         for answer in model.answers(files):
-            typer.echo(f"{answer.name}: {answer.label} {answer.share:.2%}")
+            typer.echo(f"{visible(answer.name)}: {answer.label} {answer.share:.2%}")
     except UnusableError as error:
         raise UsageError(str(error)) from error
 

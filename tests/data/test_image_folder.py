@@ -62,7 +62,7 @@ def load(root: Path, **options: object) -> LabelledData:
     """With every image decoded."""
     data = unread(root, **options)
     train, test = (Split(np.asarray(each.samples), each.labels) for each in (data.train, data.test))
-    return LabelledData(train, test, data.classes)
+    return LabelledData(train, test, data.classes, data.reading)
 
 
 def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:

@@ -84,7 +84,9 @@ inline Image decoded(const char* path) {
     if (!file) {
         unreadable(path, nullptr, "");
     }
-    const std::string kind = next_field(file.get());
+    const int first = std::getc(file.get());  // nothing stands before the kind, no comment either
+    std::ungetc(first, file.get());
+    const std::string kind = first == 'P' ? next_field(file.get()) : "";
     const std::string columns = next_field(file.get());
     const std::string rows = next_field(file.get());
     const std::string white = next_field(file.get());

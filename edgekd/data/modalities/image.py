@@ -160,7 +160,7 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.uint8]:
     """
     channels, height, width = _size(specs[0])
     resize = _resize_of(specs[0]["preprocessing"])
-    pixels = in_channels(_pixels_in(path), channels)
+    pixels = in_channels(_pixels_in(path, "alpha" in specs[0]["preprocessing"]), channels)
     if resize == "none" and pixels.shape[1:3] != (height, width):
         raise ValueError(
             f"{path}: the image is {pixels.shape[2]}x{pixels.shape[1]}, the model takes {width}x{height}; "
@@ -169,8 +169,9 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.uint8]:
     return resized(pixels, height, width)
 
 
-def decoded(content: bytes) -> NDArray[np.uint8]:
-    """uint8 (H, W, 1 or 3) of a picture file, by RULES: exactly, or not at all.
+def decoded(content: bytes, *, over_white: bool = True) -> NDArray[np.uint8]:
+    """uint8 (H, W, 1 or 3) of a picture file, by RULES: exactly, or not at all. over_white: without it, for contracts
+    of before there were RULES, what is transparent is refused.
 
     Raises:
         ValueError: it is no picture, is damaged, or its pixels cannot be told exactly; the message is one line.
@@ -189,7 +190,7 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             # the orientation last: TIFF has none left once Pillow has turned it while decoding
-            return _upright(_without_alpha(_unpacked(image)), image.getexif().get(ORIENTATION))
+            return _upright(_without_alpha(_unpacked(image), over_white), image.getexif().get(ORIENTATION))
     except UnidentifiedImageError:
         raise ValueError(f"not an image of the kinds {', '.join(FORMATS)}") from None
     except Exception as error:  # decoders raise anything on damaged files
@@ -317,13 +318,13 @@ def _resize_of(preprocessing: Mapping[str, Any]) -> str:
     return str(resize)
 
 
-def _pixels_in(path: Path) -> NDArray[np.uint8]:
+def _pixels_in(path: Path, over_white: bool) -> NDArray[np.uint8]:
     """uint8 (N, H, W, 1 or 3)."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a regular file")
         if path.suffix != ".npy":
-            return decoded(path.read_bytes())[np.newaxis]
+            return decoded(path.read_bytes(), over_white=over_white)[np.newaxis]
         pixels = _read_npy(path)
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}") from error
@@ -441,10 +442,16 @@ def _unpacked(image: PIL.Image.Image) -> NDArray[np.uint8]:
     raise ValueError("one of its colours stands for transparent: save it with an alpha channel, or without")
 
 
-def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 1 or 3): a colour c of opacity a becomes c a + 255 (255 - a), over 255 and rounded."""
+def _without_alpha(pixels: NDArray[np.uint8], over_white: bool) -> NDArray[np.uint8]:
+    """uint8 (H, W, 1 or 3): a colour c of opacity a becomes c a + 255 (255 - a), over 255 and rounded.
+
+    Raises:
+        ValueError: something is transparent, and nothing says what is behind it.
+    """
     if pixels.shape[2] in (1, 3):
         return pixels
+    if not over_white and (pixels[..., -1] < 255).any():
+        raise ValueError("it is transparent, and the model's contract does not say what is behind it")
     colour, alpha = pixels[..., :-1], pixels[..., -1:].astype(np.uint32)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 

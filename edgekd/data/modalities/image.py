@@ -205,14 +205,14 @@ def in_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 
 def resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 (..., height, width, C) of uint8 (..., H, W, C), by a bilinear filter: the one implementation of scaling.
+    """uint8 (..., height, width, C) of uint8 (..., H, W, C), by a bilinear filter.
 
     Along an axis a pixel is the weighted mean of those around its centre; weights fall linearly to 0 at a distance of
     one pixel of the larger scale, so that nothing is left out when images shrink. First along rows, then along columns,
     each rounded to 8 bits.
 
-    Source: Pillow's `Resample.c` for 8 bits a channel, which each axis equals to the bit: double weights, brought to
-    22-bit integers.
+    Source: Pillow's `Resample.c` for 8 bits a channel, which each axis equals to the bit, so that the images of
+    training can be scaled by it: double weights, brought to 22-bit integers.
     """
     return _resampled(_resampled(pixels, width, -2), height, -3)
 

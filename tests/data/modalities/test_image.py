@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekd.data.decode import scaled
 from edgekd.data.modalities import image
 from edgekd.data.modalities.base import contract_for, feeds_for
 from edgekd.errors import ConfigError
@@ -181,15 +182,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
             image.read(path, GREY)
 
 
-def scaled_by_pillow(pixels: Any, height: int, width: int) -> Any:
-    """Along rows, then along columns: in one go Pillow takes the order that is quicker."""
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    for size in ((width, picture.height), (width, height)):
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(height, width, -1)
-
-
-def test_images_are_scaled_to_the_bit_as_pillow_does() -> None:
+def test_a_device_scales_images_as_training_does_with_pillow_to_the_bit() -> None:
     generator = np.random.default_rng(0)
     for number in range(400):
         height, width, to_height, to_width = (int(each) for each in np.exp(generator.uniform(0, 5.5, 4)))
@@ -197,16 +190,33 @@ def test_images_are_scaled_to_the_bit_as_pillow_does() -> None:
         if number % 3 == 0:
             pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)  # the steepest edges
         found = image.resized(pixels, to_height, to_width)
-        np.testing.assert_array_equal(found, scaled_by_pillow(pixels, to_height, to_width), str(pixels.shape))
+        np.testing.assert_array_equal(found, scaled(pixels, to_height, to_width), str(pixels.shape))
     for shape in ((1, 20001, 1), (3001, 2, 3)):
         white = np.full(shape, 255, np.uint8)
         np.testing.assert_array_equal(image.resized(white, 2, 3), np.full((2, 3, shape[2]), 255))
 
 
+def test_weights_are_a_triangle_as_wide_as_a_pixel_of_the_larger_scale() -> None:
+    """Against loops, with half a grey level of rounding along each axis."""
+    pixels = np.random.default_rng(3).integers(0, 256, (13, 20, 1), dtype=np.uint8)
+    for height, width in ((5, 7), (30, 7), (13, 41)):
+        expected = pixels[..., 0].astype(float)
+        for size in (width, height):
+            found = expected.shape[1]
+            reach = max(found / size, 1)
+            made = np.zeros((len(expected), size))
+            for place in range(size):
+                away = np.abs(np.arange(found) + 0.5 - (place + 0.5) * found / size) / reach
+                weights = np.maximum(1 - away, 0)
+                made[:, place] = expected @ weights / weights.sum()
+            expected = made.T
+        assert np.abs(image.resized(pixels, height, width)[..., 0] - expected).max() <= 1
+
+
 def test_many_images_are_scaled_as_each_by_itself() -> None:
-    scaled = image.resized(RANDOM, 4, 9)
-    assert scaled.shape == (50, 4, 9, 3)
-    for one, many in zip(RANDOM, scaled, strict=True):
+    together = image.resized(RANDOM, 4, 9)
+    assert together.shape == (50, 4, 9, 3)
+    for one, many in zip(RANDOM, together, strict=True):
         np.testing.assert_array_equal(image.resized(one, 4, 9), many)
 
 
@@ -219,18 +229,18 @@ def test_images_of_another_size_are_scaled_where_the_contract_says_so(tmp_path: 
     several = np.stack([large, large[::-1]])
     for path in (png(tmp_path / "a.png", large), npy(tmp_path / "a.npy", large), netpbm(tmp_path / "a.ppm", large)):
         (found,) = image.read(path, ruled(COLOUR, resize="bilinear"))
-        np.testing.assert_array_equal(found, scaled_by_pillow(large, 4, 3))
+        np.testing.assert_array_equal(found, scaled(large, 4, 3))
         for specs in (COLOUR, ruled(COLOUR, resize="none")):
             with pytest.raises(ValueError, match="the image is 17x31, the model takes 3x4"):
                 image.read(path, specs)
     found = image.read(npy(tmp_path / "b.npy", several), ruled(COLOUR, resize="bilinear"))
-    np.testing.assert_array_equal(found, [scaled_by_pillow(each, 4, 3) for each in several])
+    np.testing.assert_array_equal(found, [scaled(each, 4, 3) for each in several])
 
 
 def test_colour_becomes_grey_before_it_is_scaled(tmp_path: Path) -> None:
     large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
     (found,) = image.read(png(tmp_path / "a.png", large), ruled(GREY, resize="bilinear"))
-    np.testing.assert_array_equal(found, scaled_by_pillow(image.in_channels(large, 1), 4, 3))
+    np.testing.assert_array_equal(found, scaled(image.in_channels(large, 1), 4, 3))
 
 
 @pytest.mark.parametrize("rules", [{"resize": "lanczos"}, {"alpha": "over black"}, {"orientation": "none"}])
@@ -256,12 +266,12 @@ def test_an_archive_with_the_ending_of_an_array_is_refused(tmp_path: Path) -> No
 
 
 def test_the_card_says_size_and_preprocessing() -> None:
-    scaled = {**COLOUR[0]["preprocessing"], "resize": "bilinear"}
+    preprocessing = {**COLOUR[0]["preprocessing"], "resize": "bilinear"}
     rules = (
         "turned by their EXIF orientation, the highest 8 bits of deeper samples, laid over white where transparent, "
         "grey as BT.601 luma, "
     )
-    ((_, told),) = image.facts([{**COLOUR[0], "dtype": "float32", "preprocessing": scaled}])[2:]
+    ((_, told),) = image.facts([{**COLOUR[0], "dtype": "float32", "preprocessing": preprocessing}])[2:]
     assert told == f"{rules}scaled to 3 × 4 pixels by a bilinear filter with antialiasing"
     assert image.facts([{**COLOUR[0], "dtype": "float32"}]) == [
         ("input", "`image`: float32 NCHW, 3 × 4 × 3"),

@@ -142,9 +142,8 @@ def damaged_npz(encrypted: bool) -> bytes:
     return bytes(content)
 
 
-LYING = (
-    b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000, 4), }".ljust(127) + b"\n"
-)
+LYING_HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000, 4), }"
+LYING = (b"\x93NUMPY\x01\x00v\x00" + LYING_HEADER).ljust(127) + b"\n"
 
 
 @pytest.mark.parametrize(

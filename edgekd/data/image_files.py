@@ -13,7 +13,9 @@ from edgekd.data.content import all_files
 from edgekd.errors import ConfigError
 
 LONGEST_CHAIN = 40  # of links that lead to links, as in Linux
-ENDINGS = frozenset({"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
+ENDINGS = frozenset(
+    {"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"}
+)
 
 
 class ImageFiles(ABC):

@@ -179,6 +179,12 @@ def test_no_images_and_images_outside_class_folders_are_refused(tmp_path: Path) 
         load(tmp_path / "flat")
 
 
+@pytest.mark.parametrize("ending", ["pnm", "PBM", "jfif", "jpe", "TIF"])
+def test_every_ending_of_a_kind_of_image_counts(split: Path, ending: str) -> None:
+    (split / "train" / "cat" / "a.png").rename(split / "train" / "cat" / f"a.{ending}")
+    assert len(load(split).train) == 4  # what is in the file says how it is read
+
+
 def test_other_files_and_hidden_ones_are_passed_over(split: Path) -> None:
     passed_over = "README.md train/Thumbs.db train/cat/.DS_Store train/cat/._a.png __MACOSX/train/cat/a.png"
     for name in passed_over.split():

@@ -96,7 +96,7 @@ def _report(error: Exception) -> str:
 def _tell(line: str, hint: str | None) -> None:
     print(line, file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {visible(hint)}", file=sys.stderr)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekd.visible import visible
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -112,7 +114,7 @@ def predict(
     try:
         model = load_model(bundle, read_manifest(bundle), target)
         for answer in model.answers(files):
-            typer.echo(f"{answer.name}: {answer.label} {answer.share:.2%}")
+            typer.echo(f"{visible(answer.name)}: {answer.label} {answer.share:.2%}")
     except UnusableError as error:
         raise UsageError(str(error)) from error
 

@@ -69,8 +69,11 @@ def find_data(path: Path, context: Any) -> Path | None:
     """
     folder = Path((context or {}).get("folder", Path()))
     for base in (folder, *data_folders()):
-        if (base / path).exists():
-            return (base / path).resolve()
+        try:
+            if (base / path).exists():
+                return (base / path).resolve()
+        except (OSError, RuntimeError):  # a name that no file can have, links that lead in a circle
+            continue
     return None
 
 

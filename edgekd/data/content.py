@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from edgekd.memory import keep, recall
 
 MEMORY = "digests.json"
+MOST_WAYS = 1000  # to one folder: links to folders of links double them with every level
 SETTLED_NS = 2_000_000_000  # a file touched more recently could change again without a new time stamp
 
 
 def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
-    """The sha256 (hex) of a file's bytes, or of a folder's files by relative name and content.
+    """The sha256 (hex) of a file's bytes, or of a folder's files by relative name and content; none but regular files.
 
     names: the files of the folder that count, relative to it and in a fixed order; default: all. The digest
     depends on names and bytes only. Sizes and times of files decide no more than whether they are read again.
@@ -25,7 +29,10 @@ def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
     """
     root = root.resolve(strict=True)
     # plain strings: a Path for each of 60,000 files would take longer than asking the system about them
-    files = {"": str(root)} if root.is_file() else {name: f"{root}/{name}" for name in names or all_files(root)}
+    if root.is_dir():
+        files = {name: f"{root}/{name}" for name in (all_files(root) if names is None else names)}
+    else:
+        files = {"": str(root)}
     stamp, newest_ns = _stamp(files)
     remembered = recall(MEMORY)
     match remembered.get(str(root)):
@@ -39,20 +46,33 @@ def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
 
 
 def all_files(root: Path) -> list[str]:
-    """Every file below a folder, relative with `/`, sorted; hidden ones are left out, links are followed once."""
+    """Every file below a folder, relative with `/`, sorted; hidden ones are left out, and links are followed, but for
+    those that lead to a folder above them, where everything is found already.
+
+    Raises:
+        OSError: a folder cannot be read, or links lead to the same folders over and over.
+    """
     found: list[str] = []
-    visited: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:  # a link to a folder above would never end
+    ways: Counter[str] = Counter()
+    above = {str(root): frozenset[str]()}  # the real folders that each folder lies in
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_raise):
+        real, outer = os.path.realpath(folder), above.pop(folder)
+        if real in outer:
             folders.clear()
             continue
-        visited.add(real)
+        ways[real] += 1
+        if ways[real] > MOST_WAYS:
+            raise OSError(errno.ELOOP, f"more than {MOST_WAYS} ways lead there, by links to links", real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        above.update((os.path.join(folder, name), outer | {real}) for name in folders)  # noqa: PTH118 - as above
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
         found += [f"{prefix}{name}" for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _stamp(files: dict[str, str]) -> tuple[str, int]:
@@ -61,6 +81,8 @@ def _stamp(files: dict[str, str]) -> tuple[str, int]:
     newest_ns = 0
     for name, path in files.items():
         status = os.stat(path)  # noqa: PTH116 - as above
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never ends
+            raise OSError(errno.EINVAL, "not a regular file", path)
         # ctime too: tools that copy keep the mtime of the original
         hasher.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode())
         newest_ns = max(newest_ns, status.st_mtime_ns, status.st_ctime_ns)

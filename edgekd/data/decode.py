@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.image_files import ImageFiles
-from edgekd.data.modalities.image import upright
+from edgekd.data.modalities.image import FORMATS, decoded, in_channels
 from edgekd.errors import ConfigError
 from edgekd.progress import Advance
-
-if TYPE_CHECKING:
-    import PIL.Image
 
 Color = Literal["auto", "gray", "rgb"]
 CHUNK = 64  # images between two looks at whether colour was found
 PARTS = 8  # that each thread takes one after the other: so many that all end at about the same time
-COLOURLESS = frozenset({"1", "L", "LA", "I;16"})  # modes of Pillow, which it knows without decoding the pixels
+COLOURLESS = frozenset({"1", "L", "LA", "I;16"})  # modes of Pillow
+FILTER = "bilinear"  # that images are scaled with: a word of RESIZES
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,8 @@ def form_of(
     Raises:
         ConfigError: a file is no readable image.
     """
-    if size is None:
-        with _opened(files, names[0]) as image:
-            height, width = _pixels(image, None, 1).shape[:2]
-    else:
-        height, width = size
-    coloured = color == "rgb" or (color == "auto" and _any_colour(files, names, size, advance))
+    height, width = size or _read(files, names[0]).shape[:2]
+    coloured = color == "rgb" or (color == "auto" and _any_colour(files, names, advance))
     return Form(height, width, 3 if coloured else 1, scaled=size is not None, first=names[0])
 
 
@@ -98,8 +91,9 @@ class DecodedImages:
     def _decode(self, name: str) -> NDArray[np.uint8]:
         form = self.form
         size = (form.height, form.width)
-        with _opened(self.files, name) as image:
-            pixels = _pixels(image, size if form.scaled else None, form.channels)
+        pixels = in_channels(_read(self.files, name), form.channels)
+        if form.scaled:
+            return scaled(pixels, *size)
         if pixels.shape[:2] != size:
             raise ConfigError(
                 f"{name} has {pixels.shape[1]} x {pixels.shape[0]} pixels, {form.first} has {size[1]} x {size[0]}",
@@ -108,12 +102,11 @@ class DecodedImages:
         return pixels
 
 
-def _any_colour(files: ImageFiles, names: Sequence[str], size: tuple[int, int] | None, advance: Advance) -> bool:
+def _any_colour(files: ImageFiles, names: Sequence[str], advance: Advance) -> bool:
     def has_colour(name: str) -> bool:
-        with _opened(files, name) as image:
-            if image.mode in COLOURLESS:
-                return False
-            pixels = _pixels(image, size, 3)
+        if _known_grey(files, name):
+            return False
+        pixels = _read(files, name)
         return bool((pixels != pixels[..., :1]).any())
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -125,26 +118,35 @@ def _any_colour(files: ImageFiles, names: Sequence[str], size: tuple[int, int] |
     return False
 
 
-@contextmanager
-def _opened(files: ImageFiles, name: str) -> Iterator[PIL.Image.Image]:
-    """The image, whose pixels are decoded when they are asked for; what fails meanwhile names the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(files.read(name))) as image:
-            yield image
-    except UnidentifiedImageError:
-        raise ConfigError(f"{name} is not an image", hint="remove or replace the file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
-        raise ConfigError(f"{name} cannot be read: {error}", hint="remove or replace the file") from error
-
-
-def _pixels(image: PIL.Image.Image, size: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
-    """uint8 (H, W, C)."""
+def _known_grey(files: ImageFiles, name: str) -> bool:
+    """Whether the file's header says so, which takes a fraction of the time of its pixels."""
     from PIL import Image
 
-    plain = upright(image).convert("L" if channels == 1 else "RGB")
-    if size is not None and plain.size != (size[1], size[0]):
-        plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    pixels = np.asarray(plain)
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    try:
+        with Image.open(io.BytesIO(files.read(name)), formats=FORMATS) as image:
+            return image.mode in COLOURLESS
+    except Exception:  # noqa: BLE001 - decoders raise anything; what is wrong is told when the pixels are read
+        return False
+
+
+def _read(files: ImageFiles, name: str) -> NDArray[np.uint8]:
+    """uint8 (H, W, 1 or 3).
+
+    Raises:
+        ConfigError: it cannot be read, or its pixels cannot be told exactly.
+    """
+    try:
+        return decoded(files.read(name))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"{name} cannot be read: {reason}", hint="replace the file, or remove it") from error
+
+
+def scaled(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """What `resized` makes, which devices scale with: the same to the bit, in a third of the time, of many images."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    for size in ((width, image.height), (width, height)):  # in one go it begins with the axis that is quicker
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, -1)

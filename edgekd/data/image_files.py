@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import posixpath
 import tarfile
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,7 +12,10 @@ from pathlib import Path
 from edgekd.data.content import all_files
 from edgekd.errors import ConfigError
 
-ENDINGS = frozenset({"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
+LONGEST_CHAIN = 40  # of links that lead to links, as in Linux
+ENDINGS = frozenset(
+    {"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"}
+)
 
 
 class ImageFiles(ABC):
@@ -24,45 +29,132 @@ class ImageFiles(ABC):
 
 
 class FolderFiles(ImageFiles):
+    """
+    Raises:
+        ConfigError: a folder cannot be read, or a name is not UTF-8.
+    """
+
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.names = tuple(name for name in all_files(root) if _is_image(name))
+        try:
+            found = all_files(root)
+        except OSError as error:
+            raise ConfigError(f"cannot read {error.filename or root}: {error.strerror}") from error
+        self.names = _readable([name for name in found if _is_image(name)], root)
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        path = self.root / name
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+            raise OSError(errno.EINVAL, "not a regular file")
+        return path.read_bytes()
 
 
 class TarFiles(ImageFiles):
-    """An uncompressed tar, read in place: nothing is unpacked."""
+    """An uncompressed tar, read in place: nothing is unpacked. Links to files that it holds are those files.
+
+    Raises:
+        ConfigError: it is none or damaged, or a link cannot be followed.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
             with tarfile.open(path, "r:") as archive:
-                members = {
-                    member.name.removeprefix("./"): (member.offset_data, member.size)
-                    for member in archive
-                    if member.isreg() and _is_image(member.name)
-                }
-        except tarfile.TarError as error:
+                members = {_plain(member.name): member for member in archive}
+        except (tarfile.TarError, ValueError) as error:  # ValueError: numbers in a damaged header
             raise ConfigError(
                 f"{path} is not a readable tar file: {error}",
                 hint="it must be an uncompressed .tar, or a folder; unpack a .zip or .tar.gz first",
             ) from error
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        _refuse_linked_folders(members, path)
+        wanted = [name for name, member in members.items() if _is_image(name) and not member.isdir()]
         self.path = path
-        self.names = tuple(sorted(members))
-        self._where = members
+        self.names = _readable(wanted, path)
+        self._where = {name: _place(name, members, path) for name in self.names}
 
     def read(self, name: str) -> bytes:
         offset, size = self._where[name]
         with self.path.open("rb", buffering=0) as stream:
-            content = os.pread(stream.fileno(), size, offset)
-        if len(content) < size:
-            raise OSError(f"{self.path} ends inside it")
-        return content
+            if os.fstat(stream.fileno()).st_size < offset + size:  # before memory for it is asked for
+                raise OSError(f"{self.path} ends inside it")
+            return os.pread(stream.fileno(), size, offset)
 
 
 def open_files(path: Path) -> ImageFiles:
-    return FolderFiles(path) if path.is_dir() else TarFiles(path)
+    """
+    Raises:
+        ConfigError: it is neither a folder nor a tar file, or cannot be read.
+    """
+    if path.is_dir():
+        return FolderFiles(path)
+    if not path.is_file():
+        raise ConfigError(f"{path} is neither a folder nor a file")
+    return TarFiles(path)
+
+
+def _readable(names: list[str], root: Path) -> tuple[str, ...]:
+    """The names, sorted; every one of them can be printed and stored.
+
+    Raises:
+        ConfigError: one is not UTF-8.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise ConfigError(f"{root}: the name {shown} is not UTF-8", hint="rename the file or folder") from None
+    return tuple(sorted(names))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./").rstrip("/")
+
+
+def _target(name: str, member: tarfile.TarInfo) -> str:
+    """What a link in an archive leads to: hard ones from the archive's root, symbolic ones from their own folder."""
+    if member.islnk():
+        return _plain(member.linkname)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+
+
+def _place(name: str, members: dict[str, tarfile.TarInfo], path: Path) -> tuple[int, int]:
+    """Offset and size of what a name stands for.
+
+    Raises:
+        ConfigError: it is no regular file, or a link that leads to none.
+    """
+    at, member = name, members[name]
+    for _ in range(LONGEST_CHAIN):
+        if not (member.islnk() or member.issym()):
+            break
+        at = _target(at, member)
+        if at not in members:
+            raise ConfigError(f"{path}: {name} is a link to {at}, which is not in the archive")
+        member = members[at]
+    if not member.isreg() or member.issparse():
+        raise ConfigError(f"{path}: {name} is no plain file, or a link to none", hint="pack it without, or as a copy")
+    return member.offset_data, member.size
+
+
+def _refuse_linked_folders(members: dict[str, tarfile.TarInfo], path: Path) -> None:
+    """
+    Raises:
+        ConfigError: images would be missed, because the archive holds a link to one of its folders, or to what may be
+            a folder elsewhere.
+    """
+    folders = {
+        "/".join(parts[:depth]) for parts in (name.split("/") for name in members) for depth in range(1, len(parts))
+    }
+    folders |= {name for name, member in members.items() if member.isdir()}
+    for name, member in members.items():
+        elsewhere = "." not in posixpath.basename(name) and _target(name, member) not in members
+        if member.issym() and (elsewhere or _target(name, member) in folders):
+            raise ConfigError(
+                f"{path}: {name} is a link to {_target(name, member)}, and no images are found behind it",
+                hint="pack what it leads to: tar --dereference follows links",
+            )
 
 
 def _is_image(name: str) -> bool:

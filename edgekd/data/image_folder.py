@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_valida
 
 from edgekd.data.base import Amount, Dataset, find_data
 from edgekd.data.content import content_digest
-from edgekd.data.decode import Color, DecodedImages, form_of
+from edgekd.data.decode import FILTER, Color, DecodedImages, form_of
 from edgekd.data.image_files import FolderFiles, open_files
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
@@ -36,7 +36,9 @@ class ImageFolder(Dataset):
         description="folder or uncompressed .tar, relative to this file, or to EDGEKD_DATA, ./data or the user's cache"
     )
     size: int | tuple[int, int] | None = Field(
-        None, description="scales every image to this height and width: one number, or [height, width]"
+        None,
+        description="scales every image to this height and width, by a bilinear filter with antialiasing: one number, "
+        "or [height, width]",
     )
     color: Color = Field("auto", description="gray, rgb, or auto: gray when no image has any colour")
     test: Amount = Field(
@@ -90,7 +92,7 @@ class ImageFolder(Dataset):
         else:
             parts = [*stratified_split(labels, self.test, TEST_SEED)]
         train, test = (Split(DecodedImages(files, [names[row] for row in rows], form), labels[rows]) for rows in parts)
-        return LabelledData(train, test, layout.classes)
+        return LabelledData(train, test, layout.classes, {"resize": FILTER} if form.scaled else {})
 
 
 @dataclass(frozen=True, slots=True)

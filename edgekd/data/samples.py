@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 
 class Rows(Protocol):
@@ -82,8 +84,13 @@ class Split:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """A whole data set: what may be learned from, what only the final validation reads, and the class names."""
+    """A whole data set: what may be learned from, what only the final validation reads, and the class names.
+
+    reading: what was done to files that became samples and must be done on a device too: entries of the input's
+    preprocessing, instead of those that the modality gives it.
+    """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
+    reading: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -52,10 +52,13 @@ def unpack_archive(archive: Path, folder: Path) -> None:
                 path.write_bytes(packed.read(entry))
     except FileExistsError:
         raise ConfigError(f"{folder} exists already", hint="unpack into a new folder") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise ConfigError(f"{archive} is not a whole zip archive: {error}") from error
     except OSError as error:
-        raise ConfigError(f"cannot unpack {archive}: {error.strerror}") from error
+        raise ConfigError(f"cannot unpack {archive}: {error.strerror or error}") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # encrypted entries and damaged ones raise anything
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{archive} is not a whole zip archive: {told}") from error
 
 
 def _check_entries(archive: Path, entries: list[zipfile.ZipInfo]) -> None:

@@ -66,7 +66,8 @@ class DataStage(Stage):
             save_split(context.output("validation"), train, held_out, advance)
             save_split(context.output("test"), data.test, np.arange(len(data.test)), advance)
         written = load_split(context.output("train"))  # decoding again would take longer
-        save_record(context.output("contract"), contract_for(self.dataset.modality, written.samples, data.classes))
+        contract = contract_for(self.dataset.modality, written.samples, data.classes, data.reading)
+        save_record(context.output("contract"), contract)
         save_record(context.output("splits"), splits)
         return (
             f"{splits.training}, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "

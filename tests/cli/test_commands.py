@@ -98,6 +98,24 @@ def test_data_that_is_not_there_says_where_to_put_it(place: Place) -> None:
     assert str(place.folder / "MNIST" / "raw") in hint
 
 
+def test_the_name_of_a_broken_picture_does_nothing_to_the_terminal(place: Place) -> None:
+    for name in ("cat/a", "cat/b", "dog/\x1b[31ma", "dog/b"):
+        path = place.folder / "pets" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no picture")
+    pipeline = DIGITS.read_text().replace("use: digits", f"use: image_folder\n  path: {place.folder}/pets\n  size: 8")
+    (place.folder / "p.yaml").write_text(pipeline.replace("../targets", str(REPOSITORY / "targets")))
+    done = place.edgekd("run", place.folder / "p.yaml", "--until", "data")
+    assert done.returncode == 2, done.stderr
+    assert "cat/a.png cannot be read: not an image" in done.stderr
+    for name in ("a", "b"):
+        (place.folder / "pets" / "cat" / f"{name}.png").write_bytes(b"P5 1 1 255\n\0")
+    done = place.edgekd("run", place.folder / "p.yaml", "--until", "data")
+    assert done.returncode == 2, done.stderr
+    assert "dog/\\x1b[31ma.png cannot be read: not an image" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "group", ["datasets", "models", "losses", "temperatures", "optimizers", "teachers", "schemes", "devices"]
 )

@@ -98,3 +98,27 @@ def test_a_damaged_or_unwritable_memory_costs_only_time(folder: Path, tmp_path: 
 def test_a_link_to_a_folder_above_ends(folder: Path) -> None:
     (folder / "cat" / "loop").symlink_to(folder)
     assert content.all_files(folder) == ["cat/1.png", "cat/2.png"]
+
+
+def test_every_link_to_one_folder_counts(folder: Path) -> None:
+    for name in ("dog", "fox"):
+        (folder / name).symlink_to(folder / "cat")
+    assert content.all_files(folder) == [f"{each}/{n}.png" for each in ("cat", "dog", "fox") for n in (1, 2)]
+
+
+def test_links_to_folders_of_links_do_not_go_on_for_ever(tmp_path: Path) -> None:
+    for level in range(40):
+        (tmp_path / f"{level}").mkdir()
+        for side in "ab":
+            (tmp_path / f"{level}" / side).symlink_to(tmp_path / f"{level + 1}")
+    (tmp_path / "40").mkdir()
+    with pytest.raises(OSError, match="more than 1000 ways"):
+        content.all_files(tmp_path / "0")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_and_a_device_are_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "cat" / "3.png")
+    for root in (folder, folder / "cat" / "3.png", Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            content_digest(root)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from edgekd.config.check import check
 from edgekd.config.source import Source
 from edgekd.data import decode
 from edgekd.data.image_folder import ImageFolder
+from edgekd.data.modalities import image
+from edgekd.data.modalities.base import contract_for, specs_of
 from edgekd.data.samples import LabelledData, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Advance, Progress, Silent
@@ -59,7 +62,7 @@ def load(root: Path, **options: object) -> LabelledData:
     """With every image decoded."""
     data = unread(root, **options)
     train, test = (Split(np.asarray(each.samples), each.labels) for each in (data.train, data.test))
-    return LabelledData(train, test, data.classes)
+    return LabelledData(train, test, data.classes, data.reading)
 
 
 def test_splits_classes_and_pixels_come_as_they_lie(split: Path) -> None:
@@ -176,6 +179,12 @@ def test_no_images_and_images_outside_class_folders_are_refused(tmp_path: Path) 
         load(tmp_path / "flat")
 
 
+@pytest.mark.parametrize("ending", ["pnm", "PBM", "jfif", "jpe", "TIF"])
+def test_every_ending_of_a_kind_of_image_counts(split: Path, ending: str) -> None:
+    (split / "train" / "cat" / "a.png").rename(split / "train" / "cat" / f"a.{ending}")
+    assert len(load(split).train) == 4  # what is in the file says how it is read
+
+
 def test_other_files_and_hidden_ones_are_passed_over(split: Path) -> None:
     passed_over = "README.md train/Thumbs.db train/cat/.DS_Store train/cat/._a.png __MACOSX/train/cat/a.png"
     for name in passed_over.split():
@@ -238,6 +247,130 @@ def test_images_are_decoded_when_they_are_read_in_the_order_asked_for(split: Pat
     assert samples[2:][:, 1, 1, 0].tolist() == [0, 10]
     with pytest.raises(ConfigError, match=r"train/cat/b\.png cannot be read"):
         samples[:2]
+
+
+def tar_of(path: Path, split: Path, *links: tuple[str, str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        archive.add(split, "pets")
+        for name, target, kind in links:
+            entry = tarfile.TarInfo(f"pets/{name}")
+            entry.type, entry.linkname = kind, target
+            archive.addfile(entry)
+    return path
+
+
+def test_links_in_a_tar_are_the_files_that_they_lead_to(split: Path, tmp_path: Path) -> None:
+    os.link(split / "train" / "cat" / "a.png", split / "train" / "cat" / "hard.png")
+    path = tar_of(
+        tmp_path / "pets.tar", split,
+        ("train/dog/soft.png", "../cat/b.png", tarfile.SYMTYPE), ("train/dog/again.png", "soft.png", tarfile.SYMTYPE),
+    )  # fmt: skip
+    data = load(path)
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert np.asarray(data.train.samples)[:, 1, 1, 0].tolist() == [20, 30, 20, 0, 30, 10, 30]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "kind"),
+    [
+        ("train/cat/c.png", "gone.png", tarfile.SYMTYPE),
+        ("train/cat/c.png", "/etc/passwd", tarfile.SYMTYPE),
+        ("train/cat/c.png", "pets/train/cat/gone.png", tarfile.LNKTYPE),
+        ("train/cat/c.png", "c.png", tarfile.SYMTYPE),
+        ("train/cat/c.png", "../cat", tarfile.SYMTYPE),
+        ("train/cat/c.png", "", tarfile.FIFOTYPE),
+        ("train/fox", "cat", tarfile.SYMTYPE),
+        ("train/fox", "/somewhere/else", tarfile.SYMTYPE),
+    ],
+)
+def test_a_link_in_a_tar_that_cannot_be_followed_is_refused_and_named(
+    split: Path, tmp_path: Path, name: str, target: str, kind: bytes
+) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load(tar_of(tmp_path / "pets.tar", split, (name, target, kind)))
+
+
+def test_a_name_that_is_not_utf_8_is_refused_and_shown(split: Path) -> None:
+    (split / "train" / "cat" / "a.png").rename(os.fsdecode(os.fsencode(split / "train" / "cat") + b"/\xff\x1b.png"))
+    with pytest.raises(ConfigError, match=r"train/cat/\\xff\x1b\.png is not UTF-8"):
+        load(split)
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load(tar_of(split.parent / "pets.tar", split))
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_images_and_a_pipe_for_all_are_not_waited_for(split: Path, tmp_path: Path) -> None:
+    os.mkfifo(split / "train" / "cat" / "c.png")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        load(split)
+    os.mkfifo(tmp_path / "pets.tar")
+    with pytest.raises(ConfigError, match="neither a folder nor a file"):
+        load(tmp_path / "pets.tar")
+    for root in (split, tmp_path / "pets.tar"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            ImageFolder.model_validate({"use": "image_folder", "path": str(root)}).identity()
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "loop/pets"])
+def test_a_path_that_no_file_can_have_is_no_such_folder(tmp_path: Path, path: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    source = Source(tmp_path / "pipe.yaml", {"use": "image_folder", "path": path}, {("path",): 7})
+    with pytest.raises(ConfigError, match="no such folder or .tar file"):
+        check(ImageFolder, source)
+
+
+def test_what_a_picture_cannot_tell_exactly_is_refused_with_its_name(split: Path) -> None:
+    Image.new("F", (6, 6), 0.5).save(split / "train" / "dog" / "b.tiff")
+    with pytest.raises(ConfigError, match=r"train/dog/b\.tiff cannot be read: its samples are floats"):
+        load(split)
+
+
+def varied(root: Path) -> Path:
+    """Pictures that differ in size, orientation, depth, channels, palette and alpha."""
+    generator = np.random.default_rng(0)
+    exif = Image.Exif()
+    for number in range(24):
+        height, width = generator.integers(5, 60, 2)
+        pixels = generator.integers(0, 256, (height, width, 4), dtype=np.uint8)
+        path = root / ("train", "test")[number % 4 == 3] / "ab"[(number // 4 + number) % 2] / f"{number:02}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif[0x0112] = 1 + number % 8
+        colour = Image.fromarray(pixels[..., :3])
+        match number // 4:
+            case 0:
+                colour.save(path.with_suffix(".jpg"), exif=exif)
+            case 1:
+                Image.fromarray(pixels).save(path.with_suffix(".png"), exif=exif)
+            case 2:
+                Image.fromarray(pixels[..., 0].astype(np.uint16) * 251).save(path.with_suffix(".tiff"))
+            case 3:
+                colour.quantize(16).save(path.with_suffix(".gif"), transparency=3)
+            case 4:
+                Image.fromarray(pixels[..., 0].astype(np.uint16) * 251).save(path.with_suffix(".pgm"))
+            case _:
+                Image.fromarray(pixels).save(path.with_suffix(".webp"), lossless=True, exif=exif)
+    return root
+
+
+@pytest.mark.parametrize("options", [{"size": 16}, {"size": [9, 31]}, {"size": 16, "color": "gray"}])
+def test_a_device_reads_every_picture_as_training_did_to_the_bit(tmp_path: Path, options: dict[str, object]) -> None:
+    root = varied(tmp_path / "varied")
+    data = load(root, **options)
+    contract = contract_for("image", data.train.samples, data.classes, data.reading)
+    assert contract.inputs[0].preprocessing["resize"] == "bilinear"
+    for split in ("train", "test"):
+        paths = sorted((root / split).glob("*/*"), key=lambda path: (path.parent.name, path.name))
+        assert len(paths) == len(getattr(data, split)) > 5
+        for path, trained in zip(paths, np.asarray(getattr(data, split).samples), strict=True):
+            np.testing.assert_array_equal(image.read(path, specs_of(contract))[0], trained, path.name)
+
+
+def test_pictures_that_training_did_not_scale_are_not_scaled_by_a_device(split: Path, tmp_path: Path) -> None:
+    data = load(split)
+    contract = contract_for("image", data.train.samples, data.classes, data.reading)
+    large = write(tmp_path / "large.png", picture(3, size=9))
+    with pytest.raises(ValueError, match="the image is 9x9, the model takes 6x6"):
+        image.read(large, specs_of(contract))
 
 
 class Counting(Silent):

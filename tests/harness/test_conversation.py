@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import signal
 import subprocess
@@ -126,6 +127,33 @@ def test_an_input_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "input.npy").write_text("no array")
     with pytest.raises(ConfigError, match=r"input\.npy is no \.npy or \.npz file"):
         bench(Subject(relu(tmp_path / "m.onnx"), inputs=tmp_path / "input.npy"))
+
+
+def damaged_npz(encrypted: bool) -> bytes:
+    """An .npz whose entry is encrypted, or whose packed bytes are changed."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=np.zeros((30, 4), np.float32))
+    content = bytearray(stream.getvalue())
+    if encrypted:
+        content[content.index(b"PK\x03\x04") + 6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    else:
+        content[content.index(b"x.npy") + 25] ^= 0xFF
+    return bytes(content)
+
+
+LYING_HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000, 4), }"
+LYING = (b"\x93NUMPY\x01\x00v\x00" + LYING_HEADER).ljust(127) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("e.npz", damaged_npz(True)), ("d.npz", damaged_npz(False)), ("l.npy", LYING + bytes(16)), ("s.npy", LYING[:60])],
+)
+def test_an_input_file_that_is_encrypted_damaged_or_lies_is_told(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{name} is no \.npy or \.npz file"):
+        bench(Subject(relu(tmp_path / "m.onnx"), inputs=tmp_path / name))
 
 
 def test_too_little_memory(tmp_path: Path) -> None:

@@ -82,6 +82,31 @@ def test_a_flipped_byte_is_found_while_unpacking(bundle: Path, tmp_path: Path) -
         unpack_archive(tmp_path / "b.zip", tmp_path / "out")
 
 
+def test_an_encrypted_entry_is_told(tmp_path: Path) -> None:
+    content = bytearray(packed(tmp_path / "b.zip", ("a", 0)).read_bytes())
+    content[content.index(b"PK\x03\x04") + 6] |= 1  # the flag of an entry that takes a password
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "b.zip").write_bytes(content)
+
+    with pytest.raises(ConfigError, match="not a whole zip archive: .*encrypted"):
+        unpack_archive(tmp_path / "b.zip", tmp_path / "out")
+
+
+def test_an_archive_that_is_damaged_anywhere_unpacks_or_is_told_in_one_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        for name in ("a.txt", "golden/b.txt"):
+            made.writestr(name, name * 50)
+    whole = (tmp_path / "b.zip").read_bytes()
+    for at in range(len(whole)):
+        content = bytearray(whole)
+        content[at] ^= 0x5F
+        (tmp_path / "b.zip").write_bytes(content)
+        try:
+            unpack_archive(tmp_path / "b.zip", tmp_path / f"{at}")
+        except ConfigError as refused:
+            assert "\n" not in str(refused)  # noqa: PT017 - most are refused, some damage does not matter
+
+
 def test_a_folder_that_exists_is_not_unpacked_into(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "b.zip")
 

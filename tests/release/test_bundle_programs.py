@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from edgekd.agent import options
 from edgekd.config.registry import MODALITIES
-from edgekd.data.modalities.base import feeds_for, source_of
+from edgekd.data.image_folder import ImageFolder
+from edgekd.data.modalities.base import contract_for, feeds_for, source_of
+from edgekd.progress import Silent
 from edgekd.release.bundle import BundleInputs, build_bundle
 from edgekd.release.device import predict, verify
 from edgekd.release.device.predict import Model, UnusableError
@@ -214,6 +217,70 @@ def test_vectors_verify(vector_bundle: Path, elsewhere: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_predict_gives_pictures_of_any_size_and_kind_the_answer_that_training_pixels_have(
+    inputs: BundleInputs, tmp_path: Path, elsewhere: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    exif = image.Exif()
+    exif[0x0112] = 6
+    pixels = generator.integers(0, 256, (21, 34, 4), dtype=np.uint8)
+    for label_of in ("cat", "dog"):
+        (elsewhere / label_of).mkdir()
+    image.fromarray(pixels[..., :3]).save(elsewhere / "cat" / "turned.jpg", exif=exif)
+    image.fromarray(pixels).save(elsewhere / "cat" / "clear.png", exif=exif)
+    image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(elsewhere / "cat" / "deep.tiff")
+    image.fromarray(pixels[..., :3]).quantize(8).save(elsewhere / "dog" / "palette.gif", transparency=2)
+    (elsewhere / "dog" / "deep.ppm").write_bytes(b"P6 21 17 65535\n" + generator.bytes(2 * 3 * 21 * 17))
+    (elsewhere / "dog" / "plain.pgm").write_bytes(b"P5 34 21 255\n" + pixels[..., 1].tobytes())
+    folder = ImageFolder.model_validate(
+        {"use": "image_folder", "path": str(elsewhere), "size": [4, 3], "color": "gray", "test": 2}
+    )
+    data = folder.load(Silent())
+    made = contract_for("image", data.train.samples, CONTRACT.classes, data.reading).inputs[0]
+    preprocessing = {**made.preprocessing, "mean": [0.25], "std": [0.5]}
+    contract = CONTRACT.model_copy(update={"inputs": (made.model_copy(update={"preprocessing": preprocessing}),)})
+    build_bundle(replace(inputs, contract=contract), tmp_path / "b")
+
+    trained = [*np.asarray(data.train.samples), *np.asarray(data.test.samples)]
+    expected = sorted("\t".join((best, f"{share:.4f}")) for best, share in map(label, trained))
+    paths = sorted(elsewhere.glob("*/*.*"))
+    done = run(tmp_path / "b", "predict.py", *paths, cwd=elsewhere, without="nothing")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(line.partition("\t")[2] for line in done.stdout.splitlines()) == expected
+    few = [path for path in paths if path.suffix in (".pgm", ".ppm")]
+    without = run(tmp_path / "b", "predict.py", *few, cwd=elsewhere)
+    assert (without.returncode, without.stderr) == (0, "")
+    assert set(without.stdout.splitlines()) < set(done.stdout.splitlines())
+
+
+def test_a_bundle_that_says_nothing_of_transparency_refuses_what_is_transparent(bundle: Path, elsewhere: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.full((4, 3, 4), 255, np.uint8)
+    image.fromarray(pixels).save(elsewhere / "opaque.png")
+    pixels[0, 0, 3] = 254
+    image.fromarray(pixels).save(elsewhere / "clear.png")
+
+    assert run(bundle, "predict.py", "opaque.png", cwd=elsewhere, without="nothing").returncode == 0
+    done = run(bundle, "predict.py", "clear.png", cwd=elsewhere, without="nothing")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is transparent, and the model's contract does not say what is behind it" in done.stderr
+
+
+def test_a_files_name_does_nothing_to_the_terminal(bundle: Path, elsewhere: Path) -> None:
+    name = "\x1b[31mred\n\t\x9b.npy"
+    np.save(elsewhere / name, np.zeros((4, 3), np.uint8))
+    odd = os.fsdecode(b"\xff.npy")
+    np.save(elsewhere / odd, np.zeros((4, 3), np.uint8))
+    answered = run(bundle, "predict.py", name, odd, cwd=elsewhere)
+    refused = run(bundle, "predict.py", "\x1b[31mgone.npy", cwd=elsewhere)
+
+    names = [line.split("\t")[0] for line in answered.stdout.splitlines()]
+    assert (answered.returncode, answered.stderr) == (0, "")
+    assert names == ["\\x1b[31mred\\n\\t\\x9b.npy", "\\udcff.npy"]
+    assert refused.stderr.startswith("error: cannot read \\x1b[31mgone.npy: ")
+
+
 def test_predict_reads_png_with_pillow_and_says_so_without(bundle: Path, elsewhere: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(6).integers(0, 256, size=(4, 3), dtype=np.uint8)
@@ -247,7 +314,7 @@ BAD_IMAGES = {
     "text.npy": b"hello",
     "text.pgm": b"hello",
     "ascii.pgm": b"P2\n3 4\n255\n",
-    "deep.pgm": b"P5 3 4 65535\n" + bytes(24),
+    "deep.pgm": b"P5 3 4 65536\n" + bytes(24),
     "short.pgm": b"P5 3 4 255\n" + bytes(11),
     "words.pgm": b"P5 three 4 255\n" + bytes(12),
     "huge.ppm": b"P6 99999999 99999999 255\n" + bytes(12),

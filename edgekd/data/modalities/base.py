@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from edgekd.config.registry import MODALITIES
 from edgekd.config.section import nearest
@@ -143,8 +144,10 @@ def cpp_header(name: str) -> Path | None:
     return header if header.is_file() else None
 
 
-def contract_for(name: str, samples: Rows, classes: tuple[str, ...]) -> ModelContract:
-    """The contract of models for these training samples.
+def contract_for(
+    name: str, samples: Rows, classes: tuple[str, ...], reading: Mapping[str, JsonValue] = {}
+) -> ModelContract:
+    """The contract of models for these training samples; reading: see `LabelledData`.
 
     Raises:
         ConfigError: nothing can be learned from them.
@@ -154,7 +157,8 @@ def contract_for(name: str, samples: Rows, classes: tuple[str, ...]) -> ModelCon
     except ValueError as error:
         what, _, hint = str(error).partition("\n")
         raise ConfigError(what, hint=hint or None) from error
-    return ModelContract(modality=name, inputs=tuple(InputSpec(**each) for each in inputs), classes=classes)
+    specs = [{**each, "preprocessing": {**each["preprocessing"], **reading}} for each in inputs]
+    return ModelContract(modality=name, inputs=tuple(InputSpec(**each) for each in specs), classes=classes)
 
 
 def specs_of(contract: ModelContract) -> list[dict[str, Any]]:

@@ -188,7 +188,12 @@ def cpp_constants(specs: Sequence[Spec]) -> list[str]:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    array = np.load(path, allow_pickle=False)
+    try:  # mapped, so that a shape that the file does not hold asks for no memory
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header makes numpy's reader raise anything
+        raise ValueError(" ".join(str(error).split()) or "not an .npy file") from error
     if not isinstance(array, np.ndarray):
         raise ValueError("not an .npy file")
     return array[np.newaxis] if array.ndim == 1 else array

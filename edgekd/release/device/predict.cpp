@@ -42,6 +42,27 @@ constexpr ONNXTensorElementDataType ELEMENT_TYPE = std::is_same_v<Element, float
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
+// With the control characters that a terminal would obey, from the name of a file for example, written out.
+std::string visible(const std::string& text) {
+    std::string made;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const auto byte = static_cast<unsigned char>(text[at]);
+        const auto next = static_cast<unsigned char>(at + 1 < text.size() ? text[at + 1] : 0);
+        char escape[16];
+        if (byte == 0xC2 && next >= 0x80 && next < 0xA0) {  // one of two bytes in UTF-8
+            std::snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned>(next));
+            made += escape;
+            ++at;
+        } else if (byte < 0x20 || byte == 0x7F) {
+            std::snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned>(byte));
+            made += escape;
+        } else {
+            made += text[at];
+        }
+    }
+    return made;
+}
+
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(T*)>;
 
@@ -186,7 +207,7 @@ void predict(const Arguments& arguments) {
     }
     const auto best = std::max_element(shares.begin(), shares.end());
     const std::string_view label = CLASSES[best - shares.begin()];
-    std::printf("%s\t", path);
+    std::printf("%s\t", visible(path).c_str());
     std::fwrite(label.data(), 1, label.size(), stdout);
     std::printf("\t%.4f\n", static_cast<double>(*best));
     if (std::fflush(stdout) != 0) {
@@ -205,7 +226,7 @@ int main(int count, char** words) {
     try {
         predict(arguments);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
+        std::fprintf(stderr, "error: %s\n", visible(error.what()).c_str());
         return 2;
     }
     return 0;

@@ -174,6 +174,11 @@ def softmax(logits: Any) -> Any:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def visible(text: str) -> str:
+    """With what a terminal would obey, from the name of a file for example, written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def _module(path: Path) -> Any:
     """The module of exactly this file, whatever else has its name."""
     spec = importlib.util.spec_from_file_location(f"bundle_{path.stem}", path)
@@ -201,9 +206,9 @@ def main() -> int:
     try:
         model = Model(folder, load_manifest(folder), arguments.target, load_parts(folder))
         for answer in model.answers(arguments.files):
-            print(f"{answer.name}\t{answer.label}\t{answer.share:.4f}")
+            print(f"{visible(answer.name)}\t{answer.label}\t{answer.share:.4f}")
     except UnusableError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         print(f"error: the manifest is damaged: {type(error).__name__} {error}", file=sys.stderr)

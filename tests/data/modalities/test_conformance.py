@@ -263,7 +263,7 @@ def test_the_file_runs_by_itself_and_needs_numpy_alone(name: str, tmp_path: Path
 def test_card_and_header_have_what_they_need(name: str) -> None:
     kind = modality(name)
     specs = specs_of(contract_for(name, SAMPLES[name], ("a", "b")))
-    assert [heading for heading, _ in kind.facts(specs)] == ["input", "preprocessing"]
+    assert [heading for heading, _ in kind.facts(specs)][:2] == ["input", "preprocessing"]
     assert all(limit.endswith(".") for limit in kind.LIMITS)
     assert kind.KEY.isidentifier()
     assert kind.NOUN

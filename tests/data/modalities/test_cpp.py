@@ -98,6 +98,25 @@ def test_images_come_as_python_feeds_them_to_the_bit(build: Build, tmp_path: Pat
         assert numbers == fed.ravel().tolist()
 
 
+def test_levels_channels_and_sizes_become_what_python_makes_of_them_to_the_bit(build: Build, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for channels in (1, 3):
+        (spec,) = modality("image").specify(generator.integers(0, 256, (30, 17, 23, channels), dtype=np.uint8))
+        specs = [{**spec, "preprocessing": {**spec["preprocessing"], "resize": "bilinear"}}]
+        program = build("image", specs)
+        for number in range(40):
+            height, width = (int(each) for each in np.exp(generator.uniform(0, 6, 2)))
+            height, width = {0: (17, width), 1: (height, 23), 2: (17, 23)}.get(number, (height, width))
+            kind, levels = [("P5", 1), ("P6", 3)][number % 2], [255, 65535, 1, 100, 256, 1023][number % 6]
+            samples = generator.integers(0, levels + 1, height * width * kind[1])
+            path = tmp_path / f"{number}.pnm"
+            header = f"{kind[0]} {width} {height} {levels}\n".encode()
+            path.write_bytes(header + samples.astype(">u2" if levels > 255 else "u1").tobytes())
+            _, numbers = answer(program, path)
+            fed = modality("image").feed(modality("image").read(path, specs), specs)["image"]
+            assert numbers == fed.ravel().tolist(), (height, width, kind, levels)
+
+
 def test_a_row_comes_as_python_feeds_it_to_the_bit(build: Build, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal([1, -1e6, 1e-7, 0], [3, 1e4, 1e-8, 0], (50, 4))
     specs = modality("vector").specify(rows)
@@ -147,11 +166,16 @@ def test_what_python_refuses_of_an_image_the_header_refuses_too(build: Build, tm
     specs = modality("image").specify(np.random.default_rng(0).integers(0, 256, (9, 4, 3, 1), dtype=np.uint8))
     program = build("image", specs)
     for content, words in {
-        b"": "not a binary PGM or PPM with 255 levels",
-        b"P2\n3 4\n255\n": "not a binary PGM or PPM with 255 levels",
-        b"P5 3 4 65535\n" + bytes(24): "not a binary PGM or PPM with 255 levels",
-        b"P5 # no end": "not a binary PGM or PPM with 255 levels",
+        b"P5 # no end": "not a binary PGM or PPM",
+        b"P5 -3 -4 255\n" + bytes(12): "not a binary PGM or PPM",
+        b"P5 3 4 0000000255\n" + bytes(12): "not a binary PGM or PPM",
+        b"P5 3 4 65536\n" + bytes(24): "3 x 4 pixels of 65536 levels",
+        b"P5 0 4 255\n": "0 x 4 pixels of 255 levels",
         b"P5 3 4 255\n" + bytes(11): "the file is cut short",
+        b"P5 3 4 256\n" + bytes(23): "the file is cut short",
+        b"P6 999999999 999999999 65535\n" + bytes(23): "the file is cut short",
+        b"P5 3 4 100\n" + bytes([101] * 12): "a sample of 101, and the file says 100 levels",
+        b"P5 3 4 1000\n" + b"\xff" * 24: "a sample of 65535, and the file says 1000 levels",
         b"P5 5 4 255\n" + bytes(20): "the image is 5x4, the model takes 3x4; resize it as the training images were",
     }.items():
         path = tmp_path / "a.pgm"
@@ -160,6 +184,7 @@ def test_what_python_refuses_of_an_image_the_header_refuses_too(build: Build, tm
         with pytest.raises(ValueError) as error:
             modality("image").read(path, specs)
         assert words in str(error.value)
-    (tmp_path / "colour.ppm").write_bytes(b"P6 3 4 255\n" + bytes(36))
-    assert "channels of the image: 3, of the model: 1" in refusal(program, tmp_path / "colour.ppm")
+    for content in (b"", b"P2\n3 4\n255\n", b"\x89PNG"):
+        path.write_bytes(content)
+        assert "not a binary PGM or PPM" in refusal(program, path)
     assert "Is a directory" in refusal(program, tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekd.data.decode import scaled
 from edgekd.data.modalities import image
 from edgekd.data.modalities.base import contract_for, feeds_for
 from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
 
 RANDOM = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3)).astype(np.uint8)
-GREY = [{"name": "image", "shape": [1, 4, 3], "preprocessing": {"mean": [0.5], "std": [0.25]}}]
-COLOUR = [{"name": "image", "shape": [3, 4, 3], "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3}}]
+GREY: list[dict[str, Any]] = [{"name": "image", "shape": [1, 4, 3], "preprocessing": {"mean": [0.5], "std": [0.25]}}]
+COLOUR: list[dict[str, Any]] = [
+    {"name": "image", "shape": [3, 4, 3], "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+]
 GREY_PIXELS = np.arange(12, dtype=np.uint8).reshape(4, 3)
 COLOUR_PIXELS = np.random.default_rng(1).integers(0, 256, (4, 3, 3)).astype(np.uint8)
 
@@ -127,12 +131,12 @@ def jpeg_cut_short() -> bytes:
     [
         ("gone.png", None, "No such file or directory"),
         ("gone.npy", None, "No such file or directory"),
-        ("text.png", b"hello", "cannot identify image file"),
+        ("text.png", b"hello", "not an image of the kinds BMP, GIF"),
         ("cut.jpg", jpeg_cut_short(), "truncated"),
         ("empty.npy", b"", "cannot read"),
         ("text.npy", b"hello", "cannot read"),
-        ("ascii.pgm", b"P2\n3 4\n255\n", "not a binary PGM or PPM with 255 levels"),
-        ("deep.pgm", b"P5 3 4 65535\n" + bytes(24), "not a binary PGM or PPM with 255 levels"),
+        ("ascii.pgm", b"P2\n3 4\n255\n", "not enough image data"),
+        ("deep.pgm", b"P5 3 4 65536\n" + bytes(24), "3 x 4 pixels of 65536 levels"),
         ("short.pgm", b"P5 3 4 255\n" + bytes(11), "the file is cut short"),
         ("wide.pgm", b"P5 5 4 255\n" + bytes(20), r"the image is 5x4, the model takes 3x4; resize it"),
     ],
@@ -155,6 +159,105 @@ def test_an_array_that_holds_no_image_is_told(tmp_path: Path, wrong: Any) -> Non
         image.read(npy(tmp_path / "a.npy", wrong), GREY)
 
 
+def lying(shape: str) -> bytes:
+    """An .npy file of twelve bytes whose header says that there are more, or something else."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(12)
+
+
+@pytest.mark.parametrize(
+    "shape", ["(10**12,)", "(1000000000000, 4, 3)", "(-4, -3)", "(5, 4, 3)", "(4,", "[4, 3]", "'a'"]
+)
+def test_an_array_file_that_lies_about_its_shape_is_refused_and_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "a.npy").write_bytes(lying(shape))
+    with pytest.raises(ValueError, match=r"cannot read .*a\.npy: .") as error:
+        image.read(tmp_path / "a.npy", GREY)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="not a regular file"):
+            image.read(path, GREY)
+
+
+def test_a_device_scales_images_as_training_does_with_pillow_to_the_bit() -> None:
+    generator = np.random.default_rng(0)
+    for number in range(400):
+        height, width, to_height, to_width = (int(each) for each in np.exp(generator.uniform(0, 5.5, 4)))
+        pixels = generator.integers(0, 256, (height, width, 1 + 2 * (number % 2)), dtype=np.uint8)
+        if number % 3 == 0:
+            pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)  # the steepest edges
+        found = image.resized(pixels, to_height, to_width)
+        np.testing.assert_array_equal(found, scaled(pixels, to_height, to_width), str(pixels.shape))
+    for shape in ((1, 20001, 1), (3001, 2, 3)):
+        white = np.full(shape, 255, np.uint8)
+        np.testing.assert_array_equal(image.resized(white, 2, 3), np.full((2, 3, shape[2]), 255))
+
+
+def test_weights_are_a_triangle_as_wide_as_a_pixel_of_the_larger_scale() -> None:
+    """Against loops, with half a grey level of rounding along each axis."""
+    pixels = np.random.default_rng(3).integers(0, 256, (13, 20, 1), dtype=np.uint8)
+    for height, width in ((5, 7), (30, 7), (13, 41)):
+        expected = pixels[..., 0].astype(float)
+        for size in (width, height):
+            found = expected.shape[1]
+            reach = max(found / size, 1)
+            made = np.zeros((len(expected), size))
+            for place in range(size):
+                away = np.abs(np.arange(found) + 0.5 - (place + 0.5) * found / size) / reach
+                weights = np.maximum(1 - away, 0)
+                made[:, place] = expected @ weights / weights.sum()
+            expected = made.T
+        assert np.abs(image.resized(pixels, height, width)[..., 0] - expected).max() <= 1
+
+
+def test_many_images_are_scaled_as_each_by_itself() -> None:
+    together = image.resized(RANDOM, 4, 9)
+    assert together.shape == (50, 4, 9, 3)
+    for one, many in zip(RANDOM, together, strict=True):
+        np.testing.assert_array_equal(image.resized(one, 4, 9), many)
+
+
+def ruled(specs: list[dict[str, Any]], **rules: str) -> list[dict[str, Any]]:
+    return [{**spec, "preprocessing": {**spec["preprocessing"], **rules}} for spec in specs]
+
+
+def test_images_of_another_size_are_scaled_where_the_contract_says_so(tmp_path: Path) -> None:
+    large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    several = np.stack([large, large[::-1]])
+    for path in (png(tmp_path / "a.png", large), npy(tmp_path / "a.npy", large), netpbm(tmp_path / "a.ppm", large)):
+        (found,) = image.read(path, ruled(COLOUR, resize="bilinear"))
+        np.testing.assert_array_equal(found, scaled(large, 4, 3))
+        for specs in (COLOUR, ruled(COLOUR, resize="none")):
+            with pytest.raises(ValueError, match="the image is 17x31, the model takes 3x4"):
+                image.read(path, specs)
+    found = image.read(npy(tmp_path / "b.npy", several), ruled(COLOUR, resize="bilinear"))
+    np.testing.assert_array_equal(found, [scaled(each, 4, 3) for each in several])
+
+
+def test_colour_becomes_grey_before_it_is_scaled(tmp_path: Path) -> None:
+    large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    (found,) = image.read(png(tmp_path / "a.png", large), ruled(GREY, resize="bilinear"))
+    np.testing.assert_array_equal(found, scaled(image.in_channels(large, 1), 4, 3))
+
+
+@pytest.mark.parametrize("rules", [{"resize": "lanczos"}, {"alpha": "over black"}, {"orientation": "none"}])
+def test_a_rule_that_this_program_does_not_know_is_refused(tmp_path: Path, rules: dict[str, str]) -> None:
+    ((rule, way),) = rules.items()
+    with pytest.raises(ValueError, match=f"the contract says {rule}: '{way}', which this program does not know"):
+        image.read(png(tmp_path / "a.png", COLOUR_PIXELS), ruled(COLOUR, **rules))
+
+
+def test_every_contract_says_how_picture_files_are_read() -> None:
+    (spec,) = contract_for("image", RANDOM, ("a", "b")).inputs
+    rules = {key: value for key, value in spec.preprocessing.items() if key not in ("mean", "std")}
+    assert rules == {**image.RULES, "resize": "none"}
+    (spec,) = contract_for("image", RANDOM, ("a", "b"), {"resize": "bilinear"}).inputs
+    assert spec.preprocessing["resize"] == "bilinear"
+
+
 def test_an_archive_with_the_ending_of_an_array_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=GREY_PIXELS)
     path = (tmp_path / "a.npz").rename(tmp_path / "a.npy")
@@ -163,7 +266,15 @@ def test_an_archive_with_the_ending_of_an_array_is_refused(tmp_path: Path) -> No
 
 
 def test_the_card_says_size_and_preprocessing() -> None:
+    preprocessing = {**COLOUR[0]["preprocessing"], "resize": "bilinear"}
+    rules = (
+        "turned by their EXIF orientation, the highest 8 bits of deeper samples, laid over white where transparent, "
+        "grey as BT.601 luma, "
+    )
+    ((_, told),) = image.facts([{**COLOUR[0], "dtype": "float32", "preprocessing": preprocessing}])[2:]
+    assert told == f"{rules}scaled to 3 × 4 pixels by a bilinear filter with antialiasing"
     assert image.facts([{**COLOUR[0], "dtype": "float32"}]) == [
         ("input", "`image`: float32 NCHW, 3 × 4 × 3"),
         ("preprocessing", "(pixel / 255 − mean) / std, mean 0.5, 0.5, 0.5, std 0.25, 0.25, 0.25"),
+        ("picture files", f"{rules}refused unless of 3 × 4 pixels"),
     ]

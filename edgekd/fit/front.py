@@ -65,7 +65,7 @@ def speed(finalist: Finalist) -> float:
 
 
 def most_accurate(finalists: Sequence[Finalist]) -> Finalist | None:
-    """Whom the others are held against: the most accurate within the budget, or of all if none is; the first of equals."""
+    """Whom the others are held against: the most accurate within the budget, or of all where none is."""
     fit = [each for each in finalists if not each.unfit] or [each for each in finalists if each.files]
     return max(fit, key=lambda each: each.accuracy, default=None)
 

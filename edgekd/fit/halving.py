@@ -3,7 +3,8 @@
 Every training begins anew and has the learning rate's whole course: one that is cut off in the middle of a long course
 says little of its end.
 
-Source: Jamieson and Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparameter Optimization, algorithm 1.
+Source: Jamieson and Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparameter Optimization, algorithm
+1.
 """
 
 from __future__ import annotations

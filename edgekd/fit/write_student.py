@@ -7,6 +7,7 @@ of the parser is replaced, and the result is read again: it must say what the fi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,19 +15,14 @@ from pathlib import Path
 import yaml
 from pydantic import JsonValue
 
-from edgekd.config.source import read_source
+from edgekd.config.inline import inline
 from edgekd.errors import ConfigError
 from edgekd.pipeline.store import write_atomically
+from edgekd.records.base import file_digest
 
 MARKER = "# edgekd fit"
 """What every line of a note begins with, so that the next search replaces it."""
 COMMENT = re.compile(r"(?:^|(?<=\s))#.*$", re.MULTILINE)
-
-
-def inline(value: JsonValue) -> str:
-    """A value as YAML in one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def with_model(text: str, model: Mapping[str, JsonValue], note: Sequence[str]) -> str:
@@ -59,26 +55,61 @@ def with_model(text: str, model: Mapping[str, JsonValue], note: Sequence[str]) -
     return text
 
 
-def write_student(path: Path, to: Path, model: Mapping[str, JsonValue], note: Sequence[str]) -> list[int]:
-    """Writes the file at `path`, with this model of its student, to `to` (which may be itself), whole or not at all;
-    the lines of comments beside and above the model, from 1, which were written for another one.
+def check_place(path: Path, to: Path) -> str:
+    """The digest of the pipeline file at `path`, in which a model can be written to `to`: asked before a long search.
 
     Raises:
-        ConfigError: the file cannot be changed so, or not be written.
+        ConfigError: it cannot.
     """
+    _changed(path, {"use": "conv", "width": 8}, ["a note"])
+    folder = to.resolve().parent
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"cannot write to {folder}", hint="`--to FILE` writes elsewhere, `--dry-run` nowhere")
+    return file_digest(path)
+
+
+def write_student(
+    path: Path, to: Path, model: Mapping[str, JsonValue], note: Sequence[str], *, unchanged: str
+) -> list[int]:
+    """Writes the file at `path`, with this model of its student, to `to` (which may be itself), whole or not at all.
+    Gives the lines, from 1, of comments beside the model, which were written for another one.
+
+    unchanged: the digest that the file had when the search began.
+
+    Raises:
+        ConfigError: the file has changed since, cannot be changed in its place, or cannot be written.
+    """
+    by_hand = f"write it by hand: `model: {inline(dict(model))}`"
+    if file_digest(path) != unchanged:
+        raise ConfigError(f"{path} has changed since the search began, and stays as it is", hint=by_hand)
+    text = _changed(path, model, note)
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            before = stream.read()
-        text = with_model(before, model, note)
-        _check(path, text, model)
-        goal = to.resolve()  # a link stays one
+        goal, mode = to.resolve(), path.stat().st_mode & 0o777  # a link stays one
         write_atomically(goal, text.encode())
-        goal.chmod(path.stat().st_mode & 0o777)
+        goal.chmod(mode)
     except OSError as error:
-        raise ConfigError(
-            f"cannot write {to}: {error.strerror}", hint=f"write it by hand: `model: {inline(dict(model))}`"
-        ) from error
-    return _older_comments(text)
+        raise ConfigError(f"cannot write {to}: {error.strerror}", hint=by_hand) from error
+    return _comments(text)
+
+
+def _changed(path: Path, model: Mapping[str, JsonValue], note: Sequence[str]) -> str:
+    """The file's text with the model and the note.
+
+    Raises:
+        ConfigError: it would say anything but what the file says, with this model.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        before = stream.read()
+    text = with_model(before, model, note)
+    wanted = yaml.safe_load(before)
+    wanted["student"]["model"] = dict(model)
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if found != wanted:
+        raise _not_in_place(model)
+    return text
 
 
 def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node]:
@@ -154,23 +185,6 @@ def _line_end(text: str, index: int) -> int:
     return len(text) if found < 0 else found + 1
 
 
-def _check(path: Path, text: str, model: Mapping[str, JsonValue]) -> None:
-    """
-    Raises:
-        ConfigError: the text says anything but what the file says, with this model.
-    """
-    before = read_source(path).data
-    student = before["student"]
-    assert isinstance(student, dict)
-    wanted = {**before, "student": {**student, "model": dict(model)}}
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
-        found = None
-    if found != yaml.safe_load(yaml.safe_dump(wanted)):
-        raise _not_in_place(model)
-
-
 def _not_in_place(model: Mapping[str, JsonValue]) -> ConfigError:
     return ConfigError(
         "student.model shares its text with other parts of the file, so it is not changed here",
@@ -178,7 +192,7 @@ def _not_in_place(model: Mapping[str, JsonValue]) -> ConfigError:
     )
 
 
-def _older_comments(text: str) -> list[int]:
+def _comments(text: str) -> list[int]:
     """The lines of comments that stand beside the model."""
     _, student = _entry(yaml.compose(text, Loader=yaml.SafeLoader), "student")
     key, value = _entry(student, "model")

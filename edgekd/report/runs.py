@@ -22,6 +22,7 @@ from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord
 from edgekd.records.schema1 import run_from_1
 from edgekd.records.screening import ChoiceRecord, ScreeningRecord
+from edgekd.records.study import StudyRecord
 
 SCHEMA = 2  # every version up to this one is read
 REPORTED: tuple[type[Record], ...] = (
@@ -37,6 +38,7 @@ REPORTED: tuple[type[Record], ...] = (
     LatencyRecord,
     InstructionRecord,
     ReleaseRecord,
+    StudyRecord,
 )
 
 

@@ -26,6 +26,7 @@ from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
+from edgekd.records.study import StudyRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
@@ -34,6 +35,7 @@ from edgekd.report.levels import told as told_levels
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
+from edgekd.report.study import print_study
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
 
@@ -49,9 +51,12 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
+    studies = record.all(StudyRecord).values()
+    for study in studies:
+        print_study(study, console)
     for line in costs(record.all(NetworkRecord)):
         print_line(console, line)
-    if not evaluations:
+    if not evaluations and not studies:
         _print_stages(record, console)
     print_targets(record, console)
     release = record.release

@@ -103,16 +103,17 @@ def halve(entrants: int, train: Callable[[int, int], Attempt], course: Course, c
     ones. What is decided depends on the attempts alone, which say how long they took when they were made: done again
     from the store, the same shapes go on.
 
-    At least one is trained to the end, however little time there is.
+    At least one is trained to the end, however little time there is. In the place of one that fails goes the next best.
     """
     pace, spent = Pace(course), 0.0
     rungs: list[Rung] = []
     left: Sequence[int] = range(entrants)
-    finalists = 1
+    finalists, wanted = 1, entrants
     for number, epochs in enumerate(course.lengths):
         attempts: list[Attempt] = []
         for shape in left:
-            if number == 0 and not _another(pace, len(attempts), finalists, spent):
+            ended = sum(not each.failed for each in attempts)
+            if ended == wanted or (number == 0 and not _another(pace, len(attempts), finalists, spent)):
                 break
             attempt = train(shape, epochs)
             attempts.append(attempt)
@@ -122,11 +123,11 @@ def halve(entrants: int, train: Callable[[int, int], Attempt], course: Course, c
                 if len(pace.done) == 2:  # the pace is known; more shapes to choose from shall not mean fewer finalists
                     finalists = _finalists(pace, number, len(attempts), spent)
         rungs.append(Rung(epochs=epochs, attempts=tuple(attempts)))
-        ranked = ranking(attempts, costs)
-        if not ranked:
+        left = ranking(attempts, costs)
+        if not left:
             break
         if number + 1 < len(course.lengths):
-            left = _survivors(pace, number, ranked, spent)
+            wanted = _survivors(pace, number, left, spent)
     return rungs
 
 
@@ -138,16 +139,18 @@ def ranking(attempts: Sequence[Attempt], costs: Sequence[float]) -> list[int]:
 
 def _another(pace: Pace, trained: int, finalists: int, spent: float) -> bool:
     """Whether there is time for one more in the first rung."""
-    if not pace.done:
+    if not trained:
         return True
+    if not pace.done:
+        return spent < pace.course.seconds
     next_one = pace.course.lengths[0] * pace.epoch
     if len(pace.done) == 1:  # that one asked the teachers: how long others take only the second will tell
         return spent + next_one <= pace.course.seconds / 2
     return spent + next_one + pace.after(0, trained + 1, finalists) <= pace.course.seconds
 
 
-def _survivors(pace: Pace, number: int, ranked: Sequence[int], spent: float) -> Sequence[int]:
-    """Those that go on from this rung to the next."""
+def _survivors(pace: Pace, number: int, ranked: Sequence[int], spent: float) -> int:
+    """How many go on from this rung to the next."""
     course = pace.course
     finalists = min(len(ranked), _finalists(pace, number, len(ranked), spent))
     count = falling(len(ranked), finalists, len(course.lengths) - 1 - number)[0]
@@ -157,7 +160,7 @@ def _survivors(pace: Pace, number: int, ranked: Sequence[int], spent: float) -> 
         if spent + ahead <= course.seconds:
             break
         count -= 1
-    return ranked[:count]
+    return count
 
 
 def _finalists(pace: Pace, number: int, trained: int, spent: float) -> int:

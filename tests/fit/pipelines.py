@@ -11,11 +11,11 @@ from edgekd.records.pricing import Priced, PricedFile, PricingRecord
 PIPELINE = """\
 name: small
 data: {use: digits, validation: 0.15}
-teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 3}
+teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 2}
 student:
   model: {use: conv, width: 9, stages: 2} # of 9 channels
 distill:
-  epochs: 9
+  epochs: 3
   views: 2
   losses: [{use: cross_entropy}, {use: kd}]
 quantize: {candidates: [fp32, int8_weights], max_accuracy_drop: 0.1}

@@ -64,6 +64,31 @@ def test_the_best_shape_is_found_and_each_rung_keeps_the_most_accurate() -> None
     assert {each.shape for each in rungs[2].attempts} == set(by_chance[:3])
 
 
+def test_when_measuring_took_all_the_time_one_is_trained_to_the_end() -> None:
+    rungs = halve(10, Trainings([0.9] * 10, 5.0), Course(25, None, -3.0), FREE)
+    assert counts(rungs) == [(3, 1), (8, 1), (25, 1)]
+
+
+def test_in_the_place_of_one_that_fails_later_goes_the_next_best() -> None:
+    inner = Trainings([0.9, 0.95, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], 0.1)
+
+    def train(shape: int, epochs: int) -> Attempt:
+        attempt = inner(shape, epochs)
+        fails = shape == 1 and epochs == 9
+        return attempt.model_copy(update={"failed": "the loss became nan"}) if fails else attempt
+
+    rungs = halve(9, train, Course(9, None, 1e6), FREE)
+    assert [each.shape for each in rungs[-1].attempts] == [1, 0, 2, 3]
+
+
+def test_failures_alone_do_not_take_more_than_the_time() -> None:
+    def train(shape: int, epochs: int) -> Attempt:
+        failed = "the loss became nan"
+        return Attempt(shape=shape, epochs=epochs, validation_correct=0, validation_total=1, seconds=4, failed=failed)
+
+    assert counts(halve(300, train, Course(9, None, 10), FREE)) == [(1, 3)]
+
+
 @pytest.mark.parametrize("seconds", [100, 300, 1000, 3000])
 @pytest.mark.parametrize("epoch", [0.2, 1, 5])
 @pytest.mark.parametrize("views", [None, 6])

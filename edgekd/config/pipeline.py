@@ -190,7 +190,9 @@ class PipelineConfig(Section):
     )
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")
     release: ReleaseSection
-    fit: FitSection | None = Field(None, description="how `edgekd fit` finds the student's shape; nothing else reads it")
+    fit: FitSection | None = Field(
+        None, description="how `edgekd fit` finds the student's shape; nothing else reads it"
+    )
 
 
 @dataclass(frozen=True)

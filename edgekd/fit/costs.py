@@ -55,7 +55,7 @@ class Stand:
     @property
     def counted(self) -> bool:
         device = device_of(self.target)
-        return device.emulated and device.counts
+        return device.emulated and bool(device.counts)
 
     def costs(self, subjects: Mapping[str, Subject], loads: int, seed: int, progress: Progress) -> dict[str, Cost]:
         """Of every file its time over so many fresh loads, each in a process of its own with all others beside it, or

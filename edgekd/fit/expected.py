@@ -19,7 +19,7 @@ TOLERANCE = 1.1  # of the budget: the models are wrong by about so much
 @dataclass(frozen=True)
 class Expected:
     """What is expected on one target. costs, sizes: by candidate, in seconds or instructions, and of the file in bytes.
-    room: bytes that the file may have; limit: of the cost, None where there is none; usual: the median of known ones."""
+    room: bytes that the file may have; limit: of the cost, None where there is none; usual: the median known."""
 
     costs: Mapping[str, CostModel]
     sizes: Mapping[str, CostModel]

@@ -25,6 +25,7 @@ def section(fit: str, *more: str) -> FitSection:
         ("{budget: {p50: 1}}", "unknown key", "p50_ms"),
         ("{budget: {p50_ms: 1, targets: {lokal: {p50_ms: 2}}}}", "no target is named 'lokal'", "local"),
         ("{budget: {instructions: 9}}", "emulated targets alone", "p50_ms"),
+        ("{budget: {p50_ms: 1}, space: []}", "is empty", "leave it out"),
         ("{budget: {p50_ms: 1}, space: convs}", "unknown model 'convs'", "conv"),
         ("{budget: {p50_ms: 1}, space: {use: conv, widht: 8}}", "unknown key", "width"),
         ("{budget: {p50_ms: 1}, space: [conv, {use: conv, width: [8, 0]}]}", "width", None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
@@ -13,7 +13,7 @@ from edgekd.config.select import Range
 DEFAULT_CANDIDATES: Any = ["int8_weights", "int8_qdq"]
 """One that computes in float and one in 8 bits, each in about the fewest bytes that do."""
 ARCHITECTURES = ("conv", "ds_cnn", "ds_resnet", "resnet", "mlp")
-Architecture = Literal["conv", "ds_cnn", "ds_resnet", "resnet", "mlp"]
+"""Those whose options vary without the user saying how."""
 
 
 class Costs(Section):
@@ -70,8 +70,17 @@ def _listed(space: object) -> object:
     """A single entry is a list of one, a name an entry without options of its own."""
     if space == "auto":
         return []
+    if space == []:
+        raise ValueError("is empty\nleave it out for all architectures that suit the input")
     entries = space if isinstance(space, list) else [space]
     return [{"use": each} if isinstance(each, str) else each for each in entries]
+
+
+def _as_written(schema: dict[str, Any]) -> None:
+    """An entry may be a name alone, and one entry stands without a list."""
+    entry = {"anyOf": [{"type": "string"}, schema.pop("items")]}
+    del schema["type"]
+    schema["anyOf"] = [{"const": "auto"}, entry, {"type": "array", "items": entry}]
 
 
 class FitSection(Section):
@@ -83,6 +92,7 @@ class FitSection(Section):
         validate_default=True,
         description="architectures to draw shapes of, each by its name or with options of its own: a value, a list of "
         "values, or {low, high, step}; auto: all that suit the input",
+        json_schema_extra=_as_written,
     )
     minutes: float = Field(20.0, gt=0, allow_inf_nan=False, description="of measuring and training together")
     shapes: int = Field(300, ge=1, le=100_000, description="shapes that are measured at most")

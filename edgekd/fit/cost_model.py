@@ -7,7 +7,6 @@ min_b Σ_i (x_i · b / y_i - 1)², b >= 0. Lawson and Hanson 1974, Solving Least
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,16 +20,18 @@ BLOCKS = (8, 16)
 layout."""
 FEW_CHANNELS = 4  # a convolution that reads fewer is another kernel: it reads the image in the plain layout
 FOLDS = 10
+Costs = Sequence[float] | NDArray[np.float64]
+"""In seconds or instructions, all above 0."""
 
 
 def features(network: Network) -> dict[str, float]:
     """The amounts that cost something, by operator."""
-    found: Counter[str] = Counter({"inference": 1})
+    found = {"inference": 1.0}
     for each in network.operations:
         kind = f"first {each.kind}" if each.macs and each.inputs < FEW_CHANNELS else each.kind
         for amount, value in _amounts(each).items():
-            found[f"{kind}: {amount}"] += value
-    return {name: float(value) for name, value in found.items() if value}
+            found[f"{kind}: {amount}"] = found.get(f"{kind}: {amount}", 0.0) + value
+    return {name: value for name, value in found.items() if value}
 
 
 def _amounts(each: Operation) -> dict[str, float]:
@@ -72,14 +73,14 @@ class CostModel:
         return sum(found.get(name, 0.0) * each for name, each in self.coefficients.items())
 
 
-def fitted(networks: Sequence[Network], costs: Sequence[float]) -> CostModel:
-    """The model of these costs, all above 0; of one network at least."""
+def fitted(networks: Sequence[Network], costs: Costs) -> CostModel:
+    """The model of these costs, of one network at least."""
     names, amounts = _matrix(networks)
     found = _coefficients(amounts, np.asarray(costs, np.float64))
     return CostModel({name: float(each) for name, each in zip(names, found, strict=True) if each > 0})
 
 
-def foretold(networks: Sequence[Network], costs: Sequence[float], seed: int) -> NDArray[np.float64]:
+def foretold(networks: Sequence[Network], costs: Costs, seed: int) -> NDArray[np.float64]:
     """What a model says of each network that was fitted on others alone, nine tenths of them; empty with fewer than two
     a fold."""
     if len(networks) < 2 * FOLDS:

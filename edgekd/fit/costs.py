@@ -55,10 +55,10 @@ class Stand:
     @property
     def counted(self) -> bool:
         device = device_of(self.target)
-        return device.emulated and device.counts
+        return device.emulated and bool(device.counts)
 
     def costs(self, subjects: Mapping[str, Subject], loads: int, seed: int, progress: Progress) -> dict[str, Cost]:
-        """Of every file its time over so many fresh loads, each in a process of its own with all others beside it, or
+        """Of every file its time over so many fresh loads at least, with all others loaded beside it, or
         where times mean nothing the instructions that it executes; empty costs where neither can be known.
 
         Raises:
@@ -80,7 +80,6 @@ class Stand:
         return {name: Cost(instructions=each.median) for name, each in counts.items()}
 
     def _times(self, subjects: Mapping[str, Subject], loads: int, seed: int, progress: Progress) -> dict[str, Cost]:
-        # a process of the campaign ends after one set: the next one has other memory, and other neighbours in it
         measuring = self.target.measure.model_copy(update={"seconds": float(loads)})
         observations = Observations({name: file_facts(each) for name, each in subjects.items()}, (), measuring, seed)
         with device_of(self.target).connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:

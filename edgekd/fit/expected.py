@@ -19,7 +19,7 @@ TOLERANCE = 1.1  # of the budget: the models are wrong by about so much
 @dataclass(frozen=True)
 class Expected:
     """What is expected on one target. costs, sizes: by candidate, in seconds or instructions, and of the file in bytes.
-    room: bytes that the file may have; limit: of the cost, None where there is none; usual: the median of those known."""
+    room: bytes that the file may have; limit: of the cost, None where there is none; usual: the median known."""
 
     costs: Mapping[str, CostModel]
     sizes: Mapping[str, CostModel]
@@ -28,8 +28,8 @@ class Expected:
     usual: float
 
     def relative(self, network: Network) -> float:
-        """The cost of the cheapest file that is small enough, against the limit, or without one the usual cost; infinite
-        if no file is."""
+        """The cost of the cheapest file that is small enough, against the limit, or without one the usual cost;
+        infinite if no file is."""
         fit = (
             model(network)
             for name, model in self.costs.items()
@@ -47,7 +47,8 @@ def expectations(tried: Sequence[Tried], stands: Sequence[Stand], budget: Budget
         sizes[name] = fitted([each.network for each in made], [each.sizes[name] for each in made])
     for stand in stands:
         limits = budget.on(stand.target.name)
-        models, known = {}, []
+        models: dict[str, CostModel] = {}
+        known: list[float] = []
         for name in candidates:
             costs = known_costs(tried, stand.target.name, name)
             if costs:

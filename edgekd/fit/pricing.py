@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from edgekd.config.pipeline import Pipeline
 from edgekd.data.modalities.base import FedRows, fed_rows, feeds_for, shipped_contract
@@ -24,7 +25,7 @@ from edgekd.fit.section import section_of
 from edgekd.fit.shape import Network, Shape, model_of
 from edgekd.fit.space import Space, automatic
 from edgekd.fit.tried import Tried, known_costs
-from edgekd.fit.untrained import CALIBRATED_ON, Untrained, make_files, quick, untrained
+from edgekd.fit.untrained import CALIBRATED_ON, make_files, network_of, quick, untrained
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
@@ -34,6 +35,7 @@ from edgekd.records.pricing import PredictionRecord, Priced, PricingRecord
 from edgekd.stages.assembly import assemble
 from edgekd.stages.candidates import named_candidates
 from edgekd.stages.files import load_record, load_split
+from edgekd.training.network import count_parameters
 
 FED = 64
 """Training samples that are cycled through while costs are taken."""
@@ -181,18 +183,18 @@ class Pricing:
         for shape in shapes:
             self._progress.stop_point()
             try:
-                network = self._untrained(shape).network
+                module = self._untrained(shape)
+                reason = too_large(self._section.budget, count_parameters(module))
+                network = None if reason else network_of(module, self._contract)
             except ConfigError as error:
-                self.skipped[error.what] += 1
-                continue
-            reason = too_large(self._section.budget, network.parameters)
-            if reason or network in known:
+                reason, network = error.what, None
+            if network is None or network in known:
                 self.skipped[reason or "that make the same network as another"] += 1
                 continue
             known.add(network)
             yield shape, network
 
-    def _untrained(self, shape: Shape) -> Untrained:
+    def _untrained(self, shape: Shape) -> nn.Module:
         model = model_of(shape, self._pipeline.source.path.resolve().parent)
         return untrained(model, self._contract, self._seed)
 
@@ -200,7 +202,7 @@ class Pricing:
         """The first ones as they are drawn, later ones by what the cost models expect."""
         wanted = POOL * count if self.tried else count
         self._pool += itertools.islice(self._drawn, max(0, wanted - len(self._pool)))
-        chosen = range(min(count, len(self._pool)))
+        chosen = list(range(min(count, len(self._pool))))
         if self.tried:
             expected = list(expectations(self.tried, self._stands, self._section.budget))
             chosen = next_shapes([network for _, network in self._pool], expected, count, self._generator)
@@ -210,13 +212,13 @@ class Pricing:
 
     def _made(self, chosen: Sequence[tuple[Shape, Network]]) -> list[Tried]:
         """Their files, of those that can be made."""
-        made = []
+        made: list[Tried] = []
         for shape, network in chosen:
             self._progress.stop_point()
             stem = self._folder / f"{len(self.tried) + len(made)}"
             try:
                 files = make_files(
-                    self._untrained(shape).module,
+                    self._untrained(shape),
                     self._contract,
                     self._pipeline.config.export,
                     self._candidates,

@@ -24,7 +24,7 @@ def next_shapes(
     costs = np.array([max((each.relative(network) for each in expected), default=0.0) for network in networks])
     limit = 1.0 if any(each.limit is not None for each in expected) else np.inf
     within = np.flatnonzero((costs <= TOLERANCE * limit) & np.isfinite(costs))
-    best = within[_best(costs[within], [networks[number] for number in within], count // 2)]
+    best = within[_best(costs[within], [networks[int(number)] for number in within], count // 2)]
     others = np.setdiff1d(np.flatnonzero((costs <= FAR * limit) & np.isfinite(costs)), best)
     drawn = generator.permutation(others)[: count - len(best)]
     return [int(each) for each in (*best, *drawn)]
@@ -77,8 +77,8 @@ def fronts(goods: NDArray[np.float64]) -> NDArray[np.int64]:
     while (found < 0).any():
         left = np.flatnonzero(found < 0)
         rows = goods[left]
-        as_good = (rows[None] >= rows[:, None]).all(axis=2)
-        better = (rows[None] > rows[:, None]).any(axis=2)
-        found[left[~(as_good & better).any(axis=1)]] = number
+        as_good = np.all(rows[None] >= rows[:, None], axis=2)
+        better = np.any(rows[None] > rows[:, None], axis=2)
+        found[left[~np.any(as_good & better, axis=1)]] = number
         number += 1
     return found

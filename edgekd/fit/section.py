@@ -18,8 +18,8 @@ from edgekd.stages.targets import device_of
 def section_of(pipeline: Pipeline) -> FitSection:
     """
     Raises:
-        ConfigError: there is none; its space has an unknown architecture, option or value; a budget is for a target that
-            the pipeline does not have, or cannot be held on any.
+        ConfigError: there is none; its space has an unknown architecture, option or value; a budget is for a target
+            that the pipeline does not have, or cannot be held on any.
     """
     section, source = pipeline.config.fit, pipeline.source
     if section is None:

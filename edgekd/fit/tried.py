@@ -17,6 +17,7 @@ from edgekd.records.pricing import PricedFile
 
 Said = Mapping[tuple[str, str], float]
 """What the cost models say of a shape, by target and candidate."""
+UNSAID: Said = {}
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Tried:
         """By candidate, as the harness takes them."""
         return {name: Subject(file_of(self.stem, name), session=each.session) for name, each in self.files.items()}
 
-    def priced(self, budget: Budget, said: Said = {}) -> dict[str, tuple[PricedFile, ...]]:
+    def priced(self, budget: Budget, said: Said = UNSAID) -> dict[str, tuple[PricedFile, ...]]:
         """By target, each candidate held against the budget."""
         return {
             target: tuple(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekd.config.export import ExportOptions
 from edgekd.data.modalities.base import FedRows, shipped_contract
-from edgekd.errors import StageError
+from edgekd.errors import ConfigError, StageError
 from edgekd.fit.shape import Network, Operation
 from edgekd.graph.device_form import DeviceForm
 from edgekd.graph.export import export_onnx
@@ -32,7 +30,7 @@ from edgekd.graph.slim import slim
 from edgekd.models.base import Model
 from edgekd.records.candidate import MadeFile
 from edgekd.records.contract import ModelContract
-from edgekd.training.network import build_network, count_parameters
+from edgekd.training.network import count_parameters
 
 CALIBRATED_ON = 8
 """Training samples."""
@@ -43,40 +41,47 @@ FREE = frozenset({
 """What the runtime joins to another operator or does nothing for."""
 
 
-@dataclass(frozen=True)
-class Untrained:
-    """A network with fresh weights, and what it is made of."""
-
-    module: nn.Module
-    network: Network
-
-
-def untrained(model: Model, contract: ModelContract, seed: int) -> Untrained:
-    """The network of a shape, its batch norms as if they had seen data: fresh ones have so many equal zeros that its
-    file would be smaller than that of a trained one.
+def untrained(model: Model, contract: ModelContract, seed: int) -> nn.Module:
+    """The module of a shape with fresh weights, in eval mode; its batch norms as if they had seen data: fresh ones have
+    so many equal zeros that its file would be smaller than that of a trained one.
 
     Raises:
         ConfigError: the shape does not suit the input.
     """
-    module = build_network(model, contract, seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        module = model.build(contract).eval()
         for part in module.modules():
             if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 for tensor in (part.bias, part.running_mean):
                     if tensor is not None:
-                        tensor.normal_(0, 0.1, generator=generator)
+                        tensor.normal_(0, 0.1)
+    return module
+
+
+def network_of(module: nn.Module, contract: ModelContract) -> Network:
+    """What a module is made of.
+
+    Raises:
+        ConfigError: it fails on the contract's inputs, or does not give one logit a class.
+    """
     zeros, seen = [torch.zeros(1, *each.shape) for each in contract.inputs], _Seen()
-    with torch.no_grad(), seen:
-        module(*zeros)
-    return Untrained(module, Network(count_parameters(module), tuple(seen.operations)))
+    try:
+        with torch.no_grad(), seen:
+            logits = module(*zeros)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"the network fails on samples of the data: {reason}") from error
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, len(contract.classes)):
+        raise ConfigError("the network does not give one logit a class")
+    return Network(count_parameters(module), tuple(seen.operations))
 
 
-class _Seen(TorchDispatchMode):
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Notes the operators of an inference of one sample."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -95,7 +100,13 @@ def _operation(name: str, args: tuple[Any, ...], result: Tensor) -> Operation:
     places = result.numel() // max(1, outputs)
     if name == "convolution":
         data, weight = args[0], args[1]
-        kind = "depthwise" if weight.shape[1] == 1 and args[8] > 1 else "pointwise" if weight[0, 0].numel() == 1 else "conv"
+        kind = (
+            "depthwise"
+            if weight.shape[1] == 1 and args[8] > 1
+            else "pointwise"
+            if weight[0, 0].numel() == 1
+            else "conv"
+        )
         macs = result.numel() * math.prod(weight.shape[1:])
         return Operation(kind, macs, data.shape[1], outputs, places, data.numel(), weight.numel())
     if name in ("addmm", "mm"):
@@ -112,7 +123,7 @@ def export_untrained(module: nn.Module, contract: ModelContract, path: Path, opt
     """
     try:
         with quiet():
-            model = _traced(module, contract, options)
+            model = _traced(module, contract, path, options)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError):
         export_onnx(module, contract, path, options)
         return
@@ -123,21 +134,20 @@ def export_untrained(module: nn.Module, contract: ModelContract, path: Path, opt
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _traced(module: nn.Module, contract: ModelContract, options: ExportOptions) -> onnx.ModelProto:
+def _traced(module: nn.Module, contract: ModelContract, path: Path, options: ExportOptions) -> onnx.ModelProto:
     names = [each.name for each in contract.inputs]
     samples, free = (1, (*names, contract.output)) if options.batch == "dynamic" else (options.batch, ())
-    content = io.BytesIO()
     torch.onnx.export(
         module,
         tuple(torch.zeros(samples, *each.shape) for each in contract.inputs),
-        content,
+        path,
         input_names=names,
         output_names=[contract.output],
         opset_version=options.opset,
         dynamo=False,
         dynamic_axes={name: {0: "batch"} for name in free},
     )
-    return onnx.load_from_string(content.getvalue())
+    return onnx.load(path)
 
 
 def _flatten_as_shipped(model: onnx.ModelProto) -> None:

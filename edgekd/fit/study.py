@@ -34,7 +34,9 @@ from edgekd.records.pricing import Priced, PricingRecord
 from edgekd.records.study import Attempt, Entrant, Rung, StudyRecord
 from edgekd.stages.assembly import assemble
 from edgekd.stages.files import save_record
+from edgekd.stages.networks import TrainedNetwork
 from edgekd.stages.targets import device_of, machine_of
+from edgekd.stages.train import TrainStage
 from edgekd.training.execution import place_here
 
 PRICING_SHARE = 1 / 4
@@ -73,6 +75,7 @@ class FitStage(Stage):
             "section": identity(self.section),
             "code": {use: _code(use, self.pipeline) for use in self._architectures},
             "steps": {node.id: node.stage.identity() for node in some.nodes if node.id in needed},
+            "demands": {each.name: each.min_accuracy for each in _trained(some)},
             "measure": {each.name: identity(each.measure) for each in self.pipeline.targets},
         }
 
@@ -166,6 +169,10 @@ class Told:
         told = attempt.failed or f"{attempt.accuracy:.2%} of validation right in {attempt.seconds:.1f} s"
         self.progress.say(f"fit: {inline(self.shapes[number].shape)}, {epochs} epochs: {told}")
         return attempt
+
+
+def _trained(plan: Plan) -> list[TrainedNetwork]:
+    return [node.stage.network for node in plan.nodes if isinstance(node.stage, TrainStage)]
 
 
 def _code(use: str, pipeline: Pipeline) -> JsonValue:

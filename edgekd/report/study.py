@@ -60,13 +60,12 @@ def _tried(study: StudyRecord) -> Iterator[str]:
         f"{study.pricing_seconds / 60:.1f} of {study.seconds / 60:.1f} minutes for measuring"
     )
     for rung in study.rungs:
-        yield f"{rung.epochs} epochs: {_reached(rung)}"
+        yield f"after {_epochs(rung)}: {_reached(rung)}"
         for each in rung.attempts:
             if each.failed:
                 yield f"  {inline(study.entrants[each.shape].shape)} – {each.failed}"
     if study.foretold is not None:
-        after = f"after {study.rungs[0].epochs} epochs"
-        yield f"capacity foretold the accuracies {after} with a rank correlation of {study.foretold:.2f}"
+        yield f"capacity foretold the accuracies after {_epochs(study.rungs[0])} with a rank correlation of {study.foretold:.2f}"
 
 
 def _reached(rung: Rung) -> str:
@@ -74,7 +73,12 @@ def _reached(rung: Rung) -> str:
     count = f"{len(rung.attempts)} shape{'s' if len(rung.attempts) > 1 else ''}"
     if not accuracies:
         return f"{count}, none came to an end"
-    return f"{count}, {min(accuracies):.2f} to {max(accuracies):.2f} % of validation right"
+    least = f"{min(accuracies):.2f} to " if len(accuracies) > 1 else ""
+    return f"{count}, {least}{max(accuracies):.2f} % of validation right"
+
+
+def _epochs(rung: Rung) -> str:
+    return f"{rung.epochs} epoch{'s' if rung.epochs > 1 else ''}"
 
 
 def _table(study: StudyRecord, target: str) -> Table:

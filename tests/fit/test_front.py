@@ -117,6 +117,7 @@ def test_the_order_depends_on_the_seed_alone_and_not_on_the_order_of_prices() ->
 def test_every_beginning_is_spread_over_the_front(beginning: int) -> None:
     """On a front of a hundred in a row, the gaps that a beginning leaves are hardly larger than they must be."""
     row = [priced(conv(number), 1e-6 * 1.02**number, round(1000 * 1.02**number)) for number in range(1, 101)]
-    chosen = sorted(each.shape["width"] for each in entrants(row, seed=0)[:beginning])  # type: ignore[type-var]
-    gaps = np.diff([1, *chosen, 100])  # type: ignore[arg-type]
+    chosen = sorted(each.parameters for each in entrants(row, seed=0)[:beginning])
+    places = [[each.parameters for each in row].index(parameters) + 1 for parameters in chosen]
+    gaps = np.diff([1, *places, 100])
     assert gaps.max() <= 2 * 99 / (beginning - 1) + 1

@@ -20,8 +20,11 @@ from tests.command import place_with
 from tests.fit.pipelines import PIPELINE, PRICING, conv, priced
 
 OWN = """\
+from torch import nn
+
+
 def broken(contract):
-    raise ValueError("it has no such layer")
+    return nn.Flatten()
 """
 
 
@@ -96,7 +99,7 @@ def test_the_shape_is_written_with_how_it_was_found_and_the_student_is_trained(c
     assert [each for each in after if "edgekd fit" not in each and "model: {use: " not in each] == [
         each for each in before if "model: {use: " not in each
     ]
-    assert "look at the comment in line 8" in command.err
+    assert "look at the comment in line 9" in command.err
     assert command("plan", "p.yaml") == 0
     assert next(line for line in command.out.splitlines() if line.startswith("train@student")).split()[1] == "cached"
     assert str(width["use"]) in command.path.read_text()
@@ -149,7 +152,7 @@ def test_a_shape_that_fails_is_a_row_with_its_reason(command: Command) -> None:
     reasons = [each["failed"] for each in found["rungs"][0]["attempts"]]
     assert len(reasons) == 6
     (reason,) = filter(None, reasons)
-    assert "it has no such layer" in reason
+    assert "gives (2, 64) for two samples" in reason
     assert found["taken"] is not None
 
 
@@ -157,7 +160,7 @@ def test_when_every_shape_fails_the_reason_is_the_error(command: Command) -> Non
     command.pricing = PRICING.model_copy(update={"shapes": (priced({"use": "own.py:broken"}, 5e-6, 9000),)})
     assert command("fit", "p.yaml", "--fresh") == 4
     assert "none of 1 trainings came to an end, the last: " in command.err
-    assert "it has no such layer" in command.err
+    assert "gives (2, 64) for two samples" in command.err
     assert command.path.read_text() == PIPELINE
 
 
@@ -201,7 +204,7 @@ def test_a_new_file_is_written_beside_the_old_one(command: Command) -> None:
         (("--to", "p.yaml"), "--to p.yaml is the pipeline file itself"),
         (("--to", "../q.yaml"), "a pipeline names its targets and files from its own folder"),
         (("--set", "fit=null"), "p.yaml:1: fit: is missing"),
-        (("--set", "fit.budget={}"), "--set fit.budget: fit.budget: demands nothing"),
+        (("--set", "fit.budget={}"), "--set: fit.budget: demands nothing"),
         (("--set", "teacher={given: {use: onnx, path: none.onnx}}"), "none.onnx"),
         (("--set", "distill.losses=[{use: kdd}]"), "unknown loss 'kdd'"),
         (("--set", "student.modle=1"), "student.modle: unknown key"),

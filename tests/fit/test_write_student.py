@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import JsonValue
 
 from edgekd.errors import ConfigError
 from edgekd.fit.write_student import MARKER, check_place, with_model, write_student
 from tests.command import REPOSITORY
 
-MODEL = {"use": "conv", "width": 16, "depth": 1, "stages": 4, "growth": 1.0, "blocks": [3, 4]}
+MODEL: dict[str, JsonValue] = {"use": "conv", "width": 16, "depth": 1, "stages": 4, "growth": 1.0, "blocks": [3, 4]}
 NOTE = ("edgekd fit p.yaml on 2026-01-01", "the most accurate")
 
 BLOCK = """\

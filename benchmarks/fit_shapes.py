@@ -16,6 +16,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 from scipy.stats import spearmanr
 
 from edgekd.config.pipeline import load_pipeline
@@ -56,29 +57,25 @@ def _space(text: str) -> object:
 
 
 def compare(record: PricingRecord, one: str, other: str) -> None:
-    """Prints by candidate how alike two targets order the shapes, and where they differ most."""
+    """Prints by candidate how alike two targets order the shapes, and how often another candidate is the cheapest."""
     for candidate in dict.fromkeys(each.candidate for each in record.predictions):
-        both = [
-            each for each in record.shapes if None not in (_cost(each, one, candidate), _cost(each, other, candidate))
-        ]
-        here, there = ([_cost(each, name, candidate) for each in both] for name in (one, other))
-        print(f"{candidate}: rank correlation of {one} and {other} over {len(both)} shapes {_alike(here, there):.3f}")
-    both = [each for each in record.shapes if each.best(one) and each.best(other)]
-    changed = sum(each.best(one).candidate != each.best(other).candidate for each in both)  # type: ignore[union-attr]
-    print(f"another candidate is the cheapest there: {changed} of {len(both)} shapes")
-    macs = [each.macs for each in both]
-    for name in (one, other):
-        costs = [each.best(name).cost for each in both]  # type: ignore[union-attr]
-        print(f"rank correlation of multiply-adds and the cost on {name}: {_alike(macs, costs):.3f}")
+        found = [[_cost(each, name, candidate) for name in (one, other)] for each in record.shapes]
+        both = [each for each in found if None not in each]
+        alike = spearmanr(*np.array(both, np.float64).T).statistic
+        print(f"{candidate}: rank correlation of {one} and {other} over {len(both)} shapes {alike:.3f}")
+    best = [(each.macs, each.best(one), each.best(other)) for each in record.shapes]
+    pairs = [(macs, here, there) for macs, here, there in best if here is not None and there is not None]
+    changed = sum(here.candidate != there.candidate for _, here, there in pairs)
+    print(f"another candidate is the cheapest there: {changed} of {len(pairs)} shapes")
+    table = np.array([[macs, here.cost, there.cost] for macs, here, there in pairs], np.float64).T
+    print(f"rank correlation of the cheapest files' costs: {spearmanr(table[1], table[2]).statistic:.3f}")
+    for name, costs in ((one, table[1]), (other, table[2])):
+        print(f"rank correlation of multiply-adds and the cost on {name}: {spearmanr(table[0], costs).statistic:.3f}")
 
 
 def _cost(each: Priced, target: str, candidate: str) -> float | None:
     file = each.file(target, candidate)
     return None if file is None else file.cost
-
-
-def _alike(one: object, other: object) -> float:
-    return float(spearmanr(one, other).statistic)
 
 
 if __name__ == "__main__":

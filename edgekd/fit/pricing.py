@@ -111,6 +111,7 @@ class Pricing:
         self._pool: list[tuple[Shape, Network]] = []
         self._generator = np.random.default_rng([self._seed, 1])
         self._campaigns = itertools.count(self._seed)
+        self._load_s = 1.0  # what one load of all files of a shape took
 
     def rounds(self, deadline: float) -> Iterator[int]:
         """Measures shapes, some side by side at a time; yields how many."""
@@ -120,16 +121,19 @@ class Pricing:
             made = self._made(self._next(min(TOGETHER, self._section.shapes - len(self.tried))))
             if not made:
                 return
+            before = time.monotonic()
             self._measure(made, self._stands, LOADS)
             self.tried += made
+            self._load_s = (time.monotonic() - before) / (len(made) * LOADS)
             longest = max(longest, time.monotonic() - begun)
             yield len(made)
 
     def close_ones(self, deadline: float) -> None:
         """Measures those once more that decide what is trained, in one campaign for all."""
         timed = [stand for stand in self._stands if stand.timed]
-        if timed and time.monotonic() < deadline:
-            close = close_shapes(self.tried, self._section.budget, CLOSE)
+        room = int((deadline - time.monotonic()) / (self._load_s * CLOSE_LOADS))
+        close = close_shapes(self.tried, self._section.budget, min(CLOSE, room)) if room > 0 else []
+        if timed and close:
             self._measure(close, timed, CLOSE_LOADS)
 
     def told(self) -> str:
@@ -228,7 +232,15 @@ class Pricing:
             except StageError as error:
                 self.skipped[str(error)] += 1
                 continue
-            made.append(Tried(shape, network, stem, files))
+            made.append(
+                Tried(
+                    shape,
+                    network,
+                    stem,
+                    {name: each for name, each in files.items() if not isinstance(each, str)},
+                    {name: each for name, each in files.items() if isinstance(each, str)},
+                )
+            )
         return made
 
     def _measure(self, tried: Sequence[Tried], stands: Sequence[Stand], loads: int) -> None:

@@ -22,12 +22,14 @@ UNSAID: Said = {}
 
 @dataclass
 class Tried:
-    """files: by candidate, at `stem`.CANDIDATE.onnx; costs: by target and candidate."""
+    """files: by candidate, at `stem`.CANDIDATE.onnx; refused: why others cannot be made. costs: by target and
+    candidate."""
 
     shape: Shape
     network: Network
     stem: Path
     files: dict[str, MadeFile]
+    refused: dict[str, str] = field(default_factory=dict)
     costs: dict[str, dict[str, Cost]] = field(default_factory=dict)
 
     @property
@@ -40,20 +42,26 @@ class Tried:
 
     def priced(self, budget: Budget, said: Said = UNSAID) -> dict[str, tuple[PricedFile, ...]]:
         """By target, each candidate held against the budget."""
+        sizes = self.sizes
+        refused = tuple(
+            PricedFile(candidate=name, size_bytes=0, unfit=f"cannot be made: {why}")
+            for name, why in self.refused.items()
+        )
         return {
             target: tuple(
                 PricedFile(
                     candidate=name,
-                    size_bytes=self.sizes[name],
+                    size_bytes=sizes[name],
                     p50_s=cost.p50_s,
                     interval_s=cost.interval_s,
                     loads=cost.loads,
                     instructions=cost.instructions,
                     predicted=said.get((target, name)),
-                    unfit=over(budget.on(target), self.sizes[name], cost),
+                    unfit=over(budget.on(target), sizes[name], cost),
                 )
                 for name, cost in costs.items()
             )
+            + refused
             for target, costs in self.costs.items()
         }
 

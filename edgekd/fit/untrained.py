@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -179,16 +178,22 @@ def make_files(
     candidates: Mapping[str, Scheme],
     feeds: FedRows,
     stem: Path,
-) -> dict[str, MadeFile]:
-    """What could ship of an untrained network, by candidate, at `stem`.CANDIDATE.onnx; those that cannot be made are
-    left out. feeds: a few training samples."""
+) -> dict[str, MadeFile | str]:
+    """What could ship of an untrained network, by candidate, at `stem`.CANDIDATE.onnx, or why it cannot be made. feeds:
+    a few training samples.
+
+    Raises:
+        StageError: the network cannot be exported.
+    """
     fp32 = stem.with_name(f"{stem.name}.onnx")
     export_untrained(module, contract, fp32, export)
     form = DeviceForm(contract, shipped_contract(contract, export))
-    files = {}
+    files: dict[str, MadeFile | str] = {}
     for name, scheme in candidates.items():
-        with contextlib.suppress(StageError):
+        try:
             files[name] = make_candidate(scheme, fp32, feeds, file_of(stem, name), (), form)
+        except StageError as error:
+            files[name] = str(error)
     return files
 
 

@@ -8,10 +8,11 @@ import json
 import pytest
 
 from edgekd.config.fit import ARCHITECTURES, Variation
+from edgekd.fit.shape import Shape
 from edgekd.fit.space import Space, automatic, defaults, multiples
 
 
-def drawn(variations: list[Variation], count: int, *, multiple: int = 8, seed: int = 0) -> list[dict[str, object]]:
+def drawn(variations: list[Variation], count: int, *, multiple: int = 8, seed: int = 0) -> list[Shape]:
     return list(itertools.islice(Space(variations, multiple, seed), count))
 
 

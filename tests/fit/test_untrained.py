@@ -17,6 +17,7 @@ from edgekd.fit.shape import Network, model_of
 from edgekd.fit.untrained import export_untrained, make_files, network_of, quick, untrained
 from edgekd.graph.execution import execution
 from edgekd.graph.export import export_onnx
+from edgekd.graph.quantization.padded import Padded
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.graph.quantization.weights import Int8Weights
 from edgekd.records.contract import ModelContract
@@ -90,10 +91,21 @@ def test_files_of_one_seed_have_equal_bytes_and_equal_sizes_as_calibrated_ones(
         module = untrained(model_of(SHAPES[0], Path()), contract, 0)
         files = make_files(module, contract, ExportOptions(), schemes, feeds, tmp_path / name)
         assert list(files) == list(schemes)
+        made = {name: each for name, each in files.items() if not isinstance(each, str)}
         contents.append([(tmp_path / f"{name}.{each}.onnx").read_bytes() for each in schemes])
     assert contents[0] == contents[1]
     assert abs(len(contents[0][0]) - len(contents[0][1])) < 16
-    assert files["quick"].execution.operators == files["calibrated"].execution.operators
+    assert made["quick"].execution.operators == made["calibrated"].execution.operators
+
+
+def test_a_candidate_that_cannot_be_made_says_why_and_the_others_are_made(
+    contract: ModelContract, tmp_path: Path
+) -> None:
+    schemes = {"padded": Padded(use="padded"), "int8_weights": Int8Weights(use="int8_weights")}
+    module = untrained(model_of({"use": "conv", "width": 16, "stages": 1}, Path()), contract, 0)
+    files = make_files(module, contract, ExportOptions(), schemes, fed_rows(contract, PIXELS), tmp_path / "a")
+    assert "multiple of 16 already" in str(files["padded"])
+    assert not isinstance(files["int8_weights"], str)
 
 
 def test_a_shape_that_does_not_suit_the_input_is_refused(contract: ModelContract) -> None:

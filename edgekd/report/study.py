@@ -65,7 +65,7 @@ def _tried(study: StudyRecord) -> Iterator[str]:
             if each.failed:
                 yield f"  {inline(study.entrants[each.shape].shape)} – {each.failed}"
     if study.foretold is not None:
-        yield f"capacity foretold the accuracies after {_epochs(study.rungs[0])} with a rank correlation of {study.foretold:.2f}"
+        yield f"rank correlation of capacity and accuracy after {_epochs(study.rungs[0])}: {study.foretold:.2f}"
 
 
 def _reached(rung: Rung) -> str:

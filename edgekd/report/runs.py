@@ -17,6 +17,7 @@ from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.layout import LayoutRecord
 from edgekd.records.network import NetworkRecord
+from edgekd.records.pricing import PricingRecord
 from edgekd.records.release import ReleaseRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord
@@ -38,6 +39,7 @@ REPORTED: tuple[type[Record], ...] = (
     LatencyRecord,
     InstructionRecord,
     ReleaseRecord,
+    PricingRecord,
     StudyRecord,
 )
 

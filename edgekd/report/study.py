@@ -11,16 +11,19 @@ from rich.text import Text
 
 from edgekd.config.inline import inline
 from edgekd.records.evaluation import Interval
+from edgekd.records.pricing import PricingRecord
 from edgekd.records.study import Finalist, Rung, ShippingFile, StudyRecord
 from edgekd.report.text import print_line, three_digits, time_unit
 
 
-def print_study(study: StudyRecord, console: Console) -> None:
-    """Prints a line for each rung, for each target a table of the finalists, and which one is taken and why."""
-    for line in _tried(study):
+def print_study(study: StudyRecord, pricing: PricingRecord | None, console: Console) -> None:
+    """Prints what was tried, how well costs were foretold, a table of the finalists for each target, and which one is
+    taken and why."""
+    for line in (*_tried(study), *(_foretold(pricing) if pricing else ())):
         print_line(console, line)
     for number, each in enumerate(_ordered(study), start=1):
-        print_line(console, f"{number}: {inline(study.entrants[each.shape].shape)}")
+        shape = study.entrants[each.shape]
+        print_line(console, f"{number}: {inline(shape.shape)}, {shape.parameters:,} parameters")
     targets = list(dict.fromkeys(name for each in study.finalists for name in each.files))
     for target in targets:
         console.print(_table(study, target))
@@ -68,6 +71,15 @@ def _tried(study: StudyRecord) -> Iterator[str]:
         yield f"rank correlation of capacity and accuracy after {_epochs(study.rungs[0])}: {study.foretold:.2f}"
 
 
+def _foretold(pricing: PricingRecord) -> Iterator[str]:
+    for each in pricing.predictions:
+        if each.median is not None and each.p90 is not None:
+            yield (
+                f"cost model, {each.candidate} on {each.target}: wrong by {100 * each.median:.1f} % in the median, "
+                f"{100 * each.p90:.1f} % at most in nine of ten of {each.measured} shapes that it had not seen"
+            )
+
+
 def _reached(rung: Rung) -> str:
     accuracies = [100 * each.accuracy for each in rung.attempts if not each.failed]
     count = f"{len(rung.attempts)} shape{'s' if len(rung.attempts) > 1 else ''}"
@@ -86,20 +98,20 @@ def _table(study: StudyRecord, target: str) -> Table:
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title=f"finalists on {target}", title_justify="left"
     )
     table.add_column("")
-    for heading in ("parameters", "ships", "bytes", "accuracy", "p50 or instructions"):
-        table.add_column(heading, justify="right", no_wrap=heading != "ships")
+    timed = any(each.files[target].p50_s is not None for each in study.finalists if target in each.files)
+    for heading in ("ships", "bytes", "accuracy", "p50" if timed else "instructions"):
+        table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "ships")
     for number, each in enumerate(_ordered(study), start=1):
-        file, shape = each.files.get(target), study.entrants[each.shape]
+        file = each.files.get(target)
         if file is None:
             continue
         style = "green" if each.shape == study.taken else "dim" if each.unfit else "default"
         table.add_row(
             Text(f"{number}{' *' if each.front else ''}", style=style),
-            f"{shape.parameters:,}",
             file.candidate,
             f"{file.size_bytes:,}",
             Text(_percent(file.accuracy, file.accuracy_interval)),
-            Text(_cost(file) or "–"),
+            Text((_cost(file) if timed else _cost(file).removesuffix(" instructions")) or "–"),
         )
     return table
 

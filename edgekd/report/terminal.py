@@ -20,6 +20,7 @@ from edgekd.records.layout import LayoutRecord
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
+from edgekd.records.pricing import PricingRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
@@ -51,12 +52,11 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
-    studies = record.all(StudyRecord).values()
-    for study in studies:
-        print_study(study, console)
+    for subject, study in record.all(StudyRecord).items():
+        print_study(study, record.all(PricingRecord).get(subject), console)
     for line in costs(record.all(NetworkRecord)):
         print_line(console, line)
-    if not evaluations and not studies:
+    if not evaluations and not record.all(StudyRecord):
         _print_stages(record, console)
     print_targets(record, console)
     release = record.release

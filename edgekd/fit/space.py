@@ -28,9 +28,14 @@ def multiples(least: int, most: int, of: int) -> list[int]:
 
 
 def defaults(use: str, multiple: int) -> dict[str, Choices]:
-    """What varies of an architecture where the user does not say."""
+    """What varies of an architecture where the user does not say; None leaves an option out."""
     aligned: Choices = [multiple] if multiple > 1 else [None]
-    staged: dict[str, Choices] = {"growth": [1, 1.5, 2], "stride": [1, 2], "kernel": [None, None, 5], "aligned": aligned}
+    staged: dict[str, Choices] = {
+        "growth": [1, 1.5, 2],
+        "stride": [1, 2],
+        "kernel": [None, None, 5],  # by default 3; at 5 few shapes are small enough
+        "aligned": aligned,
+    }
     known: dict[str, dict[str, Choices]] = {
         "conv": {"width": multiples(4, 64, multiple), "depth": [1, 2, 3], "stages": [1, 2, 3, 4, 5], **staged},
         "ds_cnn": {"width": multiples(4, 128, multiple), "depth": [1, 2, 3], "stages": [2, 3, 4], **staged},

@@ -92,13 +92,13 @@ class Trainings:
         )
 
     def screened(self, shape: Mapping[str, JsonValue], epochs: int) -> tuple[Plan, dict[str, Finished]]:
-        """Every file that could ship of a trained shape, tried on every target; the results by node.
+        """Every file that could ship of a trained shape, tried on every target, and what the pipeline chooses; by node.
 
         Raises:
             EdgekdError: one of the steps failed, or a target cannot be reached.
         """
         plan = self.plan(shape, epochs)
-        return plan, self._run(plan, "screen")
+        return plan, self._run(plan, "choose")
 
     def _run(self, plan: Plan, until: str) -> dict[str, Finished]:
         engine = Engine(self.store, self.progress)

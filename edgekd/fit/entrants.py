@@ -24,8 +24,9 @@ def entrants(shapes: Sequence[Priced], seed: int) -> list[Priced]:
 
     First those than which no other has more capacity and costs no more, then those of the next front, and so on
     (`layers`); within a front the one with most capacity first, and then always the one that is farthest from all
-    before it in capacity and costs, so that every beginning of the list is spread over the whole front. seed: decides
-    between equals.
+    before it in capacity and costs, so that every beginning of the list is spread over the front; a distance counts the
+    more, the more capacity a shape has, for a small one is rarely as accurate as a larger one within the same budget.
+    seed: decides between equals.
     """
     fit = [each for each in shapes if not each.unfit]
     if not fit:
@@ -34,7 +35,7 @@ def entrants(shapes: Sequence[Priced], seed: int) -> list[Priced]:
     fit = [fit[place] for place in order]
     places = np.array([[-capacity(each), *_costs(each)] for each in fit])
     spread = places.max(axis=0) - places.min(axis=0)
-    places = places / np.where(spread > 0, spread, 1.0)
+    places = (places - places.min(axis=0)) / np.where(spread > 0, spread, 1.0)
     chosen: list[int] = []
     for front in layers(places.tolist()):
         chosen += _farthest(places, front, chosen)
@@ -42,13 +43,16 @@ def entrants(shapes: Sequence[Priced], seed: int) -> list[Priced]:
 
 
 def _farthest(places: NDArray[np.float64], front: Sequence[int], before: Sequence[int]) -> list[int]:
-    """The front in the order of farthest-point sampling. Source: Gonzalez 1985, Theoretical Computer Science 38."""
+    """The front in the order of farthest-point sampling, distances times capacity.
+
+    places: (N, K) in 0..1, the lack of capacity first. Source: Gonzalez 1985, Theoretical Computer Science 38.
+    """
     left, found = list(front), list[int]()
     while left:
         known = [*before, *found]
         if known:
             gaps = np.linalg.norm(places[left][:, None] - places[known][None], axis=2).min(axis=1)
-            pick = left[int(np.argmax(gaps))]
+            pick = left[int(np.argmax(gaps * (1 - places[left][:, 0])))]
         else:
             pick = min(left, key=lambda each: places[each][0])
         found.append(pick)

@@ -77,8 +77,8 @@ def network_of(module: nn.Module, contract: ModelContract) -> Network:
 
 
 def shipped_parameters(module: nn.Module) -> int:
-    """Weights and biases of its file: of the two numbers a channel that a batch norm learns, one is left, as the bias of
-    the convolution before it."""
+    """Weights and biases of its file: of the two numbers a channel that a batch norm learns, one is left, as the bias
+    of the convolution before it."""
     folded = (part for part in module.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) and part.affine)
     return count_parameters(module) - sum(part.num_features for part in folded)
 

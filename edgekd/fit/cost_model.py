@@ -42,8 +42,9 @@ def _amounts(each: Operation) -> dict[str, float]:
     amounts |= {
         "multiply-adds": each.macs,
         "weights": each.weights,
-        # what is gathered for one output channel, and the rows of outputs of one block of them
+        # what is gathered for one output channel, in how many pieces, and the rows of outputs of one block of them
         "multiply-adds a channel": each.macs / each.outputs,
+        "places read": each.macs / each.outputs / (1 if each.kind == "depthwise" else each.inputs),
         "blocks written": each.places * _blocks(each.outputs, widest),
     }
     for block in BLOCKS:

@@ -25,7 +25,7 @@ from edgekd.fit.section import section_of
 from edgekd.fit.shape import Network, Shape, model_of
 from edgekd.fit.space import Space, automatic
 from edgekd.fit.tried import Tried, known_costs
-from edgekd.fit.untrained import CALIBRATED_ON, make_files, network_of, quick, untrained
+from edgekd.fit.untrained import CALIBRATED_ON, make_files, network_of, quick, shipped_parameters, untrained
 from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
@@ -35,7 +35,6 @@ from edgekd.records.pricing import PredictionRecord, Priced, PricingRecord
 from edgekd.stages.assembly import assemble
 from edgekd.stages.candidates import named_candidates
 from edgekd.stages.files import load_record, load_split
-from edgekd.training.network import count_parameters
 
 FED = 64
 """Training samples that are cycled through while costs are taken."""
@@ -188,7 +187,7 @@ class Pricing:
             self._progress.stop_point()
             try:
                 module = self._untrained(shape)
-                reason = too_large(self._section.budget, count_parameters(module))
+                reason = too_large(self._section.budget, shipped_parameters(module))
                 network = None if reason else network_of(module, self._contract)
             except ConfigError as error:
                 reason, network = error.what, None

@@ -44,7 +44,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Network:
-    """What a shape makes: its weights and biases counted, and its operators in the order in which they run."""
+    """What a shape makes: the number of weights and biases of its file, and its operators in the order of running."""
 
     parameters: int
     operations: tuple[Operation, ...]

@@ -73,7 +73,14 @@ def network_of(module: nn.Module, contract: ModelContract) -> Network:
         raise ConfigError(f"the network fails on samples of the data: {reason}") from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, len(contract.classes)):
         raise ConfigError("the network does not give one logit a class")
-    return Network(count_parameters(module), tuple(seen.operations))
+    return Network(shipped_parameters(module), tuple(seen.operations))
+
+
+def shipped_parameters(module: nn.Module) -> int:
+    """Weights and biases of its file: of the two numbers a channel that a batch norm learns, one is left, as the bias
+    of the convolution before it."""
+    folded = (part for part in module.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) and part.affine)
+    return count_parameters(module) - sum(part.num_features for part in folded)
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it

@@ -36,8 +36,9 @@ class PricedFile(Record):
 class Priced(Record):
     """One shape.
 
-    shape: what stands under `student.model`. macs: multiply-accumulates of one inference as the network has them.
-    files: by target, its candidates. unfit: why no file of it is within every target's budget, empty if one is.
+    shape: what stands under `student.model`. parameters: weights and biases of its file. macs: multiply-accumulates
+    of one inference as the network has them. files: by target, its candidates. unfit: why no file of it is within every
+    target's budget, empty if one is.
     """
 
     shape: dict[str, JsonValue]

@@ -22,6 +22,7 @@ from edgekd.harness.subject import Subject
 from edgekd.progress import Silent
 from edgekd.records.pricing import Priced, PricedFile, PricingRecord
 from tests.command import DIGITS, QUICK_TARGET
+from tests.harness.test_counting import counting
 
 SPACE = "[{use: conv, width: [8, 16], depth: [1, 2], stages: 2, growth: 1}, {use: mlp, width: [16, 32]}]"
 
@@ -146,3 +147,20 @@ def test_a_file_is_held_against_every_number_of_the_budget(target: Path) -> None
     assert over(limits, 100, Cost(p50_s=1.01e-5)) == "10.1 µs against 10.0"
     assert over(limits, 100, Cost(refused="it does not run")) == "it does not run"
     assert over(limits, 100, Cost(instructions=10**9)) == "", "the time there means nothing"
+
+
+def test_an_emulated_target_counts_instructions_and_is_held_against_them(tmp_path: Path) -> None:
+    counting("cortex-a72")
+    (tmp_path / "arm.yaml").write_text("name: arm\ndevice: {use: qemu, cpu: cortex-a72}\n")
+    fit = "{budget: {instructions: 40000}, space: {use: mlp, width: [8, 512]}, candidates: [fp32]}"
+    record = price(pipeline(tmp_path / "arm.yaml", fit), Silent(), deadline=time.monotonic() + 300)
+    found = {each.shape["width"]: each for each in record.shapes}
+    small, large = (found[width].file("arm", "fp32") for width in (8, 512))
+    assert small is not None
+    assert large is not None
+    assert small.p50_s is None
+    assert small.instructions is not None
+    assert large.instructions is not None
+    assert large.instructions - small.instructions > 504 * 74 / 8, "74 multiplications a unit, eight at once at most"
+    assert not found[8].unfit
+    assert found[512].unfit == f"arm: fp32 {large.instructions:,} instructions against 40,000"

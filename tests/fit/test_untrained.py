@@ -17,6 +17,7 @@ from edgekd.fit.shape import Network, model_of
 from edgekd.fit.untrained import export_untrained, make_files, network_of, quick, untrained
 from edgekd.graph.execution import execution
 from edgekd.graph.export import export_onnx
+from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.padded import Padded
 from edgekd.graph.quantization.schemes import Int8Qdq
 from edgekd.graph.quantization.weights import Int8Weights
@@ -57,12 +58,14 @@ def test_the_quick_export_is_what_ships_but_for_the_weights(
 
 
 @by_use
-def test_multiplications_are_those_of_the_exported_file(
+def test_multiplications_and_parameters_are_those_of_the_exported_file(
     shape: dict[str, JsonValue], contract: ModelContract, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
     export_untrained(untrained(model_of(shape, Path()), contract, 0), contract, path, ExportOptions())
-    assert described(shape, contract).macs == sum(execution(path).macs_of_file.values())
+    network = described(shape, contract)
+    assert network.macs == sum(execution(path).macs_of_file.values())
+    assert network.parameters == describe(path).parameters
 
 
 def test_operators_are_told_apart_with_their_amounts(contract: ModelContract) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 from edgekd.config.check import check
 from edgekd.config.component import Component, Use
 from edgekd.config.export import ExportOptions
+from edgekd.config.fit import FitSection
 from edgekd.config.networks import check_networks
 from edgekd.config.paths import BesideFile
 from edgekd.config.quantize import QuantizeSection
@@ -189,6 +190,9 @@ class PipelineConfig(Section):
     )
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")
     release: ReleaseSection
+    fit: FitSection | None = Field(
+        None, description="how `edgekd fit` finds the student's shape; nothing else reads it"
+    )
 
 
 @dataclass(frozen=True)

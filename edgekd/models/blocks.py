@@ -15,8 +15,8 @@ from edgekd.errors import ConfigError
 from edgekd.models.staged import Staged
 from edgekd.records.contract import ModelContract
 
-Block = Callable[[int, int, int], nn.Module]
-"""(channels in, channels out, stride) -> module."""
+Block = Callable[[int, int, int, int], nn.Module]
+"""(channels in, channels out, stride, size of its convolutions) -> module."""
 
 
 def convolution(
@@ -30,24 +30,24 @@ def convolution(
 
 
 class Plain(nn.Sequential):
-    """A 3 x 3 convolution and ReLU."""
+    """A convolution and ReLU."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__(*convolution(channels_in, channels_out, stride=stride), nn.ReLU())
+    def __init__(self, channels_in: int, channels_out: int, stride: int, size: int = 3) -> None:
+        super().__init__(*convolution(channels_in, channels_out, size=size, stride=stride), nn.ReLU())
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes.
+    """Two convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes.
 
     Source: He et al. 2016, Deep Residual Learning, section 3.3 (option B).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: int, size: int = 3) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *convolution(channels_in, channels_out, stride=stride),
+            *convolution(channels_in, channels_out, size=size, stride=stride),
             nn.ReLU(),
-            *convolution(channels_out, channels_out),
+            *convolution(channels_out, channels_out, size=size),
         )
         same = channels_in == channels_out and stride == 1
         self.shortcut = nn.Identity() if same else convolution(channels_in, channels_out, size=1, stride=stride)
@@ -59,14 +59,14 @@ class Residual(nn.Module):
 
 
 class Separable(nn.Sequential):
-    """A 3 x 3 convolution of each channel by itself, then a 1 x 1 convolution across them, each with ReLU.
+    """A convolution of each channel by itself, then a 1 x 1 convolution across them, each with ReLU.
 
     Source: Howard et al. 2017, MobileNets, figure 3.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: int, size: int = 3) -> None:
         super().__init__(
-            *convolution(channels_in, channels_in, stride=stride, groups=channels_in),
+            *convolution(channels_in, channels_in, size=size, stride=stride, groups=channels_in),
             nn.ReLU(),
             *convolution(channels_in, channels_out, size=1),
             nn.ReLU(),
@@ -108,14 +108,14 @@ def staged(contract: ModelContract, block: Block, options: Staged, *, stem: bool
     stride = options.stride
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stem:
-        layers["stem"] = Plain(channels, options.channels(0), stride)
+        layers["stem"] = Plain(channels, options.channels(0), stride, options.kernel)
         channels, stride = options.channels(0), 1
     stages = []
     for stage in range(options.stages):
         blocks = []
         for _ in range(options.depth):
             wide = options.channels(stage)
-            blocks.append(block(channels, wide, stride))
+            blocks.append(block(channels, wide, stride, options.kernel))
             channels, stride = wide, 1
         stages.append(nn.Sequential(*blocks))
         stride = 2

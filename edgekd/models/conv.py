@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ConvStack(Staged):
-    """Stages of plain 3 x 3 convolutions, then global average pooling and one linear layer."""
+    """Stages of plain convolutions, then global average pooling and one linear layer."""
 
     def build(self, contract: ModelContract) -> nn.Module:
         from edgekd.models.blocks import Plain, staged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from edgekd.models.base import Model
@@ -16,6 +18,11 @@ class Staged(Model):
     growth: float = Field(2.0, ge=1, le=4, description="channels of a stage relative to the one before")
     stride: int = Field(
         1, ge=1, le=4, description="of the first convolution; 2 makes all that follows about four times cheaper"
+    )
+    kernel: Literal[3, 5, 7] = Field(
+        3,
+        description="height and width of the convolutions that see more than one place: 5 and 7 see further without "
+        "one more operator",
     )
     aligned: int | None = Field(
         None,

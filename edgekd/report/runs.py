@@ -18,11 +18,13 @@ from edgekd.records.instructions import InstructionRecord
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.layout import LayoutRecord
 from edgekd.records.network import NetworkRecord
+from edgekd.records.pricing import PricingRecord
 from edgekd.records.release import ReleaseRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord
 from edgekd.records.schema1 import run_from_1
 from edgekd.records.screening import ChoiceRecord, ScreeningRecord
+from edgekd.records.study import StudyRecord
 
 MOST_BYTES = 256 * MIB
 SCHEMA = 2  # every version up to this one is read
@@ -39,6 +41,8 @@ REPORTED: tuple[type[Record], ...] = (
     LatencyRecord,
     InstructionRecord,
     ReleaseRecord,
+    PricingRecord,
+    StudyRecord,
 )
 
 

@@ -20,12 +20,14 @@ from edgekd.records.layout import LayoutRecord
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
+from edgekd.records.pricing import PricingRecord
 from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
+from edgekd.records.study import StudyRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
@@ -34,6 +36,7 @@ from edgekd.report.levels import told as told_levels
 from edgekd.report.seeds import over_seeds
 from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
+from edgekd.report.study import print_study
 from edgekd.report.targets import print_targets
 from edgekd.report.text import duration, print_check, print_line, print_verdict
 
@@ -49,9 +52,11 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     for selection in record.all(SelectionRecord).values():
         for line in selected(selection):
             print_line(console, line)
+    for subject, study in record.all(StudyRecord).items():
+        print_study(study, record.all(PricingRecord).get(subject), console)
     for line in costs(record.all(NetworkRecord)):
         print_line(console, line)
-    if not evaluations:
+    if not evaluations and not record.all(StudyRecord):
         _print_stages(record, console)
     print_targets(record, console)
     release = record.release

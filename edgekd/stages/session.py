@@ -38,9 +38,15 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
     Raises:
         EdgekdError: a stage failed; what was finished is in run.json and in the store.
     """
+    return run_plan(pipeline, assemble(pipeline), selection, progress, runs=runs)
+
+
+def run_plan(
+    pipeline: Pipeline, plan: Plan, selection: Selection, progress: Progress, *, runs: Path
+) -> tuple[Path, RunRecord]:
+    """`run_pipeline` with a plan of one's own for the pipeline."""
     started, created = time.monotonic(), datetime.now(UTC)
     _share_processor()
-    plan = assemble(pipeline)
     _check_names(plan, selection)
     engine = Engine(Store(store_root()), progress)
     parent = runs / pipeline.config.name

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekd import __version__
-from edgekd.cli import bench, check, doctor, gc, init, listing, plan, quantize, run, schema, show, target, verify
+from edgekd.cli import bench, check, doctor, gc, init, listing, plan, quantize, run, schema, show, sweep, target, verify
 from edgekd.errors import ConfigError, EdgekdError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(plan.plan)
+app.command()(sweep.sweep)
 app.command()(show.show)
 app.command()(bench.bench)
 app.command()(check.check)

@@ -36,7 +36,7 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
         EdgekdError: a stage failed; what was finished is in run.json and in the store.
     """
     started, created = time.monotonic(), datetime.now(UTC)
-    _share_processor()
+    share_processor()
     plan = assemble(pipeline)
     _check_names(plan, selection)
     engine = Engine(Store(store_root()), progress)
@@ -70,7 +70,7 @@ def follow_pipeline(pipeline: Pipeline) -> None:
     Raises:
         ConfigError: this process has another pipeline, another edgekd or other libraries.
     """
-    _share_processor()
+    share_processor()
     stages = {
         node.stage.network.name: node.stage for node in assemble(pipeline).nodes if isinstance(node.stage, TrainStage)
     }
@@ -86,7 +86,7 @@ def follow_pipeline(pipeline: Pipeline) -> None:
                 stage.take_part(context, inputs, group)
 
 
-def _share_processor() -> None:
+def share_processor() -> None:
     """Lets torch's waiting threads sleep early; it reads this when it is first imported.
 
     By default they spin for milliseconds, which slows a training four- to tenfold while anything else runs on the

@@ -89,8 +89,8 @@ def sweep_csv(record: SweepRecord) -> str:
             line += [_names(ships), _mean([each.size_bytes for each in ships])]
             line += [_mean([each.validation_accuracy for each in ships]), None if ahead is None else ahead.mean]
             line.append(_mean([each.test_accuracy for each in ships]))
-        line += [f"{sum(each.seconds for each in row.trials):.3f}", row.failed]
-        writer.writerow(line)
+        line += [sum(each.seconds for each in row.trials), row.failed]
+        writer.writerow([f"{each:.6g}" if isinstance(each, float) else each for each in line])
     return out.getvalue()
 
 

@@ -66,7 +66,7 @@ class Cluster:
                 )
         self._room = HANDED_OUT * max(1, int(min(resources[name] // wanted for name, wanted in most.items())))
         self._task = self._ray.remote(_perform_there).options(
-            num_cpus=cores, num_gpus=int(gpu), max_retries=ATTEMPTS - 1, max_calls=0
+            num_cpus=cores, num_gpus=int(gpu), max_retries=ATTEMPTS - 1
         )
         self._cores = cores
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 
 from edgekd.config.pipeline import Pipeline
@@ -57,18 +58,17 @@ def sweep(
 
 @contextmanager
 def _workers(plan: Plan, hands: Hands, progress: Progress, *, follow: bool) -> Iterator[Workers]:
-    workers: Workers
     if hands.cluster:
         from edgekd.sweep.cluster import Cluster
 
         cores = hands.cores or 1  # more is gained by another training than by sharing one out
-        workers = Cluster(hands.address, cores, progress, gpu=_on_gpu(plan), follow=follow)
+        with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(sys.stderr))  # Ray prints there what it lost; a result goes there too
+            cluster = Cluster(hands.address, cores, progress, gpu=_on_gpu(plan), follow=follow)
+            yield stack.enter_context(closing(cluster))
     else:
-        workers = Processes(*here(plan, hands), progress, follow=follow)
-    try:
-        yield workers
-    finally:
-        workers.close()
+        with closing(Processes(*here(plan, hands), progress, follow=follow)) as processes:
+            yield processes
 
 
 def here(plan: Plan, hands: Hands) -> tuple[int, int | None]:

@@ -66,7 +66,7 @@ class _Sampling:
                 setting = _suggested(trial, self.section)
             key = digest(setting)
             if key in self.known or key in self.open:
-                self._tell(trial, self.known.get(key))
+                self._repeated(trial, key)
                 repeated += 1
             else:
                 self.open[key] = trial
@@ -77,16 +77,23 @@ class _Sampling:
     def tell(self, reached: list[Reached]) -> None:
         for (key, trial), value in zip(self.open.items(), reached, strict=True):
             self.known[key] = value
-            self._tell(trial, value)
+            self.study.tell(trial, self._worst if value is None else value)
         self.open.clear()
 
-    def _tell(self, trial: optuna.Trial, value: Reached) -> None:
+    def _repeated(self, trial: optuna.Trial, key: str) -> None:
+        """Answers what was asked before, so that the sampler goes on to something else."""
         from optuna.trial import TrialState
 
-        if value is None:
+        if key in self.open:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            self.study.tell(trial, value)
+            value = self.known[key]
+            self.study.tell(trial, self._worst if value is None else value)
+
+    @property
+    def _worst(self) -> float:
+        """What one that came to no end counts as: samplers do not learn from what is told to have failed."""
+        return min((value for value in self.known.values() if value is not None), default=0.0)
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

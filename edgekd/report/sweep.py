@@ -29,8 +29,6 @@ def print_sweep(record: SweepRecord, console: Console) -> None:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        title=f"{record.name} · {len(record.rows)} settings · seeds {', '.join(map(str, record.seeds))}",
-        title_justify="left",
     )
     for key in record.keys:
         heading = _short(key, record.keys)
@@ -53,8 +51,11 @@ def print_sweep(record: SweepRecord, console: Console) -> None:
         for target in targets:
             cells += _shipped(row, target)
         table.add_row(*map(Text, cells), style="green" if row is best else "red" if row.failed else None)
+    seeds = ", ".join(map(str, record.seeds))
+    print_line(console, f"{record.name} · {len(record.rows)} settings · seed{'s' if several else ''} {seeds}")
     console.print(table)
-    print_line(console, "accuracy: % of validation samples, of the student as trained and of what ships", "dim")
+    whose = "the student as trained and of what ships" if targets else "the student"
+    print_line(console, f"accuracy: % of validation samples, of {whose}", "dim")
     if several:
         first = words(record.rows[0].setting)
         print_line(console, f"ahead: points beyond {first}, paired by seed, Student's 95 % interval", "dim")

@@ -20,7 +20,7 @@ from edgekd.sweep.processes import Processes
 from edgekd.sweep.settings import check_settings
 from edgekd.sweep.study import Study
 from edgekd.sweep.workers import Workers
-from edgekd.training.execution import usable_cores
+from edgekd.training.execution import place_here, usable_cores
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ def sweep(
         ConfigError, UsageError: a sweep that cannot be, before anything is trained.
         StoreError: there is no room for what is made.
     """
+    if place_here().size > 1:
+        raise UsageError(
+            "a sweep starts processes of its own", hint="without torchrun; --workers ray for many machines"
+        )
     plan = check_settings(pipeline, section, until)
     with _workers(plan, hands, progress, follow=follow) as workers:
         record = Study(pipeline, section, until, workers, Store(store_root()), progress).run()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgekd.config.networks import STUDENT
 from edgekd.pipeline.plan import Node, Plan
-from edgekd.stages.wiring import TRANSFER
+from edgekd.stages.wiring import SELECT, TRANSFER
 
 Part = Literal["data", "teachers", "student", "measured"]
 PARTS: tuple[Part, ...] = ("data", "teachers", "student", "measured")
@@ -40,7 +40,7 @@ class Trial:
         for position, node in enumerate(self.plan.nodes):
             if node.id in ("data", TRANSFER):
                 parts.append("data")
-            elif node.id in taught_by:
+            elif node.id in taught_by and node.id != SELECT:
                 parts.append("teachers")
             else:
                 parts.append("student" if position < first_alone else "measured")

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, UsageError
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
 from edgekd.progress import Progress, Silent
+from edgekd.records.stage import StageRecord
 from edgekd.sweep.job import Failed, Job, Outcome, check_same, perform
 from edgekd.sweep.parcel import Contents, artifacts, receive
 from edgekd.sweep.processes import Processes
@@ -123,11 +125,10 @@ class Cluster:
             made: Made = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             return self._lost(job, error)
-        if not isinstance(made.outcome, Failed):
-            try:
-                receive(made.outcome.values(), made.contents.__getitem__, self._store)
-            except EdgekdError as error:
-                return job, Failed(str(error), error)
+        try:
+            receive(_results(made.outcome), made.contents.__getitem__, self._store)
+        except EdgekdError as error:
+            return job, Failed(str(error), error)
         return job, made.outcome
 
     def _lost(self, job: Job, error: Exception) -> tuple[Job, Outcome] | None:
@@ -158,10 +159,14 @@ def _perform_there(job: Job, sent: dict[str, Any], mark: str, cores: int) -> Mad
         return Made(Failed(str(error)), {})
     outcome = perform(job, store, Silent())
     if isinstance(outcome, Failed):
-        return Made(Failed(outcome.why), {})  # what ends one machine need not end the others
+        outcome = replace(outcome, ends=None)  # what ends one machine need not end the others
     shared = (_marks(store) / mark).exists()
-    files = {} if shared else artifacts(outcome.values())
+    files = {} if shared else artifacts(_results(outcome))
     return Made(outcome, {digest: store.path(each).read_bytes() for digest, each in files.items()})
+
+
+def _results(outcome: Outcome) -> Collection[StageRecord]:
+    return (outcome.reached if isinstance(outcome, Failed) else outcome).values()
 
 
 def _marks(store: Store) -> Path:

@@ -56,7 +56,10 @@ def sweep(
         )
     plan = check_settings(pipeline, section, until)
     with _workers(plan, hands, progress, follow=follow) as workers:
-        record = Study(pipeline, section, until, workers, Store(store_root()), progress).run()
+        study = Study(pipeline, section, until, workers, Store(store_root()), progress)
+        at_once = "on a cluster" if hands.cluster else f"{here(plan, hands)[0]} at a time"
+        progress.say(f"{study.total} trials up to {until}, {at_once}")
+        record = study.run()
     return record.model_copy(update={"assignments": tuple(assignments)})
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from edgekd.errors import ConfigError, EdgekdError, StoreError, TargetError
+from edgekd.errors import ConfigError, EdgekdError, StoreError
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.fingerprint import differences, made_of
 from edgekd.pipeline.plan import Plan
@@ -53,10 +53,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that came to no end. ends: why going on with others makes no sense either, None where it does."""
+    """A job that came to no end. ends: why going on with others makes no sense either, None where it does; reached:
+    what was finished of it."""
 
     why: str
     ends: EdgekdError | None = None
+    reached: Results = field(default_factory=dict)
 
 
 Outcome = Results | Failed
@@ -76,13 +78,17 @@ def perform(job: Job, store: Store, progress: Progress) -> Outcome:
         engine.run(job.plan, Selection())
     except StoreError as error:  # a full disk is full for all
         return Failed(str(error), error)
-    except (EdgekdError, TargetError) as error:
-        return Failed(str(error))
+    except EdgekdError as error:
+        return Failed(str(error), reached=_reached(engine))
     except Exception as error:  # noqa: BLE001 - told as the row's reason, and with its traceback
         progress.say(f"warning: {job.label}: {traceback.format_exc()}")
-        return Failed(f"{type(error).__name__}: {error}".splitlines()[0])
+        return Failed(f"{type(error).__name__}: {error}".splitlines()[0], reached=_reached(engine))
     lost = next(iter(engine.unreachable.values()), None)
-    return Failed(str(lost)) if lost else {each.node.id: each.record for each in engine.finished}
+    return Failed(str(lost), reached=_reached(engine)) if lost else _reached(engine)
+
+
+def _reached(engine: Engine) -> Results:
+    return {each.node.id: each.record for each in engine.finished}
 
 
 def check_same(job: Job) -> None:

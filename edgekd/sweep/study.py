@@ -66,7 +66,7 @@ class Study:
         config = self.pipeline.config
         rounds = proposals(self.section, config.seed)
         tried: list[SweepRow] = []
-        with self.store.in_use(), self.progress.task("trials", self._total()) as advance:
+        with self.store.in_use(), self.progress.task("trials", self.total) as advance:
             settings: list[Setting] | None = next(rounds)
             if self.section.sampler != "grid":  # the file as it is, to hold the others against
                 tried += self._round([{}], advance)
@@ -90,7 +90,9 @@ class Study:
     def _seeds(self) -> tuple[int, ...]:
         return tuple(self.pipeline.config.seed + number for number in range(self.section.seeds))
 
-    def _total(self) -> int:
+    @property
+    def total(self) -> int:
+        """How many trials there are at most."""
         grid = self.section.sampler == "grid" or self.section.combinations <= self.section.settings
         settings = int(self.section.combinations) if grid else self.section.settings
         return (settings + (self.section.sampler != "grid")) * self.section.seeds
@@ -181,8 +183,7 @@ class Study:
         running.done.add(part)
         if isinstance(outcome, Failed):
             running.failed = outcome.why
-        else:
-            running.results.update(outcome)
+        running.results.update(outcome.reached if isinstance(outcome, Failed) else outcome)
 
     def _tell(self, running: Running) -> None:
         self._finished += 1
@@ -192,7 +193,7 @@ class Study:
             seconds = running.results[f"train@{STUDENT}"].seconds
             told = f"{self._record(running).accuracy:.2%} of validation right"
             told += f" ({seconds:.1f} s)" if running.trained_now else " (from the store)"
-        self.progress.say(f"{self._finished}/{self._total()} {running.words}: {told}")
+        self.progress.say(f"{self._finished}/{self.total} {running.words}: {told}")
 
     def _measure(self, running: Running) -> None:
         """Nothing else runs meanwhile.

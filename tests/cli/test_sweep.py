@@ -154,6 +154,24 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(trained: tuple[Place, 
     assert table.returncode == 0
 
 
+def test_what_a_trial_reached_before_it_failed_is_kept(trained: tuple[Place, dict[str, Any], str]) -> None:
+    """Where nothing can be measured, because the target cannot be reached, the students are known all the same."""
+    place, record, _ = trained
+    (place.folder / "far.yaml").write_text(
+        "name: far\ndevice: {use: ssh, host: localhost.invalid, connect_s: 1}\nlimits: {p90_latency_ms: 9}\n"
+    )
+    done = place.edgekd(
+        "sweep", "p.yaml", "--set", "distill.temperature=2,4", "--set", "distill.losses.1={use: kd}",
+        "--set", "targets=[far.yaml]", "--json",
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    first, second = (row["trials"][0] for row in json.loads(done.stdout)["rows"])
+    assert first["failed"]
+    assert second["failed"]
+    known = [record["rows"][position]["trials"][0]["validation_correct"] for position in (0, 2)]
+    assert [first["validation_correct"], second["validation_correct"]] == known
+
+
 def test_a_teacher_that_is_not_good_enough_fails_every_trial_that_needs_it(
     trained: tuple[Place, dict[str, Any], str],
 ) -> None:

@@ -47,7 +47,9 @@ def print_sweep(record: SweepRecord, console: Console) -> None:
         cells = [_value(row, key) for key in record.keys]
         cells.append(_accuracy(row, len(record.seeds)))
         if several:
-            cells.append(_gain(row.gain) + ("*" if row.beyond_noise else " ") if row is not record.rows[0] else "")
+            cells.append(
+                _gain(row.gain) + ("*" if row.beyond_noise else " ") if row is not record.rows[0] else "baseline "
+            )
         for target in targets:
             cells += _shipped(row, target)
         table.add_row(*map(Text, cells), style="green" if row is best else "red" if row.failed else None)
@@ -126,7 +128,7 @@ def _gain(gain: Gain | None) -> str:
     if gain is None:
         return "–"
     low, high = gain.interval
-    return f"{100 * gain.mean:+z.2f} [{100 * low:+z.2f}, {100 * high:+z.2f}]"
+    return f"{100 * gain.mean:+z.2f} [{100 * low:+z.2f},{100 * high:+z.2f}]"  # not broken inside
 
 
 def _value(row: SweepRow, key: str) -> str:

@@ -82,7 +82,7 @@ def here(plan: Plan, hands: Hands) -> tuple[int, int | None]:
     """How many trainings there are at once on this machine, and the cores of each; None for all that there are.
 
     A training is cut into shards, a thread each, as many as the cores or the batch allow. What is left beside one is
-    for further ones; where it takes all cores, as on a small machine, a second one would only slow the first. One by
+    for further ones; where it takes all cores, as on a small machine, a second one would wait for the same ones. One by
     itself is trained exactly as `run` does it.
     """
     cores = usable_cores()

@@ -7,7 +7,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgekd import __version__
-from edgekd.cli import bench, check, doctor, fit, gc, init, listing, plan, quantize, run, schema, show, target, verify
+from edgekd.cli import (
+    bench,
+    check,
+    doctor,
+    fit,
+    gc,
+    init,
+    listing,
+    plan,
+    quantize,
+    run,
+    schema,
+    show,
+    sweep,
+    target,
+    verify,
+)
 from edgekd.cli.edge import run_command
 
 app = typer.Typer(
@@ -24,6 +40,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(plan.plan)
 app.command()(fit.fit)
+app.command()(sweep.sweep)
 app.command()(show.show)
 app.command()(bench.bench)
 app.command()(check.check)

@@ -22,6 +22,7 @@ from edgekd.config.section import Section
 from edgekd.config.select import SelectSection
 from edgekd.config.shifts import ShiftOptions
 from edgekd.config.source import Source, assign, read_source
+from edgekd.config.sweep import Setting, SweepSection
 from edgekd.config.target import TargetProfile
 from edgekd.config.training import ClassName, TrainingOptions
 from edgekd.errors import ConfigError, UsageError, placed
@@ -189,6 +190,7 @@ class PipelineConfig(Section):
         default_factory=ShiftOptions, description="other conditions under which the accuracy is shown too"
     )
     targets: list[Path] = Field(min_length=1, description="target files: where the model must run")
+    sweep: SweepSection | None = Field(None, description="what `edgekd sweep` tries; a run does not read it")
     release: ReleaseSection
     fit: FitSection | None = Field(
         None, description="how `edgekd fit` finds the student's shape; nothing else reads it"
@@ -219,6 +221,25 @@ def load_pipeline(path: Path, *, assignments: Sequence[str] = (), seed: int | No
         source = assign(source, dotted.strip(), value)
     if seed is not None:
         source = assign(source, "seed", str(seed), "--seed")
+    return _checked(source)
+
+
+def with_setting(pipeline: Pipeline, setting: Setting, seed: int) -> Pipeline:
+    """The pipeline with these values for keys of the file, each blamed on where it stands in `sweep` or on --set.
+
+    Raises:
+        ConfigError: a key does not exist, or not with such a value beside the others.
+    """
+    source = pipeline.source
+    for key, value in setting.items():
+        place = ("sweep", "space", key)
+        where = pipeline.source.where(place) if place in pipeline.source.lines else "--set"
+        with placed(where):
+            source = assign(source, key, json.dumps(value), where)
+    return _checked(assign(source, "seed", str(seed), "--seeds"))
+
+
+def _checked(source: Source) -> Pipeline:
     config = check(PipelineConfig, source)
     check_networks(config, source)
     pipeline = Pipeline(source, config, tuple(_targets(source, config)))

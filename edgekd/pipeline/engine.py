@@ -60,10 +60,12 @@ class _Todo:
 
 @dataclass
 class Engine:
-    """`unreachable`: by target, why the nodes that need it have no result."""
+    """given: results of nodes that are made elsewhere and not looked at here, by node.
+    unreachable: by target, why the nodes that need it have no result."""
 
     store: Store
     progress: Progress
+    given: Mapping[str, StageRecord] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
     unreachable: dict[str, TargetError] = field(default_factory=dict)
     _losing: threading.Lock = field(default_factory=threading.Lock)
@@ -84,7 +86,8 @@ class Engine:
         order = {node.id: position for position, node in enumerate(plan.nodes)}
         earlier = frozenset(node.id for node in plan.nodes[:first])
         targets = frozenset(node.target for node in plan.nodes if node.target and node.id in wanted)
-        todo = _Todo(plan, targets, LastRun(self.store, plan.name, plan.origin), earlier, selection.fresh)
+        last = LastRun(self.store, plan.name, plan.origin)
+        todo = _Todo(plan, targets, last, earlier, selection.fresh, dict(self.given))
         with self.store.in_use():
             for lanes in plan.lanes(wanted):
                 try:
@@ -101,7 +104,7 @@ class Engine:
         for node in nodes:
             if stop and stop.is_set():
                 raise KeyboardInterrupt
-            if node.target in self.unreachable:
+            if node.id in self.given or node.target in self.unreachable:
                 continue
             progress = LaneProgress(self.progress, node.target, stop) if stop else self.progress
             try:

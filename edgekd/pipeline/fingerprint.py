@@ -15,6 +15,11 @@ from edgekd.records.base import Record, canonical_json, digest
 
 def preimage(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, JsonValue]:
     """What decides a stage's result: options, seed, inputs, code, record types, library versions, environment."""
+    return {**made_of(stage, inputs, seed), "environment": stage.environment()}
+
+
+def made_of(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, JsonValue]:
+    """What decides a stage's result, whatever machine it runs on."""
     return {
         "record": "edgekd.stage/2",
         "stage": stage.name,
@@ -24,7 +29,6 @@ def preimage(stage: Stage, inputs: Mapping[str, str], seed: int) -> dict[str, Js
         "code": dict(closure(type(stage).__module__)),
         "records": {port: schema_digest(kind) for port, kind in stage.records.items()},
         "libraries": versions(stage.libraries),
-        "environment": stage.environment(),
     }
 
 

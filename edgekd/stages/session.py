@@ -46,7 +46,7 @@ def run_plan(
 ) -> tuple[Path, RunRecord]:
     """`run_pipeline` with a plan of one's own for the pipeline."""
     started, created = time.monotonic(), datetime.now(UTC)
-    _share_processor()
+    share_processor()
     _check_names(plan, selection)
     engine = Engine(Store(store_root()), progress)
     parent = runs / pipeline.config.name
@@ -92,7 +92,7 @@ def follow_pipeline(pipeline: Pipeline) -> None:
     Raises:
         ConfigError: this process has another pipeline, another edgekd or other libraries.
     """
-    _share_processor()
+    share_processor()
     stages = {
         node.stage.network.name: node.stage for node in assemble(pipeline).nodes if isinstance(node.stage, TrainStage)
     }
@@ -108,7 +108,7 @@ def follow_pipeline(pipeline: Pipeline) -> None:
                 stage.take_part(context, inputs, group)
 
 
-def _share_processor() -> None:
+def share_processor() -> None:
     """Lets torch's waiting threads sleep early; it reads this when it is first imported.
 
     By default they spin for milliseconds, which slows a training four- to tenfold while anything else runs on the

@@ -14,7 +14,7 @@ from edgekd.config.component import identity
 from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError, placed
-from edgekd.pipeline.fingerprint import preimage
+from edgekd.pipeline.fingerprint import made_of
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
@@ -110,9 +110,7 @@ class TrainStage(Stage):
 
     def made_of(self, seed: int) -> dict[str, JsonValue]:
         """What decides the result beside inputs and machine."""
-        image = preimage(self, {}, seed)
-        del image["environment"]
-        return image
+        return made_of(self, {}, seed)
 
     def take_part(self, context: Context, inputs: Mapping[str, Path], group: Group) -> str:
         """`run`, as each process of the group does it."""

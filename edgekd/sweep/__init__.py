@@ -1,0 +1,1 @@
+"""Many runs of one pipeline with other settings: proposed, trained here or on a cluster, and compared."""

@@ -86,6 +86,15 @@ def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_what_is_written_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "record.json", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o640
+
+
 def _run_slowly(root: Path, log: Path) -> None:
     def note(context: Context) -> None:
         with log.open("a") as stream:

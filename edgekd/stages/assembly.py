@@ -97,6 +97,7 @@ def _release(
     trained = tuple(name for name, each in networks.items() if isinstance(each, TrainedNetwork))
     wiring: Wiring = {
         **LEARNED_FROM,
+        "test": ("data", "test"),
         "splits": ("data", "splits"),
         **{f"candidate@{name}": (f"quantize@{name}", "candidate") for name in candidates},
         **{f"training@{name}": (f"train@{name}", "training") for name in trained},

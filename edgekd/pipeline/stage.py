@@ -92,6 +92,11 @@ class Stage(ABC):
         """Whether its result is bent by whatever else this machine does meanwhile, when it runs on this machine."""
         return False
 
+    @property
+    def apart(self) -> bool:
+        """Whether no number of what others make depends on it: it runs again even where --from starts after it."""
+        return False
+
     @abstractmethod
     def identity(self) -> JsonValue:
         """The options that decide the result, defaults filled in, without paths, times or host names."""

@@ -22,7 +22,7 @@ from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage, trained_in_8_bits
 from edgekd.stages.select import SelectStage
 from edgekd.stages.train import TrainStage
-from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SELECT, TRANSFER, VALIDATION, Wiring
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, PREFLIGHT, SELECT, TRANSFER, VALIDATION, Wiring
 
 
 def training(
@@ -46,7 +46,11 @@ def _training(
 ) -> tuple[TrainStage, Wiring]:
     """How a network is trained, and what that needs."""
     stage = _train_stage(network, modality, known)
-    wiring: Wiring = {**LEARNED_FROM, **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}}
+    wiring: Wiring = {
+        **LEARNED_FROM,
+        PREFLIGHT: (PREFLIGHT, "fits"),
+        **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed},
+    }
     if network.name.partition(".")[0] in network_sections(pipeline.config):
         return stage, wiring
     if network.sources and pipeline.config.distill.transfer is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.records.candidate import CandidateRecord
+from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.finetuned import FinetunedRecord
@@ -26,6 +27,7 @@ from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
+from edgekd.records.splits import SplitsRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
 from edgekd.report.gains import gains
@@ -112,6 +114,8 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         confidence = f"{latency.confidence * 100:g} %"
         print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
         _print_against_fp32(evaluation.shipped, latency, console)
+    for line in _doubts(record, evaluation):
+        print_line(console, f"! {line}", "yellow")
     levels = record.all(LevelsRecord).get(target)
     if levels:
         print_line(console, told_levels(levels), "dim" if not levels.differs else "yellow")
@@ -126,6 +130,15 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     seeds = record.all(SeedsRecord).get(target)
     for line in over_seeds(seeds) if seeds else ():
         print_line(console, line)
+
+
+def _doubts(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
+    """What speaks against the evidence."""
+    for splits in record.all(SplitsRecord).values():
+        yield from splits.doubts
+    for contract in record.all(ModelContract).values():
+        if len(contract.classes) == len(evaluation.models[evaluation.shipped].accuracy.per_class_total):
+            yield from evaluation.doubts(contract.classes)
 
 
 def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: LatencyRecord | None) -> Table:

@@ -110,7 +110,6 @@ def _misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[
             theirs, ours = tuple(given[name].shape), tuple(tensor.shape)
             found.append(f"the tensor {name} has shape {theirs}, the model's has {ours}")
         elif given[name].is_floating_point() != tensor.is_floating_point():
-            theirs, ours = (str(each.dtype).removeprefix("torch.") for each in (given[name], tensor))
-            found.append(f"the tensor {name} is of {theirs}, the model's of {ours}")
+            found.append(f"the tensor {name} is of {given[name].dtype}, the model's of {tensor.dtype}")
     found += [f"the model has no tensor {name} {tuple(given[name].shape)}" for name in given if name not in wanted]
     return found

@@ -102,7 +102,7 @@ def test_missing_files_and_unknown_kinds_are_said(tmp_path: Path) -> None:
         (lambda state: state | {"9.bias": torch.zeros(4)}, r"the model has no tensor 9\.bias \(4,\)$"),
         (
             lambda state: state | {"8.bias": torch.zeros(10, dtype=torch.int64)},
-            r"the tensor 8\.bias is of int64, the model's of float32$",
+            r"the tensor 8\.bias is of torch\.int64, the model's of torch\.float32$",
         ),
         (lambda state: {"other": torch.zeros(1)}, r"the tensor 0\.weight .* is missing \(and 14 more\)"),
     ],

@@ -104,7 +104,8 @@ def _averaging(size: int) -> NDArray[np.float32]:
     edges = np.linspace(0, size, SIDE + 1)
     pixels = np.arange(size)
     taken = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.maximum(taken, 0) * (SIDE / size)).astype(np.float32)
+    means: NDArray[np.float32] = (np.maximum(taken, 0) * (SIDE / size)).astype(np.float32)
+    return means
 
 
 def _scored(gists: NDArray[np.float32], learned: Sequence[Rows]) -> Iterator[NDArray[np.float32]]:

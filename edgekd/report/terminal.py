@@ -21,8 +21,9 @@ from edgekd.records.layout import LayoutRecord
 from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
+from edgekd.records.release import ReleaseRecord
 from edgekd.records.repair import RepairRecord
-from edgekd.records.run import RunRecord, StageOutcome
+from edgekd.records.run import NOT_RELEASED, RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
@@ -58,10 +59,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     print_targets(record, console)
     release = record.release
     if release:
-        for target, checks in release.checks.items():
-            for check in checks:
-                print_check(console, check, f"{target}: {check.name}" if len(release.checks) > 1 else "")
-        print_verdict(console, release.verdict)
+        _print_release(release, console)
     if record.error:
         print_line(console, f"\nnot finished: {record.error}", "red")
     if spent := time_spent(record.stages):
@@ -69,6 +67,19 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     print_line(console, f"run:     {folder}  ({_wall_time(record.seconds)}, {record.peak_rss_bytes / 2**30:.2f} GiB)")
     if (folder / "bundle").is_dir():
         print_line(console, f"bundle:  {folder / 'bundle'}")
+    if release and (folder / NOT_RELEASED).is_dir():
+        print_line(console, f"models:  {folder / NOT_RELEASED}  (not released: {release.verdict.value})")
+
+
+def _print_release(release: ReleaseRecord, console: Console) -> None:
+    several = len(release.checks) > 1
+    for target, checks in release.checks.items():
+        for check in checks:
+            print_check(console, check, f"{target}: {check.name}" if several else "")
+    print_verdict(console, release.verdict)
+    for target, lines in release.levers.items():
+        for line in lines:
+            print_line(console, f"  {target}: {line}" if several else f"  {line}")
 
 
 def model_facts(record: RunRecord) -> dict[str, ModelFacts]:

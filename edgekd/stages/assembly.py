@@ -128,6 +128,7 @@ def _release(
     for target in pipeline.targets:
         name = target.name
         wiring |= {
+            f"screen@{name}": (f"screen@{name}", "screening"),
             f"choose@{name}": (f"choose@{name}", "choice"),
             f"model@{name}": (f"choose@{name}", "model"),
             f"validate@{name}": (f"validate@{name}", "evaluation"),

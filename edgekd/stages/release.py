@@ -24,7 +24,8 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.optimised import OptimisedRecord
 from edgekd.records.release import Agreement, ReleaseRecord
-from edgekd.records.screening import ChoiceRecord
+from edgekd.records.screening import ChoiceRecord, ScreeningRecord
+from edgekd.stages.levers import Found, levers
 from edgekd.stages.modality import feeding_identity
 from edgekd.stages.target_stage import REFERENCE
 from edgekd.stages.targets import device_of
@@ -118,6 +119,11 @@ class ReleaseStage(Stage):
             shipped={name: each.chosen for name, each in choices.items() if not each.unfit},
             checks=checks,
             agreements=self._agreements(context, inputs, choices),
+            levers={
+                name: told
+                for name, each in checks.items()
+                if (told := tuple(levers(_known(inputs, name, each, choices.get(name)))))
+            },
         )
         if record.verdict is Outcome.PASS:
             self._bundle(context, inputs, evidence, made)
@@ -273,6 +279,16 @@ class ReleaseStage(Stage):
             golden_logits=golden["logits"].astype(np.float32),
             onnxruntime=str(golden["onnxruntime"]),
         )
+
+
+def _known(inputs: Mapping[str, Path], target: str, checks: tuple[Check, ...], choice: ChoiceRecord | None) -> Found:
+    return Found(
+        checks,
+        _found(inputs, f"validate@{target}", Evaluation),
+        _found(inputs, f"measure@{target}", LatencyRecord),
+        _found(inputs, f"screen@{target}", ScreeningRecord),
+        choice,
+    )
 
 
 def _found(inputs: Mapping[str, Path], port: str, kind: type[AnyRecord]) -> AnyRecord | None:

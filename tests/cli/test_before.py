@@ -105,3 +105,22 @@ def test_a_limit_that_the_test_samples_cannot_show_is_told_at_the_start_and_anot
     assert "train@teacher: cached" in again.stderr, "what is found before decides nothing of it"
     assert "preflight: running" in again.stderr
     assert "449 test images cannot show 0.001" in again.stderr
+
+
+def test_what_did_not_pass_is_kept_apart_and_says_why(place: Place) -> None:
+    done = place.edgekd("run", "p.yaml")
+    assert done.returncode in (1, 3), done.stderr
+    (folder,) = place.folder.glob("runs/small/*/not-released")
+    assert sorted(each.name for each in folder.iterdir()) == ["WHY.txt", "here.fp32.onnx"]
+    assert not (folder.parent / "bundle").exists()
+    why = (folder / "WHY.txt").read_text()
+    assert why.startswith("These models were not released: the verdict of the gate is ")
+    assert "release.max_accuracy_drop: " in why
+    record = place.last_run()
+    shipped = place.stored(record, "choose@here", "model")
+    assert (folder / "here.fp32.onnx").read_bytes() == shipped.read_bytes()
+    (levers,) = record["records"]["release"]["release"]["levers"].values()
+    for line in levers:
+        assert line in done.stdout
+        assert line in why
+    assert f"{folder.relative_to(place.folder)}  (not released: " in done.stdout

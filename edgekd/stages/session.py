@@ -19,7 +19,8 @@ from pydantic import JsonValue, ValidationError
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
 from edgekd.config.usercode import own_line
-from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError
+from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, UsageError
+from edgekd.extras import missing
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Plan
@@ -50,6 +51,7 @@ def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *
     _share_processor()
     plan = assemble(pipeline)
     _check_names(plan, selection)
+    _check_libraries(plan)
     engine = Engine(Store(store_root()), progress)
     parent = runs / pipeline.config.name
     for gone in vanished_runs(parent):
@@ -125,6 +127,18 @@ def _check_names(plan: Plan, selection: Selection) -> None:
     for name in (selection.start, selection.until):
         if name is not None:
             plan.positions(name)
+
+
+def _check_libraries(plan: Plan) -> None:
+    """
+    Raises:
+        UsageError: a stage needs a library that is not installed.
+    """
+    for node in plan.nodes:
+        for name in node.stage.libraries:
+            command = missing(name)
+            if command is not None:
+                raise UsageError(f"{node.id} needs {name}, which is not installed", hint=command)
 
 
 def _new_folder(parent: Path, created: datetime) -> Path:

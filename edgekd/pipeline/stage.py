@@ -94,7 +94,8 @@ class Stage(ABC):
 
     @property
     def apart(self) -> bool:
-        """Whether no number of what others make depends on it: it runs again even where --from starts after it."""
+        """Whether nobody reads what it makes: it comes before all that stands after it in the plan, also before what
+        is asked for by name (--until), and runs again even where --from starts after it."""
         return False
 
     @abstractmethod

@@ -25,7 +25,7 @@ from edgekd.stages.target_nodes import on_targets, repeated_nodes
 from edgekd.stages.targets import device_of
 from edgekd.stages.train import TrainStage
 from edgekd.stages.transfer import TransferStage
-from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, PREFLIGHT, SHIPPING, TRANSFER, VALIDATION, Wiring
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SHIPPING, TRANSFER, VALIDATION, Wiring
 
 
 def assemble(pipeline: Pipeline) -> Plan:
@@ -110,7 +110,7 @@ def _preflight(pipeline: Pipeline, student: Network, trained: Sequence[Node], mo
         config.release,
         pipeline.targets,
     )
-    return Node(PREFLIGHT, stage, wiring)
+    return Node("preflight", stage, wiring)
 
 
 def _release(

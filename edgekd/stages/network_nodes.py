@@ -22,7 +22,7 @@ from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
 from edgekd.stages.quantize import QuantizeStage, trained_in_8_bits
 from edgekd.stages.select import SelectStage
 from edgekd.stages.train import TrainStage
-from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, PREFLIGHT, SELECT, TRANSFER, VALIDATION, Wiring
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SELECT, TRANSFER, VALIDATION, Wiring
 
 
 def training(
@@ -48,7 +48,6 @@ def _training(
     stage = _train_stage(network, modality, known)
     wiring: Wiring = {
         **LEARNED_FROM,
-        PREFLIGHT: (PREFLIGHT, "fits"),
         **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed},
     }
     if network.name.partition(".")[0] in network_sections(pipeline.config):

@@ -15,7 +15,6 @@ from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
 from edgekd.errors import StageError
 from edgekd.pipeline.stage import Context, Stage
-from edgekd.records.base import Record
 from edgekd.records.splits import SplitsRecord
 from edgekd.stages.evidence import told_before
 from edgekd.stages.export import ExportStage
@@ -23,10 +22,6 @@ from edgekd.stages.train import TrainStage
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-class Fits(Record):
-    """That everything fits, and no more: what is trained depends on nothing that was found here."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +38,7 @@ class PreflightStage(Stage):
     targets: tuple[TargetProfile, ...]
 
     name = "preflight"
-    outputs = {"fits": "fits.json"}
-    records = {"fits": Fits}
+    outputs = {}
     seeded = True
     apart = True
 
@@ -69,7 +63,7 @@ class PreflightStage(Stage):
         return {each.network.name: each.environment() for each in self.trainings}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
-        from edgekd.stages.files import load_record, save_record
+        from edgekd.stages.files import load_record
         from edgekd.training.network import count_parameters
 
         with context.progress.task("preflight", len(self.trainings)) as advance:
@@ -83,7 +77,6 @@ class PreflightStage(Stage):
         splits = load_record(SplitsRecord, inputs["splits"])
         for line in told_before(self.section, self.targets, splits, parameters):
             context.warn(line)
-        save_record(context.output("fits"), Fits())
         return f"{len(self.trainings)} networks can be trained, the student has {parameters:,} parameters"
 
     def _export(self, module: nn.Module, context: Context, inputs: Mapping[str, Path]) -> None:

@@ -10,7 +10,7 @@ from edgekd.stages.networks import Network
 
 Wiring = dict[str, tuple[str, str]]
 SHIPPING = (STUDENT, CONTROL)
-PREFLIGHT, SELECT, TRANSFER = "preflight", "select", "transfer"
+SELECT, TRANSFER = "select", "transfer"
 CONTRACT: Wiring = {"contract": ("data", "contract")}
 VALIDATION: Wiring = {**CONTRACT, "validation": ("data", "validation")}
 LEARNED_FROM: Wiring = {**VALIDATION, "train": ("data", "train")}

@@ -14,7 +14,6 @@ from edgekd.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from edgekd.cli.subjects import Given
     from edgekd.config.target import Limits
-    from edgekd.records.bundle import Manifest
     from edgekd.records.check import Check
     from edgekd.records.latency import LatencyRecord
     from edgekd.records.model import ModelFacts
@@ -42,7 +41,7 @@ def check(
 ) -> None:
     """Decide whether a model may ship: the target's limits, and no slower, bigger or worse than a previous release.
 
-    A bundle's files and golden answers are verified first. Exits with 0 (pass), 1 (fail) or 3 (undecided).
+    The files and golden answers of bundles are verified first. Exits with 0 (pass), 1 (fail) or 3 (undecided).
     """
     from rich.console import Console
 
@@ -58,15 +57,16 @@ def check(
     profile = load_target(target, seconds=seconds)
     judged = given(model, profile.name)
     previous = None if against is None else given(against, profile.name)
-    notes = _verified(model, judged)
+    notes = _verified(model, judged) + ([] if against is None or previous is None else _verified(against, previous))
     parts = {MODEL: judged, BASELINE: previous, TEACHER: None if teacher is None else given(teacher, profile.name)}
     subjects = {name: subject_of(part, shapes_of(shapes), inputs) for name, part in parts.items() if part is not None}
     limits = profile.limits
     if limits.speedup_vs_teacher is not None and teacher is None:
         limits = limits.model_copy(update={"speedup_vs_teacher": None})
         notes.append("not checked: speedup_vs_teacher (give the teacher's file with --teacher)")
-    rules = Rules(limits, profile.measure.margin, accuracy_drop, describe(judged.path), judged.manifest, previous)
-    if previous is not None and (judged.manifest is None or previous.manifest is None):
+    accuracy = None if previous is None else _accuracy(judged, previous, profile.name, accuracy_drop)
+    rules = Rules(limits, profile.measure.margin, describe(judged.path), accuracy, against=previous is not None)
+    if previous is not None and accuracy is None:
         notes.append("not checked: accuracy against the previous release (both must be bundles)")
     progress = progress_for(Console(stderr=True))
     pairs = [(name, MODEL) for name in subjects if name != MODEL]
@@ -94,14 +94,14 @@ def check(
 
 @dataclass(frozen=True)
 class Rules:
-    """Everything that one model is held to."""
+    """Everything that one model is held to. accuracy: what is known of it already; against: whether a previous release
+    is measured beside it."""
 
     limits: Limits
     margin: float
-    accuracy_drop: float
     facts: ModelFacts
-    manifest: Manifest | None
-    previous: Given | None
+    accuracy: Check | None
+    against: bool
 
     def checks(self, record: LatencyRecord) -> tuple[Check, ...]:
         from edgekd.release import regression
@@ -112,13 +112,11 @@ class Rules:
         found = [*size_checks(self.limits, self.facts)]
         if timed:
             found = [*cost_checks(self.limits, record.model(MODEL), next(iter(against_teacher), None), self.facts)]
-        if self.previous is not None:
+        if self.against:
             if timed:
                 found.append(regression.latency(record.comparison(BASELINE, MODEL).reverse(), self.margin))
             found.append(regression.size(record.model(MODEL), record.model(BASELINE), self.margin))
-            if self.manifest is not None and self.previous.manifest is not None:
-                found.append(regression.accuracy(self.manifest, self.previous.manifest, self.accuracy_drop))
-        return tuple(found)
+        return (*found, *([] if self.accuracy is None else [self.accuracy]))
 
     def settled(self, record: LatencyRecord) -> bool:
         """Whether more samples would change nothing; cold starts are made afterwards, accuracy is given."""
@@ -128,6 +126,26 @@ class Rules:
         return all(each.outcome is not Outcome.UNDECIDED or each.name in later for each in self.checks(record))
 
 
+def _accuracy(judged: Given, previous: Given, target: str, allowed: float) -> Check | None:
+    """Of a bundle against the previous one; None unless both are bundles.
+
+    Raises:
+        ConfigError: the evidence in one of them contradicts itself.
+    """
+    from edgekd.harness.scoring import paired
+    from edgekd.release import regression
+
+    bundles = [(each.folder, each.manifest) for each in (judged, previous)]
+    both = [(folder, manifest) for folder, manifest in bundles if folder is not None and manifest is not None]
+    if len(both) < 2:
+        return None
+    new, old = (regression.shown(folder, manifest, target) for folder, manifest in both)
+    pair = None
+    if new and old and new.right is not None and old.right is not None and regression.same_samples(new, old):
+        pair = paired(MODEL, BASELINE, new.right, old.right)
+    return regression.accuracy(new, old, allowed, pair)
+
+
 def _verified(path: Path, judged: Given) -> list[str]:
     """Notes about the bundle's own proof.
 
@@ -135,10 +153,10 @@ def _verified(path: Path, judged: Given) -> list[str]:
         ConfigError: the bundle is not what its manifest says.
     """
     if judged.manifest is None:
-        return ["a plain model: no golden answers to verify"]
+        return [f"{path}: a plain model, no golden answers to verify"]
     from edgekd.release.verify import verify
 
     problems = verify(path)
     if problems:
         raise ConfigError(f"{path}: {problems[0]}", hint=f"`edgekd verify {path}` lists every problem")
-    return [f"verified: {len(judged.manifest.files)} files and the golden answers"]
+    return [f"{path}: verified: {len(judged.manifest.files)} files and the golden answers"]

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from edgekd.errors import ConfigError, EdgekdError
+from edgekd.errors import ConfigError, EdgekdError, UsageError
+from edgekd.extras import install_command
 from edgekd.visible import visible
 
 BUG = 70  # sysexits' EX_SOFTWARE
@@ -66,9 +67,13 @@ def _code_of(command: Callable[[], object]) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
-    """The machine's own troubles as the failures of a stage; all else is a bug."""
+    """A missing library of an extra as wrong usage, the machine's own troubles as the failures of a stage; all else is
+    a bug."""
     from edgekd.pipeline.store import disk_error, is_disk_trouble
 
+    if isinstance(error, ImportError) and (command := install_command(error.name or "")):
+        _tell(f"this needs {error.name}, which is not installed", command)
+        return UsageError.exit_code
     if isinstance(error, OSError) and is_disk_trouble(error):
         trouble = disk_error(error, Path(tempfile.gettempdir()))
         _tell(str(trouble), trouble.hint)

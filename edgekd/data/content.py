@@ -18,10 +18,11 @@ MOST_WAYS = 1000  # to one folder: links to folders of links double them with ev
 SETTLED_NS = 2_000_000_000  # a file touched more recently could change again without a new time stamp
 
 
-def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
+def content_digest(root: Path, names: Iterable[str] | None = None, *, hidden: bool = False) -> str:
     """The sha256 (hex) of a file's bytes, or of a folder's files by relative name and content; none but regular files.
 
-    names: the files of the folder that count, relative to it and in a fixed order; default: all. The digest
+    names: the files of the folder that count, relative to it and in a fixed order; default: all, with `hidden` those
+    too whose names or folders' names begin with a dot. The digest
     depends on names and bytes only. Sizes and times of files decide no more than whether they are read again.
 
     Raises:
@@ -30,7 +31,7 @@ def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
     root = root.resolve(strict=True)
     # plain strings: a Path for each of 60,000 files would take longer than asking the system about them
     if root.is_dir():
-        files = {name: f"{root}/{name}" for name in (all_files(root) if names is None else names)}
+        files = {name: f"{root}/{name}" for name in (all_files(root, hidden=hidden) if names is None else names)}
     else:
         files = {"": str(root)}
     stamp, newest_ns = _stamp(files)
@@ -45,9 +46,9 @@ def content_digest(root: Path, names: Iterable[str] | None = None) -> str:
     return found
 
 
-def all_files(root: Path) -> list[str]:
-    """Every file below a folder, relative with `/`, sorted; hidden ones are left out, and links are followed, but for
-    those that lead to a folder above them, where everything is found already.
+def all_files(root: Path, *, hidden: bool = False) -> list[str]:
+    """Every file below a folder, relative with `/`, sorted; without `hidden` no file or folder whose name begins with a
+    dot. Links are followed, but for those that lead to a folder above them, where everything is found already.
 
     Raises:
         OSError: a folder cannot be read, or links lead to the same folders over and over.
@@ -63,11 +64,11 @@ def all_files(root: Path) -> list[str]:
         ways[real] += 1
         if ways[real] > MOST_WAYS:
             raise OSError(errno.ELOOP, f"more than {MOST_WAYS} ways lead there, by links to links", real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
         above.update((os.path.join(folder, name), outer | {real}) for name in folders)  # noqa: PTH118 - as above
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
-        found += [f"{prefix}{name}" for name in files if not name.startswith(".")]
+        found += [f"{prefix}{name}" for name in files if hidden or not name.startswith(".")]
     return sorted(found)
 
 

@@ -34,7 +34,9 @@ class UserDataset(UserComponent, Dataset):
 
     modality: str = Field("image", description=f"what the samples are: {', '.join(MODALITIES.members)}")
     sources: tuple[Path, ...] = Field(
-        (), description="files and folders that the callable reads, relative to this file: a change in them is noticed"
+        (),
+        description="files and folders that the callable reads, relative to this file: a change in them is noticed, in "
+        "hidden files too",
     )
 
     @field_validator("modality")
@@ -121,6 +123,6 @@ class UserDataset(UserComponent, Dataset):
 
     def _source_digest(self, path: Path) -> str:
         try:
-            return content_digest(self.use_folder / path)
+            return content_digest(self.use_folder / path, hidden=True)  # who knows what the callable reads
         except OSError as error:
             raise ConfigError(f"{self.use}: cannot read the source {path}: {error.strerror}") from error

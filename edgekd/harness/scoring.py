@@ -76,18 +76,13 @@ def paired(
 ) -> Paired:
     """Who of two models, by name, is right where; model_right, reference_right: (N,), whether each answer is right.
 
-    The interval of the difference of paired proportions is the adjusted Wald interval with one pseudo-pair in
-    each discordant cell. Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4),
-    equation 2. The p-value is McNemar's exact test.
+    The p-value is McNemar's exact test.
     """
-    from scipy.stats import binomtest, norm
+    from scipy.stats import binomtest
 
     total = len(reference_right)
     lost = int((reference_right & ~model_right).sum())
     gained = int((~reference_right & model_right).sum())
-    p_lost, p_gained = (lost + 1) / (total + 2), (gained + 1) / (total + 2)
-    half = float(norm.ppf(0.5 + confidence / 2)) * ((p_lost + p_gained - (p_lost - p_gained) ** 2) / (total + 2)) ** 0.5
-    middle = p_lost - p_gained
     same = lost + gained == 0
     return Paired(
         model=model,
@@ -97,9 +92,24 @@ def paired(
         only_model_right=gained,
         both_wrong=int((~reference_right & ~model_right).sum()),
         drop=(lost - gained) / total,
-        drop_interval=(max(-1.0, middle - half), min(1.0, middle + half)),
+        drop_interval=drop_interval(lost, gained, total, confidence),
         p_value=1.0 if same else float(binomtest(lost, lost + gained).pvalue),
     )
+
+
+def drop_interval(lost: float, gained: float, total: float, confidence: float = 0.95) -> Interval:
+    """The interval of (lost - gained) / total: of `total` samples the reference alone is right on `lost`, the model
+    alone on `gained`.
+
+    It is the adjusted Wald interval of the difference of paired proportions, with one pseudo-pair in each discordant
+    cell. Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4), equation 2.
+    """
+    from scipy.stats import norm
+
+    p_lost, p_gained = (lost + 1) / (total + 2), (gained + 1) / (total + 2)
+    half = float(norm.ppf(0.5 + confidence / 2)) * ((p_lost + p_gained - (p_lost - p_gained) ** 2) / (total + 2)) ** 0.5
+    middle = p_lost - p_gained
+    return (max(-1.0, middle - half), min(1.0, middle + half))
 
 
 def gain_over_seeds(taught: Sequence[float], untaught: Sequence[float], confidence: float = 0.95) -> Gain:

@@ -142,8 +142,8 @@ class Engine:
                 yield port, kind.model_validate_json(self.store.path(artifact).read_bytes())
 
     def _node(self, node: Node, todo: _Todo, progress: Progress) -> Finished:
-        must_exist = node.id in todo.earlier
-        fresh = todo.fresh and not must_exist
+        must_exist = node.id in todo.earlier and not node.stage.apart
+        fresh = todo.fresh and node.id not in todo.earlier
         seed, records = todo.plan.seed + node.further_seed, todo.records
         image = preimage(node.stage, input_digests(node, records), seed)
         key = fingerprint(image)

@@ -88,8 +88,10 @@ class Plan:
         return steps
 
     def needed_for(self, name: str) -> frozenset[str]:
-        """The ids of a stage's nodes and of every node they need."""
-        needed = {self.nodes[position].id for position in self.positions(name)}
+        """The ids of a stage's nodes, of every node they need, and of those that stand apart before them."""
+        positions = self.positions(name)
+        needed = {self.nodes[position].id for position in positions}
+        needed.update(node.id for node in self.nodes[: max(positions)] if node.stage.apart)
         for node in reversed(self.nodes):
             if node.id in needed:
                 needed.update(source for source, _ in node.inputs.values())

@@ -92,6 +92,12 @@ class Stage(ABC):
         """Whether its result is bent by whatever else this machine does meanwhile, when it runs on this machine."""
         return False
 
+    @property
+    def apart(self) -> bool:
+        """Whether nobody reads what it makes: it comes before all that stands after it in the plan, also before what
+        is asked for by name (--until), and runs again even where --from starts after it."""
+        return False
+
     @abstractmethod
     def identity(self) -> JsonValue:
         """The options that decide the result, defaults filled in, without paths, times or host names."""

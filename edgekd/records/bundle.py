@@ -41,7 +41,8 @@ class TargetEvidence(Record):
     """What was found on one target: `model` ships there, under `runtime` and the model's own session options.
 
     required_operators: the file for a build of ONNX Runtime that has what runs there and no more. ort: the file of the
-    model in the runtime's own format, optimised there already.
+    model in the runtime's own format, optimised there already. right: the file of the test samples that it answers as
+    it should there, a bit each in their order, as `numpy.packbits` packs them; None in bundles of before it was kept.
     """
 
     model: str
@@ -52,10 +53,12 @@ class TargetEvidence(Record):
     latency: LatencyRecord | None
     required_operators: str | None = None
     ort: str | None = None
+    right: str | None = None
 
 
 class Source(Record):
-    """Where it came from: digests of the data and of every stage that took part, by name."""
+    """Where it came from: digests of the data (`train`, `validation`, and unless it is older `test`) and of every stage
+    that took part, by name."""
 
     pipeline: str
     seed: int

@@ -39,7 +39,7 @@ class ReleaseRecord(Record):
     """`checks` by target name; `verdict` is the worst of all. `shipped`: by target the name of the candidate.
 
     agreements: over all test samples, of each target with the first that ships the same file, or with the first of
-    all where none does.
+    all where none does. levers: by target, what would change checks that did not pass, a sentence each.
     """
 
     kept_as: ClassVar[str] = "release"
@@ -49,3 +49,4 @@ class ReleaseRecord(Record):
     shipped: dict[str, str]
     checks: dict[str, tuple[Check, ...]]
     agreements: dict[str, Agreement] = {}
+    levers: dict[str, tuple[str, ...]] = {}

@@ -11,6 +11,8 @@ from edgekd.records.base import Record
 from edgekd.records.check import Outcome
 from edgekd.records.release import ReleaseRecord
 
+NOT_RELEASED = "not-released"
+"""The folder in a run's folder with the models that the gate did not let pass."""
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
 
 

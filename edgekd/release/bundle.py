@@ -24,6 +24,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.release.card import Story, model_card
 from edgekd.release.cpp import SOURCE, cpp_headers
 from edgekd.release.device import predict, verify
+from edgekd.release.right import save_right
 
 CARD = "MODEL_CARD.md"
 REQUIRED_OPERATORS = "required_operators.config"
@@ -63,7 +64,7 @@ class BundleInputs:
     """Everything that a bundle says.
 
     models: by the name of the candidate; golden_samples: raw ones (N, ...) of the validation split; optimised: by
-    target.
+    target; right: by target (N,), which test samples are answered as they should.
     """
 
     name: str
@@ -75,6 +76,7 @@ class BundleInputs:
     source: Source
     story: Story
     optimised: Mapping[str, OptimisedFiles] = field(default_factory=dict)
+    right: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
@@ -94,7 +96,7 @@ def build_bundle(inputs: BundleInputs, folder: Path) -> Manifest:
         outcome=inputs.outcome,
         contract=inputs.contract,
         models={name: _shipped(name, each) for name, each in inputs.models.items()},
-        targets=_write_optimised(inputs, folder),
+        targets=_write_right(inputs.right, _write_optimised(inputs, folder), folder),
         source=inputs.source,
         files={},
     )
@@ -163,6 +165,18 @@ def _write_optimised(inputs: BundleInputs, folder: Path) -> dict[str, TargetEvid
         for target, evidence in inputs.targets.items()
         for files in [inputs.optimised.get(target, OptimisedFiles())]
     }
+
+
+def _write_right(
+    right: Mapping[str, NDArray[np.bool_]], targets: Mapping[str, TargetEvidence], folder: Path
+) -> dict[str, TargetEvidence]:
+    """The evidence, with the names of the files."""
+    found = dict(targets)
+    for target, each in right.items():
+        name = f"right/{target}.npy"
+        save_right(folder / name, each)
+        found[target] = targets[target].model_copy(update={"right": name})
+    return found
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

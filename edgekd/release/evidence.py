@@ -29,7 +29,9 @@ def accuracy(evaluation: Evaluation, classes: Sequence[str], noun: str) -> list[
     if evaluation.pairs:
         told.append(f"Two models on the same {noun}:\n\n" + _pairs(evaluation.pairs))
     gains = [_gain(each) for each in evaluation.pairs if each.reference.startswith(f"{CONTROL}.")]
-    return [*told, *([bullets(gains)] if gains else []), _by_class(evaluation, classes)]
+    doubts = evaluation.doubts(classes)
+    told += [bullets(each) for each in (gains, doubts) if each]
+    return [*told, _by_class(evaluation, classes)]
 
 
 def latency(record: LatencyRecord) -> list[str]:

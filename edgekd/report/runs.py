@@ -11,6 +11,7 @@ from edgekd.errors import UsageError
 from edgekd.reading import MIB, RefusedError, parse_json, read_regular
 from edgekd.records.base import Record
 from edgekd.records.candidate import CandidateRecord
+from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.finetuned import FinetunedRecord
@@ -24,11 +25,14 @@ from edgekd.records.repair import RepairRecord
 from edgekd.records.run import RunRecord
 from edgekd.records.schema1 import run_from_1
 from edgekd.records.screening import ChoiceRecord, ScreeningRecord
+from edgekd.records.splits import SplitsRecord
 from edgekd.records.study import StudyRecord
 
 MOST_BYTES = 256 * MIB
 SCHEMA = 2  # every version up to this one is read
 REPORTED: tuple[type[Record], ...] = (
+    ModelContract,
+    SplitsRecord,
     NetworkRecord,
     ExportedRecord,
     LayoutRecord,

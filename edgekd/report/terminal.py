@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.records.candidate import CandidateRecord
+from edgekd.records.contract import ModelContract
 from edgekd.records.evaluation import Evaluation
 from edgekd.records.exported import ExportedRecord
 from edgekd.records.finetuned import FinetunedRecord
@@ -21,12 +22,14 @@ from edgekd.records.levels import LevelsRecord
 from edgekd.records.model import ModelFacts
 from edgekd.records.network import NetworkRecord
 from edgekd.records.pricing import PricingRecord
+from edgekd.records.release import ReleaseRecord
 from edgekd.records.repair import RepairRecord
-from edgekd.records.run import RunRecord, StageOutcome
+from edgekd.records.run import NOT_RELEASED, RunRecord, StageOutcome
 from edgekd.records.screening import FP32, ChoiceRecord, ScreeningRecord
 from edgekd.records.seeds import SeedsRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.records.shifts import ShiftsRecord
+from edgekd.records.splits import SplitsRecord
 from edgekd.records.study import StudyRecord
 from edgekd.report.candidates import print_candidates
 from edgekd.report.costs import costs
@@ -61,10 +64,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     print_targets(record, console)
     release = record.release
     if release:
-        for target, checks in release.checks.items():
-            for check in checks:
-                print_check(console, check, f"{target}: {check.name}" if len(release.checks) > 1 else "")
-        print_verdict(console, release.verdict)
+        _print_release(release, console)
     if record.error:
         print_line(console, f"\nnot finished: {record.error}", "red")
     if spent := time_spent(record.stages):
@@ -72,6 +72,19 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     print_line(console, f"run:     {folder}  ({_wall_time(record.seconds)}, {record.peak_rss_bytes / 2**30:.2f} GiB)")
     if (folder / "bundle").is_dir():
         print_line(console, f"bundle:  {folder / 'bundle'}")
+    if release and (folder / NOT_RELEASED).is_dir():
+        print_line(console, f"models:  {folder / NOT_RELEASED}  (not released: {release.verdict.value})")
+
+
+def _print_release(release: ReleaseRecord, console: Console) -> None:
+    several = len(release.checks) > 1
+    for target, checks in release.checks.items():
+        for check in checks:
+            print_check(console, check, f"{target}: {check.name}" if several else "")
+    print_verdict(console, release.verdict)
+    for target, lines in release.levers.items():
+        for line in lines:
+            print_line(console, f"  {target}: {line}" if several else f"  {line}")
 
 
 def model_facts(record: RunRecord) -> dict[str, ModelFacts]:
@@ -117,6 +130,8 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         confidence = f"{latency.confidence * 100:g} %"
         print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
         _print_against_fp32(evaluation.shipped, latency, console)
+    for line in _doubts(record, evaluation):
+        print_line(console, f"! {line}", "yellow")
     levels = record.all(LevelsRecord).get(target)
     if levels:
         print_line(console, told_levels(levels), "dim" if not levels.differs else "yellow")
@@ -131,6 +146,15 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     seeds = record.all(SeedsRecord).get(target)
     for line in over_seeds(seeds) if seeds else ():
         print_line(console, line)
+
+
+def _doubts(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
+    """What speaks against the evidence."""
+    for splits in record.all(SplitsRecord).values():
+        yield from splits.doubts
+    for contract in record.all(ModelContract).values():
+        if len(contract.classes) == len(evaluation.models[evaluation.shipped].accuracy.per_class_total):
+            yield from evaluation.doubts(contract.classes)
 
 
 def _table(record: RunRecord, target: str, evaluation: Evaluation, latency: LatencyRecord | None) -> Table:

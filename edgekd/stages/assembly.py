@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from edgekd.config.networks import STUDENT, TEACHER
@@ -14,14 +15,17 @@ from edgekd.graph.quantization.base import Scheme
 from edgekd.pipeline.plan import Node, Plan
 from edgekd.stages.candidates import named_candidates
 from edgekd.stages.data import DataStage
+from edgekd.stages.export import ExportStage
 from edgekd.stages.network_graph import networks_of
 from edgekd.stages.network_nodes import exports, finetuning, quantizing, training
 from edgekd.stages.networks import Network, TrainedNetwork
+from edgekd.stages.preflight import PreflightStage
 from edgekd.stages.release import ReleaseStage
 from edgekd.stages.target_nodes import on_targets, repeated_nodes
 from edgekd.stages.targets import device_of
+from edgekd.stages.train import TrainStage
 from edgekd.stages.transfer import TransferStage
-from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SHIPPING, TRANSFER, Wiring
+from edgekd.stages.wiring import CONTRACT, LEARNED_FROM, SHIPPING, TRANSFER, VALIDATION, Wiring
 
 
 def assemble(pipeline: Pipeline) -> Plan:
@@ -40,10 +44,12 @@ def assemble(pipeline: Pipeline) -> Plan:
     networks = networks_of(pipeline)
     candidates = named_candidates(cast("list[Scheme]", config.quantize.candidates))
     exported = (TEACHER, *SHIPPING, *config.variants)
+    trained = list(training(pipeline, networks, dataset.modality, networks))
     nodes = [
         Node("data", DataStage(dataset), {}),
         *([Node(TRANSFER, TransferStage(transfer), CONTRACT)] if transfer is not None else []),
-        *training(pipeline, networks, dataset.modality, networks),
+        _preflight(pipeline, networks[STUDENT], trained, dataset.modality),
+        *trained,
         *exports(pipeline, {name: each for name, each in networks.items() if name in exported}, dataset.modality),
         *finetuning(pipeline, cast("TrainedNetwork", networks[STUDENT]), candidates, dataset.modality, networks),
         *quantizing(pipeline, candidates, dataset.modality),
@@ -90,6 +96,23 @@ def _check_form(pipeline: Pipeline, kind: str) -> None:
         )
 
 
+def _preflight(pipeline: Pipeline, student: Network, trained: Sequence[Node], modality: str) -> Node:
+    """trained: the nodes of all trainings."""
+    config = pipeline.config
+    every = {node.id: node.stage for node in trained if isinstance(node.stage, TrainStage)}
+    wiring: Wiring = {**VALIDATION, "splits": ("data", "splits")}
+    for node in trained:
+        if node.id in every:
+            wiring[node.id] = node.inputs["train"]
+    stage = PreflightStage(
+        tuple(each if each.chosen is None else replace(each, chosen=None) for each in every.values()),
+        ExportStage(config.export, student, modality),
+        config.release,
+        pipeline.targets,
+    )
+    return Node("preflight", stage, wiring)
+
+
 def _release(
     pipeline: Pipeline, networks: Mapping[str, Network], candidates: Mapping[str, Scheme], modality: str
 ) -> Node:
@@ -97,6 +120,7 @@ def _release(
     trained = tuple(name for name, each in networks.items() if isinstance(each, TrainedNetwork))
     wiring: Wiring = {
         **LEARNED_FROM,
+        "test": ("data", "test"),
         "splits": ("data", "splits"),
         **{f"candidate@{name}": (f"quantize@{name}", "candidate") for name in candidates},
         **{f"training@{name}": (f"train@{name}", "training") for name in trained},
@@ -104,6 +128,7 @@ def _release(
     for target in pipeline.targets:
         name = target.name
         wiring |= {
+            f"screen@{name}": (f"screen@{name}", "screening"),
             f"choose@{name}": (f"choose@{name}", "choice"),
             f"model@{name}": (f"choose@{name}", "model"),
             f"validate@{name}": (f"validate@{name}", "evaluation"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -14,6 +15,9 @@ from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
 from edgekd.stages.modality import feeding_identity
+
+if TYPE_CHECKING:
+    from edgekd.data.samples import LabelledData, Rows
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,36 @@ class DataStage(Stage):
             save_split(context.output("train"), train, kept, advance)
             save_split(context.output("validation"), train, held_out, advance)
             save_split(context.output("test"), data.test, np.arange(len(data.test)), advance)
-        written = load_split(context.output("train"))  # decoding again would take longer
-        contract = contract_for(self.dataset.modality, written.samples, data.classes, data.reading)
+        # decoding again would take longer
+        written = {port: load_split(context.output(port)).samples for port in ("train", "validation", "test")}
+        contract = contract_for(self.dataset.modality, written["train"], data.classes, data.reading)
+        splits = splits.model_copy(update=self._doubted(context, written, data))
+        for doubt in splits.doubts:
+            context.warn(doubt)
         save_record(context.output("contract"), contract)
         save_record(context.output("splits"), splits)
         return (
             f"{splits.training}, {splits.validation:,} validation and {splits.test:,} test {splits.noun}, "
             f"{splits.classes} classes"
         )
+
+    @staticmethod
+    def _doubted(context: Context, written: Mapping[str, Rows], data: LabelledData) -> dict[str, object]:
+        """What is found in the test samples, for the record."""
+        import numpy as np
+
+        from edgekd.data.repeats import passes, repeats
+        from edgekd.records.splits import FEW
+
+        learned = [written["train"], written["validation"]]
+        count = sum(len(each) for each in learned)
+        with context.progress.task("test against training", passes(written["test"]) * count) as advance:
+            found = repeats(learned, written["test"], advance)
+        counts = np.bincount(data.test.labels, minlength=len(data.classes))
+        rare = [(name, int(each)) for name, each in zip(data.classes, counts, strict=True) if each < FEW]
+        return {
+            "repeated": len(found.equal),
+            "alike": len(found.alike),
+            "compared": found.compared,
+            "rare": dict(sorted(rare, key=lambda each: each[1])),
+        }

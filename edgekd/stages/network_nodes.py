@@ -46,7 +46,10 @@ def _training(
 ) -> tuple[TrainStage, Wiring]:
     """How a network is trained, and what that needs."""
     stage = _train_stage(network, modality, known)
-    wiring: Wiring = {**LEARNED_FROM, **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed}}
+    wiring: Wiring = {
+        **LEARNED_FROM,
+        **{f"weights@{each}": (f"train@{each}", "weights") for each in stage.weighed},
+    }
     if network.name.partition(".")[0] in network_sections(pipeline.config):
         return stage, wiring
     if network.sources and pipeline.config.distill.transfer is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from edgekd.config.networks import STUDENT, TEACHER
 from edgekd.config.training import TrainingOptions
 from edgekd.data.modalities.base import Feeds
 from edgekd.errors import placed
@@ -60,6 +61,12 @@ class TrainedNetwork:
     def heard(self) -> tuple[str, ...]:
         """Everybody that a loss of it may listen to."""
         return (*self.sources, *(each.name for each in self.peers))
+
+    @property
+    def model_place(self) -> str:
+        """Where the file has its architecture: the student's like have the student's."""
+        own = self.section == TEACHER or self.section.startswith("networks.")
+        return f"{self.section if own else STUDENT}.model"
 
     def again(self, further: int) -> TrainedNetwork:
         """The same, trained with a further seed."""

@@ -24,16 +24,20 @@ from edgekd.records.evaluation import Evaluation
 from edgekd.records.latency import LatencyRecord
 from edgekd.records.optimised import OptimisedRecord
 from edgekd.records.release import Agreement, ReleaseRecord
-from edgekd.records.screening import ChoiceRecord
+from edgekd.records.screening import ChoiceRecord, ScreeningRecord
+from edgekd.stages.levers import Found, levers
 from edgekd.stages.modality import feeding_identity
 from edgekd.stages.target_stage import REFERENCE
 from edgekd.stages.targets import device_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgekd.release.bundle import ShippedFile
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
-LEARNED_FROM = ("train", "validation")
+DATA = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class ReleaseStage(Stage):
     @property
     def inputs(self) -> tuple[str, ...]:
         return (
-            *LEARNED_FROM,
+            *DATA,
             "contract",
             "splits",
             *(f"candidate@{name}" for name in self.candidates),
@@ -115,6 +119,11 @@ class ReleaseStage(Stage):
             shipped={name: each.chosen for name, each in choices.items() if not each.unfit},
             checks=checks,
             agreements=self._agreements(context, inputs, choices),
+            levers={
+                name: told
+                for name, each in checks.items()
+                if (told := tuple(levers(_known(inputs, name, each, choices.get(name)))))
+            },
         )
         if record.verdict is Outcome.PASS:
             self._bundle(context, inputs, evidence, made)
@@ -230,18 +239,29 @@ class ReleaseStage(Stage):
                 source=Source(
                     pipeline=self.pipeline,
                     seed=self.seed,
-                    data={split: inputs[split].stem for split in LEARNED_FROM},  # a blob is named by its sha256
-                    stages={port: path.stem for port, path in inputs.items() if port not in LEARNED_FROM},
+                    data={split: inputs[split].stem for split in DATA},  # a blob is named by its sha256
+                    stages={port: path.stem for port, path in inputs.items() if port not in DATA},
                 ),
                 optimised={
                     target: OptimisedFiles(inputs.get(f"operators@{target}"), inputs.get(f"ort@{target}"))
                     for target in evidence
                 },
+                right={target: self._right(inputs, target) for target in evidence if f"logits@{target}" in inputs},
                 story=story(inputs, self.networks, {name: each.made for name, each in shipped.items()}),
             ),
             folder,
         )
         write_archive(folder, context.output("bundle"))
+
+    @staticmethod
+    def _right(inputs: Mapping[str, Path], target: str) -> NDArray[np.bool_]:
+        """Which test samples what ships on a target answers as it should, (N,)."""
+        from edgekd.records.arrays import load_arrays
+        from edgekd.stages.files import load_split
+
+        answers = load_arrays(inputs[f"logits@{target}"])["shipped"].argmax(axis=1)
+        right: NDArray[np.bool_] = answers == load_split(inputs["test"]).labels
+        return right
 
     @staticmethod
     def _shipped(inputs: Mapping[str, Path], target: str, record: CandidateRecord, file: MadeFile) -> ShippedFile:
@@ -259,6 +279,16 @@ class ReleaseStage(Stage):
             golden_logits=golden["logits"].astype(np.float32),
             onnxruntime=str(golden["onnxruntime"]),
         )
+
+
+def _known(inputs: Mapping[str, Path], target: str, checks: tuple[Check, ...], choice: ChoiceRecord | None) -> Found:
+    return Found(
+        checks,
+        _found(inputs, f"validate@{target}", Evaluation),
+        _found(inputs, f"measure@{target}", LatencyRecord),
+        _found(inputs, f"screen@{target}", ScreeningRecord),
+        choice,
+    )
 
 
 def _found(inputs: Mapping[str, Path], port: str, kind: type[AnyRecord]) -> AnyRecord | None:

@@ -15,7 +15,7 @@ from pydantic import JsonValue, ValidationError
 
 from edgekd.config.component import identity
 from edgekd.config.select import Range, SelectSection
-from edgekd.errors import ConfigError, StageError, UsageError
+from edgekd.errors import StageError, UsageError
 from edgekd.pipeline.fingerprint import preimage
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.pipeline.store import write_atomically
@@ -47,7 +47,7 @@ class SelectStage(Stage):
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        return (*self.base.libraries, "optuna")
+        return (*self.base.libraries, *(("optuna",) if self.section.combinations > self.section.trials else ()))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -135,12 +135,8 @@ def _proposals(section: SelectSection, seed: int) -> Generator[dict[str, JsonVal
         for combination in itertools.product(*listed):
             yield dict(zip(section.space, combination, strict=True))
         return
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError(
-            "distill.select needs optuna", where="distill.select", hint="python -m pip install 'edgekd[select]'"
-        ) from error
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     while True:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,8 @@ from pydantic import JsonValue, ValidationError
 from edgekd import __version__
 from edgekd.config.pipeline import Pipeline
 from edgekd.config.usercode import own_line
-from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError
+from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, UsageError
+from edgekd.extras import missing
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.plan import Plan
@@ -25,11 +28,17 @@ from edgekd.pipeline.running import VANISHED, lay_to_rest, running, vanished_run
 from edgekd.pipeline.stage import Context
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
 from edgekd.progress import Progress, Silent
-from edgekd.records.run import RunRecord, StageOutcome
+from edgekd.records.check import Outcome
+from edgekd.records.release import ReleaseRecord
+from edgekd.records.run import NOT_RELEASED, RunRecord, StageOutcome
+from edgekd.records.screening import ChoiceRecord
 from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
 from edgekd.stages.together import await_call, check_same, dismiss_others
 from edgekd.stages.train import TrainStage
+
+KEPT = ("choose", "release")
+"""The stages whose results are looked at for what the gate did not let pass."""
 
 
 def run_pipeline(pipeline: Pipeline, selection: Selection, progress: Progress, *, runs: Path) -> tuple[Path, RunRecord]:
@@ -48,6 +57,7 @@ def run_plan(
     started, created = time.monotonic(), datetime.now(UTC)
     share_processor()
     _check_names(plan, selection)
+    _check_libraries(plan)
     engine = Engine(Store(store_root()), progress)
     parent = runs / pipeline.config.name
     for gone in vanished_runs(parent):
@@ -60,6 +70,7 @@ def run_plan(
             _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
             engine.run(plan, selection)
             _unpack_bundle(engine, folder)
+            _keep_unreleased(engine, folder)
         dismiss_others()
     except KeyboardInterrupt:
         error = "interrupted"
@@ -124,6 +135,18 @@ def _check_names(plan: Plan, selection: Selection) -> None:
             plan.positions(name)
 
 
+def _check_libraries(plan: Plan) -> None:
+    """
+    Raises:
+        UsageError: a stage needs a library that is not installed.
+    """
+    for node in plan.nodes:
+        for name in node.stage.libraries:
+            command = missing(name)
+            if command is not None:
+                raise UsageError(f"{node.id} needs {name}, which is not installed", hint=command)
+
+
 def _new_folder(parent: Path, created: datetime) -> Path:
     """runs/NAME/TIME, a new one even for two runs in the same second."""
     stamp = created.strftime("%Y-%m-%dT%H-%M-%S")
@@ -155,6 +178,33 @@ def _unpack_bundle(engine: Engine, folder: Path) -> None:
             with guarded(folder):
                 unpack_archive(engine.store.path(archive), folder / ".bundle")
                 (folder / ".bundle").rename(folder / "bundle")
+
+
+def _keep_unreleased(engine: Engine, folder: Path) -> None:
+    """What was chosen, where the gate did not let it pass, and why; whole or not at all."""
+    records = {each.node.id: dict(engine.records(each)) for each in engine.finished if each.node.stage.name in KEPT}
+    release = next((each["release"] for each in records.values() if "release" in each), None)
+    if not isinstance(release, ReleaseRecord) or release.verdict is Outcome.PASS:
+        return
+    with guarded(folder):
+        part = folder / f".{NOT_RELEASED}"
+        part.mkdir()
+        for finished in engine.finished:
+            choice = records.get(finished.node.id, {}).get("choice")
+            if isinstance(choice, ChoiceRecord):
+                path = engine.store.path(finished.record.outputs["model"])
+                shutil.copyfile(path, part / f"{choice.target}.{choice.chosen}.onnx")
+        (part / "WHY.txt").write_text("\n".join(_told(release)) + "\n", encoding="utf-8")
+        part.rename(folder / NOT_RELEASED)
+
+
+def _told(release: ReleaseRecord) -> Iterator[str]:
+    yield f"These models were not released: the verdict of the gate is {release.verdict.value}."
+    for target, checks in release.checks.items():
+        for check in checks:
+            if check.outcome is not Outcome.PASS:
+                yield f"{target}: {check.name}: {check.outcome.value}: {check.why}"
+        yield from (f"{target}: {line}" for line in release.levers.get(target, ()))
 
 
 def _write(folder: Path, record: RunRecord) -> None:

@@ -21,6 +21,7 @@ def story(inputs: Mapping[str, Path], networks: Sequence[str], shipped: Mapping[
         data=(
             f"{splits.training} and {splits.validation:,} validation {splits.noun}, split by class.",
             f"The {splits.test:,} test {splits.noun} were read once, for the accuracy below.",
+            *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in splits.doubts),
             *(
                 f"{name}: calibrated on {made.calibration_samples} of the training {splits.noun}."
                 for name, made in shipped.items()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.closure import closure
+from edgekd.errors import placed
 from edgekd.pipeline.fingerprint import versions
 from edgekd.records.base import digest, file_digest
 from edgekd.records.contract import ModelContract
@@ -25,13 +26,23 @@ if TYPE_CHECKING:
 
 
 def teaching(source: Network, contract: ModelContract, inputs: Mapping[str, Path]) -> Teaching:
-    """What answers for a source; the weights of one that is trained here are at `weights@NAME`."""
-    from edgekd.training.network import trained_network
+    """What answers for a source."""
     from edgekd.training.teachers import Given, Live
 
     if isinstance(source, GivenNetwork):
         return Given(source.open(contract))
-    return Live(trained_network(source.model, contract, inputs[f"weights@{source.name}"]))
+    return Live(module_of(source, contract, inputs))
+
+
+def module_of(network: TrainedNetwork, contract: ModelContract, inputs: Mapping[str, Path]) -> nn.Module:
+    """One that is trained here, with its weights at `weights@NAME`; with fresh ones where it is not trained yet."""
+    from edgekd.training.network import build_network, trained_network
+
+    port = f"weights@{network.name}"
+    with placed(network.model_place):
+        if port not in inputs:
+            return build_network(network.model, contract, seed=0)
+        return trained_network(network.model, contract, inputs[port])
 
 
 def answers_identity(

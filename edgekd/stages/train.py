@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import JsonValue
 
@@ -22,7 +22,7 @@ from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.records.selection import SelectionRecord
 from edgekd.stages.modality import training_identity
 from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork
-from edgekd.stages.teaching import answers_identity, doubts, teaching
+from edgekd.stages.teaching import answers_identity, doubts, module_of, teaching
 from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
 
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
     from edgekd.config.training import TrainingOptions
     from edgekd.models.reused import Reused
     from edgekd.training.group import Group
+    from edgekd.training.loop import TrainingData
+    from edgekd.training.teachers import Teaching
+
+
+class Cast(NamedTuple):
+    """Who takes part in a training, ready for its first step. network: with the losses that then hold; started, reused:
+    what `module` has of others."""
+
+    network: TrainedNetwork
+    module: nn.Module
+    peers: dict[str, nn.Module]
+    teachers: dict[str, Teaching]
+    started: StartRecord | None
+    reused: ReuseRecord | None
 
 
 @dataclass(frozen=True)
@@ -118,25 +132,16 @@ class TrainStage(Stage):
             choice = SelectionRecord.model_validate_json(inputs["selection"].read_bytes()).best.choice
             stage = replace(self, network=self.chosen(choice), chosen=None)
             return stage.take_part(context, inputs, group)
-        from edgekd.stages.files import load_record, load_split, save_record
-        from edgekd.training.loop import TrainingData, train
-        from edgekd.training.network import build_network, describe_network
+        from edgekd.stages.files import save_record
+        from edgekd.training.loop import train
+        from edgekd.training.network import describe_network
         from edgekd.training.preflight import accuracies, outgrown, refuse_useless
         from edgekd.training.recorded import Recordings
-        from edgekd.training.weights import load_weights, save_weights
+        from edgekd.training.weights import save_weights
 
-        network, contract = self.network, load_record(ModelContract, inputs["contract"])
-        train_split = load_split(inputs["train"])
-        chosen = self.rows(train_split.labels, contract.classes)
-        data = TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
-        module = build_network(network.model, contract, context.seed)
-        if network.checkpoint is not None:
-            with placed(f"{network.section}.checkpoint"):
-                load_weights(module, network.checkpoint)
-        started = self._start(module, contract, inputs, context.seed)
-        network, reused = self._reuse(module, contract, inputs)
-        peers = {each.name: self._peer(each, contract, context.seed) for each in network.peers}
-        teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
+        assert set(self.weighed) <= {port.removeprefix("weights@") for port in inputs}  # or they would be fresh ones
+        chosen, data = self._data(inputs)
+        network, module, peers, teachers, started, reused = self._cast(inputs, data.contract, context.seed)
         for warning in doubts(network, self.sources, module, teachers):
             context.warn(warning)
         right = accuracies(teachers, data)
@@ -183,6 +188,60 @@ class TrainStage(Stage):
             )
         return headline
 
+    def rehearse(self, inputs: Mapping[str, Path], seed: int) -> nn.Module:
+        """The network after the first step of its training. Others whose weights are not among the inputs, because they
+        are not trained yet, have fresh ones.
+
+        Raises:
+            ConfigError: anything in the way of that step.
+        """
+        from edgekd.training.preflight import accuracies, refuse_useless
+        from edgekd.training.rehearsal import rehearse
+
+        _, data = self._data(inputs)
+        network, module, peers, teachers, _, _ = self._cast(inputs, data.contract, seed)
+        given = {each.name: teachers[each.name] for each in self.sources if isinstance(each, GivenNetwork)}
+        refuse_useless(accuracies(given, data), data)
+        if network.options is not None:
+            self.execution(network.options)
+            rehearse(
+                module,
+                network.losses,
+                data,
+                network.options,
+                seed=seed,
+                section=network.section,
+                teachers=teachers,
+                peers=peers,
+            )
+        return module
+
+    def _data(self, inputs: Mapping[str, Path]) -> tuple[NDArray[np.int64], TrainingData]:
+        """Which training samples it is shown, and those with the others."""
+        from edgekd.stages.files import load_record, load_split
+        from edgekd.training.loop import TrainingData
+
+        contract, train_split = load_record(ModelContract, inputs["contract"]), load_split(inputs["train"])
+        chosen = self.rows(train_split.labels, contract.classes)
+        return chosen, TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
+
+    def _cast(self, inputs: Mapping[str, Path], contract: ModelContract, seed: int) -> Cast:
+        """Everybody who takes part, before the first step."""
+        from edgekd.training.network import build_network
+        from edgekd.training.weights import load_weights
+
+        network = self.network
+        with placed(network.model_place):
+            module = build_network(network.model, contract, seed)
+        if network.checkpoint is not None:
+            with placed(f"{network.section}.checkpoint"):
+                load_weights(module, network.checkpoint)
+        started = self._start(module, contract, inputs, seed)
+        network, reused = self._reuse(module, contract, inputs)
+        peers = {each.name: self._peer(each, contract, seed) for each in network.peers}
+        teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
+        return Cast(network, module, peers, teachers, started, reused)
+
     def _peer(self, peer: Peer, contract: ModelContract, seed: int) -> nn.Module:
         from edgekd.training.network import build_network
         from edgekd.training.seeds import peer_seed
@@ -196,12 +255,10 @@ class TrainStage(Stage):
         """Fills the fresh network from the one that it starts from, if it does."""
         import torch
 
-        from edgekd.training.network import trained_network
-
         start, origin = self.network.start, self.origin
         if start is None or origin is None:
             return None
-        given = trained_network(origin.model, contract, inputs[f"weights@{origin.name}"])
+        given = module_of(origin, contract, inputs)
         samples = [torch.zeros(2, *each.shape) for each in contract.inputs]
         with placed(f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"):
             taken = start.fill(module, given, samples, seed)
@@ -212,13 +269,13 @@ class TrainStage(Stage):
     ) -> tuple[TrainedNetwork, ReuseRecord | None]:
         """Gives the fresh network the classifier that it reuses, if it does; and itself, its losses with the layers
         that they compare then."""
-        from edgekd.training.network import build_network, count_parameters, trained_network
+        from edgekd.training.network import build_network, count_parameters
 
         network, lender = self.network, self.lender
         if lender is None:
             return network, None
         model = cast("Reused", network.model)  # its code counts with the model, where there is one
-        reuse = model.lend(trained_network(lender.model, contract, inputs[f"weights@{lender.name}"]), module)
+        reuse = model.lend(module_of(lender, contract, inputs), module)
         losses = tuple(each.reusing(lender.name, reuse) for each in network.losses)
         record = ReuseRecord(
             network=lender.name,

@@ -69,6 +69,8 @@ class ValidateStage(ComparingStage):
             shipped=choice.chosen,
             pairs=self.all_pairs(tuple(models), choice),
         )
+        for doubt in evaluation.doubts(contract.classes):
+            context.warn(f"{self.target.name}: {doubt}")
         given = answers[choice.chosen][len(test) :]
         save_arrays(context.output("logits"), {**logits, "shipped": logits[choice.chosen]})
         runtime = np.array(str(machine_of(device_of(self.target))["onnxruntime"]))

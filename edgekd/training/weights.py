@@ -46,7 +46,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """Fills the module from a checkpoint: .safetensors, or .pt / .pth holding plain tensors.
 
     Raises:
-        ConfigError: no such file, not readable as such a checkpoint, or it does not fit: which tensor, which shapes.
+        ConfigError: no such file, not readable as such a checkpoint, or it does not fit: which tensor, which shapes;
+            or a number in it is infinite or none.
     """
     tensors = read_tensors(path)
     misfits = list(_misfits(module.state_dict(), tensors))
@@ -57,6 +58,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
             hint="the model's options must be those that the checkpoint was trained with, and its names those of "
             "model.state_dict()",
         )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            count = int((~torch.isfinite(tensor)).sum())
+            raise ConfigError(
+                f"{path}: the tensor {name} is not finite in {count:,} of {tensor.numel():,} numbers",
+                hint="whatever trained it went wrong: nothing can be learned from these weights",
+            )
     module.load_state_dict(tensors)
 
 
@@ -101,5 +109,7 @@ def _misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[
         elif given[name].shape != tensor.shape:
             theirs, ours = tuple(given[name].shape), tuple(tensor.shape)
             found.append(f"the tensor {name} has shape {theirs}, the model's has {ours}")
+        elif given[name].is_floating_point() != tensor.is_floating_point():
+            found.append(f"the tensor {name} is of {given[name].dtype}, the model's of {tensor.dtype}")
     found += [f"the model has no tensor {name} {tuple(given[name].shape)}" for name in given if name not in wanted]
     return found

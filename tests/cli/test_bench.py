@@ -205,6 +205,17 @@ def test_a_bundle_is_verified_then_checked_against_the_last_one(place: Here, inp
     assert place.edgekd("check", new, "--target", target(place)).returncode == 2
 
 
+def test_the_previous_release_is_verified_as_the_new_one_is(place: Here, inputs: BundleInputs) -> None:  # noqa: F811
+    old, new = place.folder / "old", place.folder / "new"
+    build_bundle(inputs, old)
+    build_bundle(inputs, new)
+    (old / "fp32.onnx").write_bytes((place.folder / "small.onnx").read_bytes())
+    done = place.edgekd("check", new, "--against", old, "--target", target(place))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{old}: fp32.onnx: ")
+    assert "measur" not in done.stderr
+
+
 def test_bundles_are_timed_from_raw_samples_to_label(place: Here, inputs: BundleInputs) -> None:  # noqa: F811
     folder = place.folder / "bundle"
     manifest: Manifest = build_bundle(inputs, folder)

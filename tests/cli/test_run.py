@@ -22,6 +22,7 @@ CANDIDATES = [
 TRIED = ["layout", "screen", "choose", "remake", "validate", "optimise", "measure"]
 STAGES = [
     "data",
+    "preflight",
     *(f"train@{name}" for name in NETWORKS),
     *(f"export@{name}" for name in NETWORKS),
     *(f"quantize@{name}" for name in CANDIDATES),

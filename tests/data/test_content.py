@@ -122,3 +122,17 @@ def test_a_pipe_and_a_device_are_refused_and_not_waited_for(folder: Path) -> Non
     for root in (folder, folder / "cat" / "3.png", Path("/dev/zero")):
         with pytest.raises(OSError, match="not a regular file"):
             content_digest(root)
+
+
+def test_hidden_files_count_where_they_are_asked_for_and_nowhere_else(folder: Path) -> None:
+    plain, whole = content_digest(folder), content_digest(folder, hidden=True)
+    assert plain == whole, "there are none"
+    (folder / ".cache").mkdir()
+    for place in (folder / ".index", folder / ".cache" / "table", folder / "cat" / ".labels"):
+        place.write_text("a")
+        assert content_digest(folder) == plain
+        changed = content_digest(folder, hidden=True)
+        assert changed != whole
+        place.write_text("bb")
+        whole = content_digest(folder, hidden=True)
+        assert whole != changed

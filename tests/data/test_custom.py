@@ -138,6 +138,17 @@ def test_identity_follows_code_options_and_sources(tmp_path: Path, monkeypatch: 
     assert dataset(tmp_path, GOOD, sources=["raw.bin"]).identity() != first
 
 
+def test_a_hidden_file_in_a_folder_of_sources_decides_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / ".index").write_bytes(b"1")
+    first = dataset(tmp_path, GOOD, sources=["raw"]).identity()
+    (tmp_path / "raw" / ".index").write_bytes(b"22")
+    assert dataset(tmp_path, GOOD, sources=["raw"]).identity() != first
+
+
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the source gone\.bin"):
         dataset(tmp_path, GOOD, sources=["gone.bin"]).identity()

@@ -162,7 +162,7 @@ def test_the_schema_of_version_2_is_written_as_it_was(bundle: Path) -> None:
         "inputs", "ir_version", "operators", "opset", "outputs", "parameters", "runtime", "sha256", "size_bytes",
     ]  # fmt: skip
     assert sorted(target) == [
-        "accuracy", "checks", "latency", "model", "ort", "outcome", "required_operators", "runtime",
+        "accuracy", "checks", "latency", "model", "ort", "outcome", "required_operators", "right", "runtime",
     ]  # fmt: skip
     assert sorted(manifest) == [
         "contract", "edgekd", "files", "golden_samples", "models", "name", "outcome", "schema", "source", "targets",

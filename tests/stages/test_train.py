@@ -16,6 +16,7 @@ from edgekd.models.conv import ConvStack
 from edgekd.models.reused import Reused
 from edgekd.pipeline.stage import Context
 from edgekd.progress import Silent
+from edgekd.records.contract import InputSpec, ModelContract
 from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
 from edgekd.stages.data import DataStage
 from edgekd.stages.files import load_record, load_split
@@ -61,6 +62,14 @@ def run(
     context = Context(work, folder / "cache", stage.outputs, seed, Silent())
     stage.run(context, inputs)
     return {port: context.output(port) for port in stage.outputs}
+
+
+def contract_of_digits() -> ModelContract:
+    return ModelContract(
+        modality="image",
+        inputs=(InputSpec(name="image", shape=(1, 8, 8), preprocessing={"mean": [0.3], "std": [0.4]}),),
+        classes=tuple("0123456789"),
+    )
 
 
 def recordings(folder: Path) -> set[Path]:

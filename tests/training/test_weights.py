@@ -100,6 +100,10 @@ def test_missing_files_and_unknown_kinds_are_said(tmp_path: Path) -> None:
             r"the tensor 8\.bias \(10,\) is missing$",
         ),
         (lambda state: state | {"9.bias": torch.zeros(4)}, r"the model has no tensor 9\.bias \(4,\)$"),
+        (
+            lambda state: state | {"8.bias": torch.zeros(10, dtype=torch.int64)},
+            r"the tensor 8\.bias is of torch\.int64, the model's of torch\.float32$",
+        ),
         (lambda state: {"other": torch.zeros(1)}, r"the tensor 0\.weight .* is missing \(and 14 more\)"),
     ],
 )
@@ -113,6 +117,18 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor_and_shape(
     with pytest.raises(ConfigError, match=words) as error:
         load_weights(model, tmp_path / "weights.safetensors")
     assert "weights.safetensors does not fit the model" in error.value.what
+    assert same(weights(model), before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_checkpoint_that_holds_no_numbers_is_refused(tmp_path: Path, value: float) -> None:
+    model = network(seed=1)
+    before = weights(model)
+    state = OrderedDict(network(seed=2).state_dict())
+    state["8.bias"] = torch.tensor([0.0] * 8 + [value] * 2)
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(ConfigError, match=r"the tensor 8\.bias is not finite in 2 of 10 numbers"):
+        load_weights(model, tmp_path / "weights.safetensors")
     assert same(weights(model), before)
 
 

@@ -39,7 +39,7 @@ def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     for shipped in manifest["models"].values():
         used += [shipped["file"], shipped["golden"]["logits"]]
     for taker in manifest["targets"].values():
-        used += [taker[key] for key in ("required_operators", "ort") if taker.get(key) is not None]
+        used += [taker[key] for key in ("required_operators", "ort", "right") if taker.get(key) is not None]
     return problems + [f"{name}: used, but not listed in the manifest" for name in used if name not in listed]
 
 

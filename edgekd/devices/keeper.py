@@ -32,6 +32,7 @@ GRACE_S = 5
 LOOK_S = 0.002
 LAST_WORD_S = 1
 LONGEST_LINE = 1 << 20
+LARGEST_FILE = 1 << 31
 PIECE = 1 << 16
 ERRORS_KEPT = 4000
 
@@ -166,6 +167,8 @@ class Keeper:
 
     def fetch(self, request: dict[str, Any]) -> None:
         path = self.inside(request["name"])
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            raise OSError(errno.EINVAL, "what ran there has left no file, or too large a one", request["name"])
         with path.open("rb") as stream:
             self.line.answer({"size": path.stat().st_size, "sha256": digest(path)}, stream)
         path.unlink()

@@ -50,7 +50,9 @@ def parse_json(content: bytes) -> JsonValue:
         RefusedError: it is none.
     """
     try:
-        found: JsonValue = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite)
+        found: JsonValue = json.loads(
+            content.decode(), object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+        )
         depth = _depth(found)
     except UnicodeDecodeError:
         raise RefusedError("is not UTF-8") from None

@@ -89,8 +89,8 @@ def sign(
     those who are to verify: `edgekd verify BUNDLE --key release-key.pub`.
     """
     from edgekd.errors import ConfigError
-    from edgekd.release.sign import sign as sign_bundle
     from edgekd.release.apart import verify_apart as problems_of
+    from edgekd.release.sign import sign as sign_bundle
 
     problems = problems_of(bundle)
     if problems:

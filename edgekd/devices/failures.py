@@ -39,7 +39,9 @@ def unreachable(label: str, python: str, error: LostError | TimeoutError) -> Tar
     """There was no greeting."""
     if isinstance(error, TimeoutError):
         return TargetError(f"{label}: connected, but nothing comes back", hint=f"try by hand: ssh {label} {python} -V")
-    last = visible(error.errors.splitlines()[-1], LONGEST_REASON) if error.errors else f"ssh ended with code {error.code}"
+    last = (
+        visible(error.errors.splitlines()[-1], LONGEST_REASON) if error.errors else f"ssh ended with code {error.code}"
+    )
     if error.code in NOT_FOUND:
         return TargetError(
             f"{label}: there is no {python} on it", hint="on the device: sudo apt install python3 python3-venv"

@@ -109,7 +109,9 @@ def describe(path: Path) -> ModelFacts:
         ConfigError: as `load_model`.
     """
     model, files = _load(path)
-    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ConfigError(f"{path} names no version of the standard operators")
     constants = {tensor.name for tensor in model.graph.initializer}
     content = path.read_bytes()
     return ModelFacts(
@@ -119,8 +121,8 @@ def describe(path: Path) -> ModelFacts:
         opset=opset,
         ir_version=model.ir_version,
         runtime=oldest_runtime(opset, model.ir_version),
-        inputs=tuple(_signature(value) for value in model.graph.input if value.name not in constants),
-        outputs=tuple(_signature(value) for value in model.graph.output),
+        inputs=tuple(_signature(path, value) for value in model.graph.input if value.name not in constants),
+        outputs=tuple(_signature(path, value) for value in model.graph.output),
         operators=dict(sorted(Counter(str(node.op_type) for node in model.graph.node).items())),
     )
 
@@ -173,8 +175,13 @@ def _elements(tensor: onnx.TensorProto) -> int:
     return count
 
 
-def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
+def _signature(path: Path, value: onnx.ValueInfoProto) -> TensorSignature:
     tensor = value.type.tensor_type
+    known = value.type.HasField("tensor_type") and tensor.elem_type in onnx.TensorProto.DataType.values()
+    if not known or tensor.elem_type == onnx.TensorProto.UNDEFINED:
+        raise ConfigError(
+            f"{path}: {str(value.name)!r} is no tensor", hint="sequences, maps and optional values are not known"
+        )
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     shape = tuple(
         each.dim_value if each.HasField("dim_value") else str(each.dim_param or "?") for each in tensor.shape.dim

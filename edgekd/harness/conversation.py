@@ -85,6 +85,7 @@ def converse(
     limit_s = longest_s(job, rows, patience_s)
     deadline = time.monotonic() + limit_s
     heard, most = 0, MOST_CHARACTERS + rows * CHARACTERS_OF_ROW
+
     def receive(line: str) -> None:
         nonlocal heard
         heard += len(line)

@@ -216,7 +216,9 @@ def test_weights_of_more_than_2_gib_are_refused_in_a_line_and_not_read(tmp_path:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 150_000_000])],
         [weight],
     )
-    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    (tmp_path / "m.onnx").write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    )
     with (tmp_path / "weights.bin").open("wb") as stream:
         stream.truncate(2_400_000_000)
     with pytest.raises(ConfigError, match="2 GiB are the most"):

@@ -59,16 +59,19 @@ def leave(job: dict[str, Any], how: str) -> None:
     say("done")
 
 
+STREAMS = {
+    "line without end": (b"x" * 65536, 0.0),
+    "lines without end": (b'{"event": "step", "what": "loading", "model": "m"}\n' * 1000, 0.0),
+    "noise without end": (b"\xff\x00 what? \x1b[2J\n" * 4000, 0.0),
+    "drips": (b"{", 0.05),
+}
+
+
 def misbehave(case: str, job: dict[str, Any]) -> int:
     """The exit code, where there is one."""
-    if case == "line without end":
-        without_end(b"x" * 65536)
-    elif case == "lines without end":
-        without_end(b'{"event": "step", "what": "loading", "model": "m"}\n' * 1000)
-    elif case == "noise without end":
-        without_end(b"\xff\x00 what? \x1b[2J\n" * 4000)
-    elif case == "drips":
-        without_end(b"{", pause_s=0.05)
+    if case in STREAMS:
+        data, pause_s = STREAMS[case]
+        without_end(data, pause_s=pause_s)
     elif case == "errors without end":
         without_end(b"e" * 65536, handle=2, most=FLOOD_BYTES)
         return 1

@@ -119,7 +119,7 @@ def test_a_provider_that_is_not_there_is_no_other_one(bundle: Path) -> None:
 def test_other_classes_than_the_model_answers_are_refused(bundle: Path) -> None:
     contract = json.loads((bundle / "manifest.json").read_text())["contract"]
     changed(bundle, contract={**contract, "classes": ["cat", "dog", "fish"]})
-    assert "for other classes than it has" in problems_of(bundle)[0]
+    assert "for each of 3 classes" in problems_of(bundle)[0]
     with pytest.raises(predict.UnusableError, match="not 3 classes"):
         load_model(bundle, read_manifest(bundle)).logits(np.zeros((1, 4, 3, 1), np.uint8))
 

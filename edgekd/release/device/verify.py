@@ -143,10 +143,9 @@ def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: A
         )
     except Exception as error:  # noqa: BLE001 - a damaged header makes numpy's reader raise anything
         return [f"golden samples: {_line(error)}"]
-    if expected.ndim != 2 or samples.ndim < 1 or len(samples) != len(expected) or not len(samples):
-        return [f"golden samples: not one or more, with an answer of {name} to each"]
-    if expected.shape[1] != len(manifest["contract"]["classes"]):
-        return [f"golden samples: {expected.shape[1]} answers of {name} to each, for other classes than it has"]
+    classes = len(manifest["contract"]["classes"])
+    if samples.ndim < 1 or not len(samples) or expected.shape != (len(samples), classes):
+        return [f"golden samples: not one or more, with an answer of {name} for each of {classes} classes"]
     actual = model.logits(samples)
     if actual.shape != expected.shape:
         return [f"golden samples: answers of {name} have the shape {actual.shape}, {expected.shape} expected"]

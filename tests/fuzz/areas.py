@@ -27,6 +27,7 @@ import onnx
 import yaml
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import JsonValue
 
 from edgekd.cli.subjects import given as given_model
 from edgekd.cli.subjects import load_target
@@ -507,6 +508,10 @@ def _pipe(content: bytes) -> io.FileIO:
     return io.FileIO(reading)
 
 
+def _hear(line: str) -> None:
+    read_event(line)
+
+
 def replies(draw: Draw, place: Place) -> None:
     """What a keeper says over the line, and what its files hold."""
     content = b"0123456789" * 20
@@ -529,7 +534,7 @@ def replies(draw: Draw, place: Place) -> None:
     try:
         (place.inside / "sent").write_bytes(b"sent")
         workspace.put(place.inside / "sent")
-        workspace.run(["python3"], lambda line: str(read_event(line)), 5)
+        workspace.run(["python3"], _hear, 5)
         workspace.fetch("result", place.inside / "result")
         if (place.inside / "result").read_bytes() != content and said.endswith(content):
             raise WrongError("a damaged file is taken")
@@ -592,7 +597,7 @@ def store_contents(draw: Draw, place: Place) -> None:
     source = place.inside / "model.onnx"
     source.write_bytes(b"0123456789" * 50)
     artifact = store.ingest(source)
-    preimage = {"options": {"epochs": 3}}
+    preimage: dict[str, JsonValue] = {"options": {"epochs": 3}}
     record = StageRecord(
         stage="made", fingerprint=digest(preimage), preimage=preimage, outputs={"model": artifact}, headline="made",
         seconds=1.0, created="2026-01-01T00:00:00+00:00",

@@ -76,7 +76,7 @@ def test_the_programs_of_a_bundle_end(endless_bundle: Path, program: str, code: 
     relisted(endless_bundle, "predict.py")
     sample = endless_bundle.parent / "sample.ppm"
     sample.write_bytes(b"P5 3 4 255\n" + bytes(12))
-    argv = [sys.executable, endless_bundle / program, *([sample] if program == "predict.py" else [])]
+    argv = [sys.executable, str(endless_bundle / program), *([str(sample)] if program == "predict.py" else [])]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (code, "error: no answer within 2 s\n")
 
@@ -138,7 +138,7 @@ def test_a_manifest_that_is_a_pipe_or_endless_does_not_hang(bundle: Path) -> Non
         path.rmdir() if path.is_dir() else path.unlink()
         make(path)
         assert len(problems_of(bundle)) == 1
-        argv = [sys.executable, bundle / "verify.py"]
+        argv = [sys.executable, str(bundle / "verify.py")]
         assert subprocess.run(argv, capture_output=True, check=False, timeout=20).returncode == 1
 
 

@@ -7,9 +7,11 @@ exhausts the stack, keys that stand twice, numbers that are none.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import JsonValue
 
@@ -48,7 +50,9 @@ def parse_json(content: bytes) -> JsonValue:
         RefusedError: it is none.
     """
     try:
-        found: JsonValue = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+        found: JsonValue = json.loads(
+            content.decode(), object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+        )
         depth = _depth(found)
     except UnicodeDecodeError:
         raise RefusedError("is not UTF-8") from None
@@ -72,7 +76,12 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return found
 
 
-def _no_number(text: str) -> JsonValue:
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
     raise RefusedError(f"has {text}, which is no number in JSON")
 
 

@@ -97,6 +97,9 @@ def load(model: dict[str, Any], runtime: dict[str, Any], saved: dict[str, Any] |
     Raises:
         Refusal: the runtime does not take the file, or one of the options.
     """
+    known = onnxruntime.get_available_providers()
+    if runtime["provider"] not in known:  # another one would be taken silently
+        raise Refusal("setting", f"there is no provider {runtime['provider']}, but {', '.join(known)}")
     try:
         options = session_options(runtime, model["session"])
         if saved is not None:

@@ -154,9 +154,9 @@ def _verified(path: Path, judged: Given) -> list[str]:
     """
     if judged.manifest is None:
         return [f"{path}: a plain model, no golden answers to verify"]
-    from edgekd.release.verify import verify
+    from edgekd.release.apart import verify_apart
 
-    problems = verify(path)
+    problems = verify_apart(path)
     if problems:
         raise ConfigError(f"{path}: {problems[0]}", hint=f"`edgekd verify {path}` lists every problem")
     return [f"{path}: verified: {len(judged.manifest.files)} files and the golden answers"]

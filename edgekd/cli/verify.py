@@ -63,7 +63,7 @@ def verify(
         if not problems and target is not None and target.endswith((".yaml", ".yml")):
             problems, where = _on_target(folder, Path(target))
         elif not problems:
-            from edgekd.release.verify import verify as problems_of
+            from edgekd.release.apart import verify_apart as problems_of
 
             problems = problems_of(folder, target)
         for problem in problems:
@@ -89,8 +89,8 @@ def sign(
     those who are to verify: `edgekd verify BUNDLE --key release-key.pub`.
     """
     from edgekd.errors import ConfigError
+    from edgekd.release.apart import verify_apart as problems_of
     from edgekd.release.sign import sign as sign_bundle
-    from edgekd.release.verify import verify as problems_of
 
     problems = problems_of(bundle)
     if problems:
@@ -108,13 +108,19 @@ def predict(
 ) -> None:
     """Label and confidence of the samples in files, from the bundle alone."""
     from edgekd.errors import UsageError
-    from edgekd.release.device.predict import UnusableError
+    from edgekd.release.device.predict import UnusableError, limited
     from edgekd.release.verify import load_model, read_manifest
 
     try:
-        model = load_model(bundle, read_manifest(bundle), target)
-        for answer in model.answers(files):
-            typer.echo(f"{visible(answer.name)}: {answer.label} {answer.share:.2%}")
+        with limited(code=2):
+            model = load_model(bundle, read_manifest(bundle), target)
+        answers = model.answers(files)
+        while True:
+            with limited(code=2):
+                answer = next(answers, None)
+            if answer is None:
+                break
+            typer.echo(f"{visible(answer.name)}: {visible(answer.label)} {answer.share:.2%}")
     except UnusableError as error:
         raise UsageError(str(error)) from error
 

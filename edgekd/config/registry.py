@@ -163,6 +163,7 @@ DEVICES = Group(
         "local": "edgekd.devices.local:Local",
         "ssh": "edgekd.devices.ssh:Ssh",
         "qemu": "edgekd.devices.qemu:Qemu",
+        "hostile": "edgekd.devices.hostile:Hostile",
     },
 )
 

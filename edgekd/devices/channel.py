@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import selectors
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from pydantic import JsonValue
 
+from edgekd.devices.tail import Tail
 from edgekd.reading import RefusedError, parse_json
 
 ANSWER_S = 120.0
@@ -24,10 +25,12 @@ ANSWER_S = 120.0
 BEAT_S = 10.0
 CLOSING_S = 10.0
 KEEPER = Path(__file__).with_name("keeper.py")
-BOOTSTRAP = 'import sys;exec(b"".join(iter(lambda:sys.stdin.buffer.raw.read(1),b"\\0")))'
+BOOTSTRAP = 'import sys;exec(b"".join(iter(lambda:sys.stdin.buffer.raw.read(1)or sys.exit(),b"\\0")))'
 """The program that the far end's command line holds: it reads the keeper up to a zero byte, and becomes it."""
 LONGEST_GREETING = 1 << 16  # of what a login shell prints before the keeper speaks
 LONGEST_ANSWER = 1 << 24
+LARGEST_FILE = 2**31  # the largest that an ONNX file can be; nothing else that a device sends comes near
+SLOWEST = 4096  # bytes in a second, either way
 PIECE = 1 << 16
 
 Answer = dict[str, JsonValue]
@@ -58,9 +61,12 @@ def field(answer: Answer, name: str, kind: type[Value]) -> Value:
 class Channel:
     """Requests to the keeper and answers from it; every reading gives up after a while."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stderr is not None
         self._process = process
-        self._errors = errors
+        self._errors = Tail(process.stderr)
+        os.set_blocking(process.stdin.fileno(), False)
         self._pending = b""
         self._writing = threading.Lock()
         self._ended = threading.Event()
@@ -88,15 +94,25 @@ class Channel:
 
         Raises:
             LostError: the line broke.
+            TimeoutError: the other end takes nothing, or too slowly.
         """
         assert self._process.stdin is not None
         view = memoryview(data)
-        try:
-            with self._writing:
+        deadline = time.monotonic() + ANSWER_S + len(data) / SLOWEST
+        with self._writing:
+            try:
+                handle = self._process.stdin.fileno()
+                room = select.poll()
+                room.register(handle, select.POLLOUT)
                 while view:
-                    view = view[os.write(self._process.stdin.fileno(), view[:PIECE]) :]
-        except OSError:
-            raise self._lost() from None
+                    if not room.poll(max(0.0, deadline - time.monotonic()) * 1e3):
+                        raise TimeoutError
+                    with suppress(BlockingIOError):
+                        view = view[os.write(handle, view[:PIECE]) :]
+            except TimeoutError:
+                raise
+            except OSError:
+                raise self._lost() from None
 
     def answer(self, patience_s: float) -> Answer:
         """The next answer.
@@ -117,16 +133,25 @@ class Channel:
     def until_greeting(self, nonce: str, patience_s: float) -> None:
         """Reads over what a login shell prints until the keeper's first line."""
         seen = 0
-        while (line := self._line(patience_s, LONGEST_GREETING)) != nonce.encode():
+        deadline = time.monotonic() + patience_s
+        while (line := self._line(max(0.0, deadline - time.monotonic()), LONGEST_GREETING)) != nonce.encode():
             seen += len(line) + 1
             if seen > LONGEST_GREETING:
                 raise LostError(None, "the device's login shell prints without end")
 
     def read(self, size: int) -> Iterator[bytes]:
-        """The bytes behind an answer, in pieces."""
+        """The bytes behind an answer, in pieces.
+
+        Raises:
+            LostError: the line broke, or no file has so many.
+            TimeoutError: they come too slowly.
+        """
+        if not 0 <= size <= LARGEST_FILE:
+            raise LostError(None, f"the device announces a file of {size} bytes")
+        deadline = time.monotonic() + ANSWER_S + size / SLOWEST
         while size:
             if not self._pending:
-                self._more(ANSWER_S)
+                self._more(min(ANSWER_S, max(0.0, deadline - time.monotonic())))
             piece, self._pending = self._pending[:size], self._pending[size:]
             size -= len(piece)
             yield piece
@@ -176,14 +201,13 @@ class Channel:
         while not self._ended.wait(BEAT_S):
             try:
                 self.tell({"op": "beat"})
-            except (LostError, ValueError):
+            except (LostError, TimeoutError, ValueError):
                 return
 
     def _lost(self) -> LostError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
-        self._errors.seek(0)
-        return LostError(self._process.poll(), self._errors.read().decode(errors="replace").strip())
+        return LostError(self._process.poll(), self._errors.text())
 
 
 @contextmanager
@@ -199,18 +223,17 @@ def open_channel(
     nonce = secrets.token_hex(16)
     # values reach the device as literals of Python, never through a shell
     program = KEEPER.read_bytes() + f"\nprint('\\n{nonce}', flush=True)\nmain({home!r}, {keep_bytes})\n".encode()
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,  # Ctrl-C reaches edgekd alone, which then lets the keeper clean up
-        )
-        channel = Channel(process, errors)
-        try:
-            channel.send(program + b"\0")
-            channel.until_greeting(nonce, patience_s)
-            yield channel, channel.answer(patience_s)
-        finally:
-            channel.close()
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches edgekd alone, which then lets the keeper clean up
+    )
+    channel = Channel(process)
+    try:
+        channel.send(program + b"\0")
+        channel.until_greeting(nonce, patience_s)
+        yield channel, channel.answer(patience_s)
+    finally:
+        channel.close()

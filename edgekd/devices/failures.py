@@ -8,10 +8,12 @@ from pydantic import JsonValue
 
 from edgekd.devices.channel import Answer, LostError, field
 from edgekd.errors import TargetError
+from edgekd.visible import visible
 
 OLDEST_PYTHON = (3, 10)
 NOT_FOUND = (126, 127)  # how a shell says that there is no such program, or that it is none
 SSH_FAILED = 255
+LONGEST_REASON = 300
 
 REASONS = (
     (
@@ -37,7 +39,9 @@ def unreachable(label: str, python: str, error: LostError | TimeoutError) -> Tar
     """There was no greeting."""
     if isinstance(error, TimeoutError):
         return TargetError(f"{label}: connected, but nothing comes back", hint=f"try by hand: ssh {label} {python} -V")
-    last = error.errors.splitlines()[-1] if error.errors else f"ssh ended with code {error.code}"
+    last = (
+        visible(error.errors.splitlines()[-1], LONGEST_REASON) if error.errors else f"ssh ended with code {error.code}"
+    )
     if error.code in NOT_FOUND:
         return TargetError(
             f"{label}: there is no {python} on it", hint="on the device: sudo apt install python3 python3-venv"
@@ -53,7 +57,7 @@ def unreachable(label: str, python: str, error: LostError | TimeoutError) -> Tar
 def broken(label: str, error: LostError | TimeoutError) -> TargetError:
     """The line broke in the middle."""
     said = error.errors.splitlines() if isinstance(error, LostError) else []
-    reason = said[-1] if said else "nothing comes back any more"
+    reason = visible(said[-1], LONGEST_REASON) if said else "nothing comes back any more"
     return TargetError(f"{label}: the connection broke: {reason}", hint="the same command goes on with what is missing")
 
 
@@ -82,13 +86,13 @@ def lacking(label: str, greeting: Answer) -> TargetError | None:
 
 def refused(label: str, answer: Answer) -> TargetError:
     """The keeper could not do what it was asked."""
-    path = f" ({answer['path']})" if answer.get("path") else ""
+    path = f" ({visible(str(answer['path']), LONGEST_REASON)})" if answer.get("path") else ""
     hint = None
     if answer.get("errno") == errno.ENOSPC:
         hint = "free some space there, or name another place: device.folder"
     elif answer.get("errno") in (errno.EACCES, errno.EROFS, errno.EPERM):
         hint = "name a folder that you may write to: device.folder"
-    return TargetError(f"{label}: {answer['error']}{path}", hint=hint)
+    return TargetError(f"{label}: {visible(str(answer['error']), LONGEST_REASON)}{path}", hint=hint)
 
 
 def _parts(greeting: Answer, name: str) -> list[JsonValue]:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import util
@@ -28,6 +29,10 @@ from typing import IO, Any
 
 LEASE_S = 60
 GRACE_S = 5
+LOOK_S = 0.002
+LAST_WORD_S = 1
+LONGEST_LINE = 1 << 20
+LARGEST_FILE = 1 << 31
 PIECE = 1 << 16
 ERRORS_KEPT = 4000
 
@@ -162,35 +167,38 @@ class Keeper:
 
     def fetch(self, request: dict[str, Any]) -> None:
         path = self.inside(request["name"])
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            raise OSError(errno.EINVAL, "what ran there has left no file, or too large a one", request["name"])
         with path.open("rb") as stream:
             self.line.answer({"size": path.stat().st_size, "sha256": digest(path)}, stream)
         path.unlink()
 
     def run(self, request: dict[str, Any]) -> None:
-        errors = tempfile.TemporaryFile(dir=str(self.work))  # noqa: SIM115 - the thread that follows closes it
         self.process = subprocess.Popen(
             request["argv"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it closes when this process ends, however it does: see agent/leash.py
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=subprocess.PIPE,
             cwd=str(self.work),
             start_new_session=True,
         )
-        threading.Thread(target=self.follow, args=(self.process, errors), daemon=True).start()
+        threading.Thread(target=self.follow, args=(self.process,), daemon=True).start()
 
-    def follow(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
-        """Hands on each line of the program that runs, then how it ended."""
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Hands on each line of the program that runs, a very long one in parts, then how it ended."""
         assert process.stdout is not None
-        for line in process.stdout:
+        assert process.stderr is not None
+        errors = bytearray()
+        reader = threading.Thread(target=keep_end, args=(process.stderr, errors), daemon=True)
+        reader.start()
+        for line in iter(lambda: process.stdout.readline(LONGEST_LINE), b""):  # type: ignore[union-attr]
             self.line.answer({"line": line.decode(errors="replace").rstrip("\n")})
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            kill(process)
-        size = errors.seek(0, os.SEEK_END)
-        errors.seek(max(0, size - ERRORS_KEPT))
-        tail = errors.read().decode(errors="replace").strip()
-        errors.close()
+        deadline = time.monotonic() + GRACE_S
+        while not has_ended(process) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        kill(process)
+        reader.join(LAST_WORD_S)
+        tail = bytes(errors).decode(errors="replace").strip()
         self.line.answer({"ended": process.returncode, "errors": tail})
 
     def stop(self, _request: dict[str, Any]) -> None:
@@ -239,9 +247,25 @@ def private(folder: Path) -> None:
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Ends a program and whatever it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:  # else its number may be another's by now
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has; it is not waited for, so that its number stays its own."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # `stop` has waited for it
+        return True
+
+
+def keep_end(stream: IO[bytes], kept: bytearray) -> None:
+    """Reads a stream to its end; its last bytes are in `kept`."""
+    for piece in iter(lambda: os.read(stream.fileno(), PIECE), b""):
+        kept += piece
+        del kept[:-ERRORS_KEPT]
 
 
 def link(source: Path, target: Path) -> None:

@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from edgekd.devices.base import Device, Ended, Workspace
+from edgekd.devices.tail import Tail
 from edgekd.errors import TargetError
 
-ERRORS_KEPT = 4000  # characters of standard error
 GRACE_S = 5.0  # for a program to end after it has closed its output
+LOOK_S = 0.002
+LONGEST_LINE = 1 << 24
 
 
 class Local(Device):
@@ -62,28 +65,32 @@ class LocalWorkspace:
         return str(self._folder / name)
 
     def fetch(self, name: str, to: Path) -> None:
-        shutil.move(self._folder / name, to)
+        path = self._folder / name
+        if path.is_symlink() or not path.is_file():
+            raise TargetError(f"what ran there has left no file {name}")
+        shutil.move(path, to)
 
     def run(self, argv: Sequence[str], on_line: Callable[[str], None], patience_s: float) -> Ended:
-        with tempfile.TemporaryFile() as errors:
-            process = self._start(argv, errors)
-            assert process.stdout is not None
-            grace_s = 0.0
-            silent = True
-            try:
-                silent = not _read_lines(process.stdout, on_line, patience_s)
-                grace_s = 0.0 if silent else GRACE_S
-            finally:
-                _stop(process, grace_s)
-            return Ended(process.returncode, _tail(errors), silent)
+        process = self._start(argv)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = Tail(process.stderr)
+        grace_s = 0.0
+        silent = True
+        try:
+            silent = not _read_lines(process.stdout, on_line, patience_s)
+            grace_s = 0.0 if silent else GRACE_S
+        finally:
+            _stop(process, grace_s)
+        return Ended(process.returncode, errors.text(), silent)
 
-    def _start(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # it closes when this process ends, however it does: see agent/leash.py
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C reaches edgekd alone, which then stops the program
                 cwd=self._folder,
             )
@@ -92,17 +99,26 @@ class LocalWorkspace:
 
 
 def _read_lines(stream: IO[bytes], on_line: Callable[[str], None], patience_s: float) -> bool:
-    """Hands over lines until the stream ends (True) or nothing has come for `patience_s` (False)."""
+    """Hands over lines until the stream ends (True) or no whole one has come for `patience_s` (False).
+
+    Raises:
+        TargetError: a line without end.
+    """
     pending = b""
+    deadline = time.monotonic() + patience_s
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
-            if not selector.select(patience_s):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
                 return False
             piece = os.read(stream.fileno(), 1 << 16)
             *lines, pending = (pending + piece).split(b"\n")
             for line in lines:
                 on_line(line.decode(errors="replace"))
+            if lines:
+                deadline = time.monotonic() + patience_s
+            if len(pending) > LONGEST_LINE:
+                raise TargetError("the program that runs there prints a line without end")
             if not piece:
                 if pending:
                     on_line(pending.decode(errors="replace"))
@@ -110,18 +126,17 @@ def _read_lines(stream: IO[bytes], on_line: Callable[[str], None], patience_s: f
 
 
 def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Waits for the end of a program; what has not ended by then is killed, with its children."""
-    try:
-        process.wait(grace_s)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    """Waits for the end of a program, and kills it where that does not come; its children end with it."""
+    deadline = time.monotonic() + grace_s
+    while not _has_ended(process) and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+    with suppress(ProcessLookupError, PermissionError):  # not waited for yet: its number is still its own
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()
 
 
-def _tail(stream: IO[bytes]) -> str:
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - ERRORS_KEPT))
-    return stream.read().decode(errors="replace").strip()
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator
 from edgekd.devices.base import Device, Ended, Workspace
 from edgekd.devices.channel import BOOTSTRAP, Answer, Channel, LostError, field, open_channel
 from edgekd.devices.failures import broken, lacking, refused, unreachable
-from edgekd.errors import TargetError
+from edgekd.errors import EdgekdError, TargetError
 
 HELLO_S = 30.0
 """From the connection to the keeper's first word; connecting itself has `connect_s`."""
@@ -164,10 +164,14 @@ class SshWorkspace:
         answer = self._ask({"op": "fetch", "name": name})
         part = to.with_name(f".{to.name}.part")
         hasher = hashlib.sha256()
-        with self._watching(), part.open("wb") as stream:
-            for piece in self._channel.read(field(answer, "size", int)):
-                hasher.update(piece)
-                stream.write(piece)
+        try:
+            with self._watching(), part.open("wb") as stream:
+                for piece in self._channel.read(field(answer, "size", int)):
+                    hasher.update(piece)
+                    stream.write(piece)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         if hasher.hexdigest() != answer.get("sha256"):
             part.unlink()
             raise TargetError(f"{self._label}: {name} arrived damaged", hint="run the same command again")
@@ -180,6 +184,9 @@ class SshWorkspace:
                 return self._follow(on_line, patience_s)
             except TimeoutError:
                 return self._stop()
+            except EdgekdError:  # of `on_line`, which has heard enough
+                self._stop()
+                raise
             except KeyboardInterrupt:
                 self._channel.tell({"op": "stop"})
                 raise
@@ -218,10 +225,11 @@ class SshWorkspace:
     def _stop(self) -> Ended:
         self._channel.tell({"op": "stop"})
         deadline = time.monotonic() + STOP_S
-        while True:
-            answer = self._channel.answer(max(0.0, deadline - time.monotonic()))
+        while (left := deadline - time.monotonic()) > 0:
+            answer = self._channel.answer(left)
             if "ended" in answer:
                 return Ended(field(answer, "ended", int), field(answer, "errors", str), silent=True)
+        raise TimeoutError
 
     def _send(self, name: str, sha256: str, content: bytes, *, keep: bool) -> None:
         request: Answer = {"op": "send", "name": name, "sha256": sha256, "size": len(content), "keep": keep}

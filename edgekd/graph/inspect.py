@@ -12,7 +12,9 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import external_data_helper
 
 from edgekd.errors import ConfigError
+from edgekd.reading import RefusedError, read_regular
 from edgekd.records.model import ModelFacts, TensorSignature
+from edgekd.visible import visible
 
 # Which input of an operator is a weight or a bias: the others of 8-bit operators are scales and zero points.
 WEIGHT_POSITIONS = {
@@ -38,6 +40,7 @@ WEIGHT_POSITIONS = {
     "QLinearAdd": (0, 3),
     "QLinearMul": (0, 3),
 }
+LARGEST_BYTES = 2**31 - 1
 # The oldest release seen to load and run each (by trying them); none before 1.15 was tried.
 RUNTIME_OF_OPSET = {19: "1.15", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
 RUNTIME_OF_IR = {9: "1.15", 10: "1.18", 11: "1.23"}
@@ -56,9 +59,11 @@ def load_model(path: Path) -> onnx.ModelProto:
 def _load(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model as `load_model` gives it, which no longer says where its weights came from, and those files."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_BYTES)
     except OSError as error:
-        raise ConfigError(f"cannot read the model {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the model {path}: {error.strerror or error}") from error
+    except (RefusedError, ValueError) as error:
+        raise ConfigError(f"{visible(str(path))} {error}") from None
     if not content:
         raise ConfigError(f"{path} is empty, not an ONNX model")
     try:
@@ -69,6 +74,12 @@ def _load(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         raise _not_onnx(path)
     try:
         files = _external_files(model, path)
+        size = len(content) + sum((path.resolve().parent / each).stat().st_size for each in files)
+        if size >= LARGEST_BYTES:
+            raise ConfigError(
+                f"{path}: {size:,} bytes with its external data; 2 GiB are the most that can be read",
+                hint="protobuf, in which ONNX files are written, holds no more",
+            )
         external_data_helper.load_external_data_for_model(model, str(path.resolve().parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ConfigError(f"{path}: cannot read its external data: {error}") from error
@@ -98,7 +109,9 @@ def describe(path: Path) -> ModelFacts:
         ConfigError: as `load_model`.
     """
     model, files = _load(path)
-    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ConfigError(f"{path} names no version of the standard operators")
     constants = {tensor.name for tensor in model.graph.initializer}
     content = path.read_bytes()
     return ModelFacts(
@@ -108,8 +121,8 @@ def describe(path: Path) -> ModelFacts:
         opset=opset,
         ir_version=model.ir_version,
         runtime=oldest_runtime(opset, model.ir_version),
-        inputs=tuple(_signature(value) for value in model.graph.input if value.name not in constants),
-        outputs=tuple(_signature(value) for value in model.graph.output),
+        inputs=tuple(_signature(path, value) for value in model.graph.input if value.name not in constants),
+        outputs=tuple(_signature(path, value) for value in model.graph.output),
         operators=dict(sorted(Counter(str(node.op_type) for node in model.graph.node).items())),
     )
 
@@ -162,8 +175,13 @@ def _elements(tensor: onnx.TensorProto) -> int:
     return count
 
 
-def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
+def _signature(path: Path, value: onnx.ValueInfoProto) -> TensorSignature:
     tensor = value.type.tensor_type
+    known = value.type.HasField("tensor_type") and tensor.elem_type in onnx.TensorProto.DataType.values()
+    if not known or tensor.elem_type == onnx.TensorProto.UNDEFINED:
+        raise ConfigError(
+            f"{path}: {str(value.name)!r} is no tensor", hint="sequences, maps and optional values are not known"
+        )
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     shape = tuple(
         each.dim_value if each.HasField("dim_value") else str(each.dim_param or "?") for each in tensor.shape.dim

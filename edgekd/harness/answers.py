@@ -128,7 +128,7 @@ def _answer(workspace: Workspace, job: PredictJob, rows: int, progress: Progress
                 reached += event.rows
                 advance(event.rows, note=event.model)
 
-        converse(workspace, job, on_event)
+        converse(workspace, job, on_event, rows=rows)
         advance(total - reached)
     return told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
@@ -12,10 +13,17 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from edgekd.devices.base import Ended, Workspace
 from edgekd.errors import ConfigError, EdgekdError, StageError, TargetError
-from edgekd.harness.protocol import Done, Event, Job, Refused, Step, read_event
+from edgekd.harness.protocol import Done, Event, Job, ModelsJob, PredictJob, Refused, Step, read_event
+from edgekd.visible import visible
 
 PATIENCE_S = 120.0
 """An agent that says nothing for so long is stopped: the longest that one load or one inference may take."""
+STEPS = 4  # events that an agent reports about each model of a set, at most
+LONGEST_TURN_S = 1000.0  # the agent gives up waiting for its turn before
+ROW_S = 10.0  # of one row; a slower model is not one for that device
+MOST_CHARACTERS = 16 << 20
+CHARACTERS_OF_ROW = 200
+ANOTHER = "is another program answering there?"
 
 HINTS = {
     "shape": "give it, for example `--shape input=1,3,224,224`",
@@ -54,9 +62,14 @@ class ModelRefusedError(StageError):
 
 
 def converse(
-    workspace: Workspace, job: Job, on_event: Callable[[Event], None], *, patience_s: float = PATIENCE_S
+    workspace: Workspace,
+    job: Job,
+    on_event: Callable[[Event], None],
+    *,
+    rows: int = 0,
+    patience_s: float = PATIENCE_S,
 ) -> None:
-    """Runs one job to its end, handing over each event.
+    """Runs one job to its end, handing over each event; `rows`: of inputs, if it is about so many.
 
     Raises:
         ConfigError: the input that the user gave does not fit the model.
@@ -69,7 +82,17 @@ def converse(
     last: list[Event] = []
     at: list[Step] = []
 
+    limit_s = longest_s(job, rows, patience_s)
+    deadline = time.monotonic() + limit_s
+    heard, most = 0, MOST_CHARACTERS + rows * CHARACTERS_OF_ROW
+
     def receive(line: str) -> None:
+        nonlocal heard
+        heard += len(line)
+        if heard > most:
+            raise TargetError(f"the device says more than {most >> 20} MiB about one job", hint=ANOTHER)
+        if time.monotonic() > deadline:
+            raise _endless(at, limit_s)
         event = read_event(line)
         if event is None:
             return
@@ -89,6 +112,15 @@ def converse(
     raise _death(ended, at)
 
 
+def longest_s(job: Job, rows: int, patience_s: float) -> float:
+    """What a job may take that reports something new before `patience_s` is over, again and again, in seconds: the
+    wait for its turn, its own time, every step of one set of models, and `ROW_S` for an inference."""
+    models = job.models if isinstance(job, (ModelsJob, PredictJob)) else ()
+    own = next((getattr(job, name) for name in ("process_s", "seconds") if getattr(job, name, None)), 0.0)
+    steps = LONGEST_TURN_S + STEPS * (1 + len(models)) * patience_s
+    return float(own + steps + rows * len(models) * ROW_S)
+
+
 @lru_cache(maxsize=1)
 def agent_zip() -> bytes:
     """The agent as one file that Python runs."""
@@ -103,7 +135,7 @@ def agent_zip() -> bytes:
 
 
 def _refusal(refused: Refused, at: list[Step]) -> EdgekdError:
-    what = RUNTIME_NOISE.sub("", refused.what).strip()
+    what = " ".join(RUNTIME_NOISE.sub("", refused.what).split())
     what = what if len(what) <= LONGEST_REASON else f"{what[:LONGEST_REASON]}..."
     about = f"{at[0].model}: {ABOUT[refused.cause]}" if at and refused.cause in ABOUT else ""
     hint = HINTS.get(refused.cause)
@@ -124,8 +156,13 @@ def _silence(at: list[Step], patience_s: float) -> EdgekdError:
     return ModelRefusedError(at[0].model, what, hint=hint)
 
 
+def _endless(at: list[Step], limit_s: float) -> EdgekdError:
+    what = f"{_doing(at)} has not come to an end in {limit_s:,.0f} s and was stopped"
+    return ModelRefusedError(at[0].model, what) if at else TargetError(what, hint=ANOTHER)
+
+
 def _death(ended: Ended, at: list[Step]) -> EdgekdError:
-    reason = ended.errors.splitlines()[-1] if ended.errors else "it left no message"
+    reason = visible(ended.errors.splitlines()[-1], LONGEST_REASON) if ended.errors else "it left no message"
     if not at:
         return TargetError(
             f"the measuring program does not start: {reason}", hint="`edgekd doctor` says what is missing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from edgekd.errors import StoreError
-from edgekd.pipeline.store import Store, guarded
+from edgekd.pipeline.store import MOST_BYTES, Store, guarded
+from edgekd.reading import read_regular
 from edgekd.records.stage import StageRecord
 
 
@@ -34,29 +36,29 @@ def collect(store: Store, *, older_than_days: float, dry_run: bool) -> Collected
     with guarded(store.root), _exclusive(store):
         kept: set[str] = set()
         stale: list[Path] = []
-        for path in store.records_folder.glob("*/*.json"):
+        for path in _files(store.records_folder, 2):
             try:
-                record = StageRecord.model_validate_json(path.read_bytes())
-            except ValueError:
+                record = StageRecord.model_validate_json(read_regular(path, MOST_BYTES))
+            except (OSError, ValueError):
                 stale.append(path)
                 continue
-            if path.stat().st_mtime < horizon:
+            if path.lstat().st_mtime < horizon:
                 stale.append(path)
             else:
                 kept.update(artifact.digest for artifact in record.outputs.values())
-        blobs = [path for path in store.blobs.glob("*/*") if path.stem not in kept]
-        notes = [path for path in store.last_folder.glob("*/*") if path.stat().st_mtime < horizon]
-        work = [path for path in store.work_folder.iterdir() if path.stat().st_mtime < horizon]
-        cached = [path for path in store.cache.rglob("*") if path.is_file() and path.stat().st_mtime < horizon]
+        blobs = [path for path in _files(store.blobs, 2) if path.stem not in kept]
+        notes = [path for path in _files(store.last_folder, 2) if path.lstat().st_mtime < horizon]
+        work = [path for path in _folders(store.work_folder) if path.lstat().st_mtime < horizon]
+        cached = [path for path in _files(store.cache) if path.lstat().st_mtime < horizon]
         files = [*stale, *blobs, *cached]
-        freed = sum(path.stat().st_size for path in files) + sum(_folder_bytes(path) for path in work)
+        freed = sum(path.lstat().st_size for path in files) + sum(_folder_bytes(path) for path in work)
         if not dry_run:
             for path in (*files, *notes):
                 path.unlink(missing_ok=True)
             for path in work:
                 shutil.rmtree(path, ignore_errors=True)
-            for path in store.locks.glob("*.lock"):
-                if path.name != "gc.lock":
+            for path in _files(store.locks, 1):
+                if path.suffix == ".lock" and path.name != "gc.lock":
                     path.unlink(missing_ok=True)
         return Collected(len(stale), len(blobs) + len(cached), len(work), freed)
 
@@ -74,5 +76,22 @@ def _exclusive(store: Store) -> Iterator[None]:
         yield
 
 
+def _files(folder: Path, depth: int | None = None) -> Iterator[Path]:
+    """What lies below a folder and is no folder, links themselves included, at that depth where one is given; no link
+    is followed, the folder itself included: what it leads to is not the store's to remove."""
+    if folder.is_symlink():
+        return
+    for root, _, names in os.walk(folder):  # follows no links to folders, and lists them among the folders
+        level = len(Path(root).relative_to(folder).parts) + 1
+        if depth is None or level == depth:
+            yield from (Path(root) / name for name in names)
+
+
+def _folders(folder: Path) -> list[Path]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+
+
 def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.lstat().st_size for path in _files(folder))

@@ -25,11 +25,13 @@ from pydantic import ValidationError
 from edgekd.errors import StoreError
 from edgekd.pipeline.stage import Stage
 from edgekd.progress import Progress
+from edgekd.reading import MIB, RefusedError, read_regular
 from edgekd.records.artifact import Artifact
 from edgekd.records.base import Record, file_digest
 from edgekd.records.stage import StageRecord
 
 LOOK_S = 0.2
+MOST_BYTES = 256 * MIB  # of a record; a blob's size is in its record
 
 
 def store_root() -> Path:
@@ -77,8 +79,9 @@ class Store:
     def record(self, stage: str, fingerprint: str) -> StageRecord | None:
         """The intact record of a finished stage, whatever became of its blobs."""
         try:
-            record = StageRecord.model_validate_json(self._record_path(stage, fingerprint).read_bytes())
-        except (OSError, ValidationError):
+            content = read_regular(self._record_path(stage, fingerprint), MOST_BYTES)
+            record = StageRecord.model_validate_json(content)
+        except (OSError, RefusedError, ValidationError):
             return None
         return record if record.is_intact() and record.fingerprint == fingerprint else None
 
@@ -151,6 +154,8 @@ class Store:
     def _damage(self, artifact: Artifact) -> str | None:
         path = self.path(artifact)
         try:
+            if path.exists() and not path.is_file():
+                return "no file"
             if path.stat().st_size != artifact.size_bytes or file_digest(path) != artifact.digest:
                 return "damaged"
         except FileNotFoundError:
@@ -198,6 +203,9 @@ def guarded(root: Path) -> Iterator[None]:
     except OSError as error:
         if is_disk_trouble(error):
             raise disk_error(error, root) from error
+        if error.errno in _DAMAGE:
+            name = error.filename if error.filename is not None else root
+            raise StoreError(f"{(error.strerror or '').lower()}: {name}", hint=_REMOVE) from error
         raise
 
 
@@ -216,6 +224,8 @@ _SPACE = (
     "free some space (`edgekd gc` removes what no recent run used), or set EDGEKD_STORE to another disk; "
     "the run goes on where it stopped"
 )
+_REMOVE = "something else is where the store keeps this: remove it, or set EDGEKD_STORE to a new folder"
+_DAMAGE = (errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOENT)
 _DISK_HINTS = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,

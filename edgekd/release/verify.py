@@ -5,6 +5,7 @@ The programs and modules in the bundle are never run: edgekd's own stand in for 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -40,7 +41,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / "manifest.json"
     try:
         content = load_manifest(folder, oldest=1)
-        return Manifest.model_validate(content if content["schema"] == SCHEMA else manifest_from_1(content))
+        content = content if content["schema"] == SCHEMA else manifest_from_1(content)
+        return Manifest.model_validate_json(json.dumps(content), strict=True)  # true is no 1, "3" no 3
     except UnusableError as error:
         raise ConfigError(str(error)) from error
     except ValidationError as error:

@@ -93,12 +93,12 @@ def load_run(path: Path) -> RunRecord:
     try:
         record = RunRecord.model_validate(run_from_1(content) if version == 1 else content)
         check_records(record)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path}: damaged: {type(error).__name__} {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: damaged at {at}: {first['msg']}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: damaged: {type(error).__name__} {error}") from None
     return record
 
 

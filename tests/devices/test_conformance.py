@@ -19,7 +19,7 @@ from edgekd.devices.qemu import Qemu
 from edgekd.errors import TargetError
 from tests.devices.conftest import Server
 
-REQUIRED: dict[str, dict[str, object]] = {"ssh": {"host": "board"}}
+REQUIRED: dict[str, dict[str, object]] = {"ssh": {"host": "board"}, "hostile": {"does": "dies"}}
 PATIENCE_S = 60.0
 
 every_kind = pytest.mark.parametrize("name", DEVICES.members)
@@ -38,7 +38,7 @@ def reachable(name: str, request: pytest.FixtureRequest) -> Device:
     if name == "ssh":
         server: Server = request.getfixturevalue("server")
         return server.device()
-    found = device(name)
+    found = device(name, after=1000) if name == "hostile" else device(name)
     if isinstance(found, Qemu):
         try:
             with found.connect():

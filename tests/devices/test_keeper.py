@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -115,8 +114,8 @@ def test_bytes_that_were_changed_on_the_way_are_refused(tmp_path: Path) -> None:
 def speak(answers: bytes) -> Channel:
     """A channel to a program that says only `answers`."""
     program = f"import sys; sys.stdout.buffer.write({answers!r}); sys.stdout.flush(); sys.stdin.read()"
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    return Channel(process, tempfile.TemporaryFile())
+    pipe = subprocess.PIPE
+    return Channel(subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe))
 
 
 @settings(max_examples=25, deadline=None)
@@ -144,3 +143,8 @@ def test_silence_is_given_up(tmp_path: Path) -> None:
         channel.answer(0.2)
     assert time.monotonic() - begin < 20
     channel.close()
+
+
+def test_a_host_that_dies_before_the_keeper_is_there_leaves_nothing_spinning() -> None:
+    done = subprocess.run(HERE, input=b"print(1)\n", capture_output=True, check=False, timeout=20)  # no zero byte
+    assert (done.stdout, done.stderr) == (b"", b"")

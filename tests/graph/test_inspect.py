@@ -203,3 +203,23 @@ def test_scales_zero_points_and_shapes_are_no_parameters() -> None:
     )
 
     assert count_parameters(model) == 15
+
+
+def test_weights_of_more_than_2_gib_are_refused_in_a_line_and_not_read(tmp_path: Path) -> None:
+    weight = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 150_000_000])
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights.bin")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 150_000_000])],
+        [weight],
+    )
+    (tmp_path / "m.onnx").write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    )
+    with (tmp_path / "weights.bin").open("wb") as stream:
+        stream.truncate(2_400_000_000)
+    with pytest.raises(ConfigError, match="2 GiB are the most"):
+        describe(tmp_path / "m.onnx")

@@ -196,3 +196,25 @@ def test_gc_refuses_while_a_run_is_in_progress(tmp_path: Path) -> None:
     with store.in_use(), pytest.raises(StoreError, match="a run is using the store"):
         collect(store, older_than_days=0, dry_run=False)
     collect(store, older_than_days=0, dry_run=False)
+
+
+@pytest.mark.parametrize("name", ["blobs", "records", "last", "work", "cache", "locks"])
+@pytest.mark.parametrize("deeper", [False, True])
+def test_gc_removes_nothing_that_a_link_leads_to(name: str, deeper: bool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    outside = tmp_path / "outside"
+    (outside / "folder" / "deeper").mkdir(parents=True)
+    for path in (outside / "x.lock", outside / "folder" / "x.json", outside / "folder" / "deeper" / "x"):
+        path.write_text("somebody else's")
+    for path in (*outside.rglob("*"), outside):
+        os.utime(path, (1e9, 1e9))
+    link = store.root / name / "linked" if deeper else store.root / name
+    if not deeper and link.is_dir():
+        link.rmdir()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    collect(store, older_than_days=0.001, dry_run=False)
+    assert [path for path in before if path.name != "gc.lock"] == [
+        path for path in sorted(outside.rglob("*")) if path.name != "gc.lock"
+    ]

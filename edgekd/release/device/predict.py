@@ -18,7 +18,10 @@ if __name__ == "__main__":  # a numpy.py beside this program is not numpy; a __p
 import argparse
 import importlib.util
 import json
+import math
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +32,8 @@ except ImportError as missing:
     sys.exit(f"error: {missing.name} is not installed\nhint: python3 -m pip install numpy onnxruntime")
 
 SCHEMA = 2
+LONGEST_S = 600.0  # what answering may take: a model may never end
+LARGEST_MANIFEST = 1 << 26
 
 
 class UnusableError(Exception):
@@ -60,6 +65,9 @@ class Model:
         self.classes, self.output, self.specs = contract["classes"], contract["output"], contract["inputs"]
         self.label = contract.get("label", "")  # the output with the class's number, if there is one
         self.inputs = parts.inputs
+        known = onnxruntime.get_available_providers()
+        if runtime["provider"] not in known:  # ONNX Runtime would silently take another one
+            raise UnusableError(f"ONNX Runtime here knows no {runtime['provider']}; it has {', '.join(known)}")
         try:
             self.session = onnxruntime.InferenceSession(
                 str(folder / shipped["file"]),
@@ -82,9 +90,12 @@ class Model:
     def logits(self, samples: Any) -> Any:
         """float32 (N, classes); samples: N raw ones."""
         try:
-            return self._run(self.output, self.inputs.feed(samples, self.specs), len(samples))
+            found = np.asarray(self._run(self.output, self.inputs.feed(samples, self.specs), len(samples)))
         except Exception as error:
             raise UnusableError(f"the model does not run on the samples: {_line(error)}") from error
+        if found.shape != (len(samples), len(self.classes)):
+            raise UnusableError(f"the model answers {found.shape}, not {len(self.classes)} classes for each sample")
+        return found
 
     def labels(self, samples: Any) -> list[str]:
         """The name of the class of each of N raw samples."""
@@ -144,19 +155,55 @@ def load_manifest(folder: Path, oldest: int = SCHEMA) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if path.is_symlink() or (path.exists() and not path.is_file()) or path.stat().st_size > LARGEST_MANIFEST:
+            raise UnusableError(f"{path} is not a bundle's manifest, but a link, no file, or very large")
+        manifest = json.loads(
+            path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+        )
     except OSError as error:
         raise UnusableError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError:
-        raise UnusableError(f"{path} is not JSON") from None
+    except (ValueError, RecursionError) as error:
+        told = f": {error}" if type(error) is ValueError else ""
+        raise UnusableError(f"{path} is not JSON{told}") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if not isinstance(schema, int) or schema < 1:
+    if type(schema) is not int or schema < 1:
         raise UnusableError(f"{path} is not a bundle's manifest")
     if schema > SCHEMA:
         raise UnusableError(f"{path} has schema {schema}, made by a newer edgekd; this program knows schema {SCHEMA}")
     if schema < oldest:
         raise UnusableError(f"{path} has schema {schema}; this program knows schema {SCHEMA}")
     return dict(manifest)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+@contextmanager
+def limited(code: int, seconds: float = LONGEST_S) -> Iterator[None]:
+    """Ends this process with that code where what is done inside does not end: nothing else stops ONNX Runtime."""
+
+    def give_up() -> None:
+        print(f"error: no answer within {seconds:.0f} s", file=sys.stderr, flush=True)
+        os._exit(code)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def load_parts(folder: Path) -> Parts:
@@ -204,13 +251,19 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = Path(__file__).resolve().parent
     try:
-        model = Model(folder, load_manifest(folder), arguments.target, load_parts(folder))
-        for answer in model.answers(arguments.files):
-            print(f"{visible(answer.name)}\t{answer.label}\t{answer.share:.4f}")
+        with limited(code=2):
+            model = Model(folder, load_manifest(folder), arguments.target, load_parts(folder))
+        answers = model.answers(arguments.files)
+        while True:
+            with limited(code=2):
+                answer = next(answers, None)
+            if answer is None:
+                break
+            print(f"{visible(answer.name)}\t{visible(answer.label)}\t{answer.share:.4f}")
     except UnusableError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         print(f"error: the manifest is damaged: {type(error).__name__} {error}", file=sys.stderr)
         return 2
     return 0

@@ -31,10 +31,16 @@ def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     listed = manifest["files"]
     found = [_entry_problem(folder, name, entry) for name, entry in sorted(listed.items())]
     problems = [problem for problem in found if problem]
+    folders = {parent.as_posix() for name in listed for parent in PurePosixPath(name).parents}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name not in listed and name not in OWN and (path.is_symlink() or not path.is_dir()):
+        if path.is_dir() and not path.is_symlink():
+            odd = name not in folders and not any(path.iterdir())  # what is in another one is told by itself
+        else:
+            odd = name not in listed and name not in OWN
+        if odd:
             problems.append(f"{name}: not of this bundle")
+    problems += [f"{name}: a link, not a file of the bundle" for name in OWN if (folder / name).is_symlink()]
     used = [manifest["golden_samples"]]
     for shipped in manifest["models"].values():
         used += [shipped["file"], shipped["golden"]["logits"]]
@@ -137,8 +143,9 @@ def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: A
         )
     except Exception as error:  # noqa: BLE001 - a damaged header makes numpy's reader raise anything
         return [f"golden samples: {_line(error)}"]
-    if expected.ndim != 2 or samples.ndim < 1 or len(samples) != len(expected) or not len(samples):
-        return [f"golden samples: not one or more, with an answer of {name} to each"]
+    classes = len(manifest["contract"]["classes"])
+    if samples.ndim < 1 or not len(samples) or expected.shape != (len(samples), classes):
+        return [f"golden samples: not one or more, with an answer of {name} for each of {classes} classes"]
     actual = model.logits(samples)
     if actual.shape != expected.shape:
         return [f"golden samples: answers of {name} have the shape {actual.shape}, {expected.shape} expected"]
@@ -167,11 +174,13 @@ def _verified(folder: Path, target: str | None) -> tuple[list[str], str]:
     """The problems of the bundle, or else what was found; no program of it is used before all files are checked."""
     path = folder / "manifest.json"
     try:
+        if not path.is_file() and path.exists():
+            return [f"{path}: not a file"], ""
         problems = file_problems(folder, json.loads(path.read_text(encoding="utf-8")))
         return (problems, "") if problems else _answered(folder, target)
     except OSError as error:
         return [f"cannot read {path}: {error.strerror}"], ""
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return [f"{path} is not JSON"], ""
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         return [f"the manifest is damaged: {type(error).__name__}: {_line(error)}"], ""
@@ -189,9 +198,10 @@ def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
         manifest = predict.load_manifest(folder)
         taken = predict.takers(manifest, target)
         parts = predict.load_parts(folder)
-        problems = replay_problems(
-            folder, manifest, target, taken, installed, lambda each, name: predict.Model(folder, each, name, parts)
-        )
+        with predict.limited(code=1):
+            problems = replay_problems(
+                folder, manifest, target, taken, installed, lambda each, name: predict.Model(folder, each, name, parts)
+            )
     except predict.UnusableError as error:
         return [str(error)], ""
     count, names = len(manifest["files"]), ", ".join(taken)

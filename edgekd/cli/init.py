@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from edgekd.errors import UsageError
 
@@ -48,4 +47,6 @@ def _name(stem: str) -> str:
 
 def _yaml(text: str) -> str:
     """The text as a YAML value, in quotes where it would be something else without."""
+    import yaml
+
     return yaml.safe_dump(text, allow_unicode=True, width=10_000).partition("\n")[0]

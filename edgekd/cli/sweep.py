@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
 from edgekd.cli.run import PipelineFile, Seed
 from edgekd.errors import UsageError
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from edgekd.sweep.drive import Hands
 
 RAY = "ray"

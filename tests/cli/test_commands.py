@@ -13,8 +13,8 @@ import pytest
 from tests.command import DIGITS, REPOSITORY, Place
 
 COMMANDS = [
-    "run", "plan", "fit", "sweep", "show", "bench", "check", "quantize", "doctor", "verify", "sign", "predict", "target",
-    "init", "list", "schema", "gc",
+    "run", "plan", "fit", "sweep", "show", "bench", "check", "quantize", "doctor", "verify", "sign", "predict",
+    "target", "init", "list", "schema", "gc",
 ]  # fmt: skip
 
 

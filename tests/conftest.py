@@ -22,10 +22,12 @@ class Told(Silent):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def sigint_is_heard() -> None:
-    """A shell's background job ignores SIGINT, and so would every process that a test starts and interrupts."""
+def signals_are_heard() -> None:
+    """A shell's background job ignores SIGINT, and what runs under nohup SIGHUP; so would every process that a test starts
+    and interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,16 +86,7 @@ def test_letters_that_an_encoding_lacks_degrade(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-@pytest.fixture
-def hang_up_is_heard() -> Iterator[None]:
-    """Under nohup it is ignored, also by what is started there."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
-@pytest.mark.usefixtures("hang_up_is_heard")
 def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path: Path, name: str, code: int) -> None:
     place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store"), "TMPDIR": str(tmp_path)})
     place.folder.mkdir()

@@ -23,8 +23,8 @@ class Told(Silent):
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_heard() -> None:
-    """A shell's background job ignores SIGINT, and what runs under nohup SIGHUP; so would every process that a test starts
-    and interrupts."""
+    """A shell's background job ignores SIGINT, what runs under nohup SIGHUP, and so would every process that a test
+    starts and interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -101,12 +101,13 @@ def quantize(
             made = Path(name)
             record = quantize_model(request, made, progress_for(Console(stderr=True)))
             record = keep_files(record, made, folder, every=keep_all)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing was written", err=True)
-        raise typer.Exit(130) from None
-    finally:
+    except BaseException as error:
         with suppress(OSError):
             folder.rmdir()  # where nothing was written
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        typer.echo("interrupted; nothing was written", err=True)
+        raise typer.Exit(130) from None
     text = quantized_json(record)
     if as_json:
         typer.echo(text)

@@ -41,6 +41,8 @@ GIVEN = PIPELINE.replace(
     "teacher: {model: {use: conv, width: 12, stages: 2}, epochs: 2}",
     "teacher: {given: {use: onnx, path: digits.onnx}}",
 )
+ANSWERS = GIVEN.replace("    - {use: fitnet", "    # - {use: fitnet")
+"""Of a given network nothing but answers can be had."""
 ELSEWHERE = REPOSITORY / "tests" / "golden" / "schema1" / "bundle" / "model.onnx"
 
 
@@ -153,7 +155,7 @@ def test_of_a_given_file_with_several_outputs_the_logits_alone_go_on(tmp_path: P
     logits = model.graph.output.pop()
     model.graph.output.extend([hidden, logits])
     onnx.save(model, tmp_path / "digits.onnx")
-    place = place_with(tmp_path, GIVEN)
+    place = place_with(tmp_path, ANSWERS)
     done = place.edgekd("run", "p.yaml", "--until", "export@teacher")
     assert done.returncode == 0, done.stderr
     facts = place.last_run()["records"]["exported"]["teacher"]["facts"]
@@ -180,9 +182,8 @@ def test_the_version_of_the_runtime_counts_where_a_given_network_teaches(tmp_pat
 
 def test_a_given_teacher_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     shutil.copy(ELSEWHERE, tmp_path / "digits.onnx")
-    done = place_with(tmp_path, GIVEN.replace("use: digits", "use: breast_cancer")).edgekd(
-        "run", "p.yaml", "--until", "export@teacher"
-    )
+    text = ANSWERS.replace("use: digits", "use: breast_cancer").replace("use: conv, width", "use: mlp, width")
+    done = place_with(tmp_path, text.replace(", stages: 2", "")).edgekd("run", "p.yaml", "--until", "export@teacher")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = (each for each in done.stderr.splitlines() if "digits.onnx" in each)

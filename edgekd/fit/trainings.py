@@ -51,7 +51,7 @@ class Trainings:
     progress: Progress
 
     def plan(self, shape: Mapping[str, JsonValue], epochs: int) -> Plan:
-        plan = assemble(shaped(self.pipeline, shape, epochs))
+        plan = assemble(shaped(self.pipeline, shape, epochs)).without_apart()
         return replace(plan, origin=f"{plan.origin} {inline(dict(shape))}")  # not what the pipeline had the last time
 
     def prepare(self, shape: Mapping[str, JsonValue]) -> None:

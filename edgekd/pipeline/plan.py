@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekd.errors import TargetError, UsageError
 from edgekd.pipeline.explain import LastRun
@@ -70,6 +70,10 @@ class Plan:
             known = ", ".join(dict.fromkeys(node.stage.name for node in self.nodes))
             raise UsageError(f"no stage {name!r} in this pipeline", hint=f"its stages: {known}")
         return found
+
+    def without_apart(self) -> Plan:
+        """For one of many trials of a pipeline: what stands apart would take longer than a short one."""
+        return replace(self, nodes=tuple(node for node in self.nodes if not node.stage.apart))
 
     def lanes(self, wanted: Collection[str]) -> list[list[list[Node]]]:
         """The wanted nodes in steps, one after the other; in each step lanes that may run side by side, one a

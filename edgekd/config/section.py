@@ -37,7 +37,7 @@ class Section(BaseModel):
         if not isinstance(value, dict):
             return
         wrong = [
-            InitErrorDetails(type="int_type" if int in kinds else "float_type", loc=(key,), input=value[key])
+            InitErrorDetails(type="float_type" if float in kinds else "int_type", loc=(key,), input=value[key])
             for name, field in cls.model_fields.items()
             if isinstance(value.get(key := field.alias or name), bool)
             and (kinds := _kinds(field.annotation)) & {int, float}

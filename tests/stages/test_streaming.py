@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.config.pipeline import load_pipeline
+from edgekd.data import repeats
 from edgekd.data.modalities import base, image
 from edgekd.pipeline.engine import Selection
 from edgekd.pipeline.store import Store
@@ -51,6 +52,7 @@ def test_a_pipeline_gives_the_same_from_disk_as_from_memory(tmp_path: Path, monk
     memory = run(tmp_path / "memory", monkeypatch)
     monkeypatch.setattr(files, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(image, "COUNTED_BYTES", 100 * 8 * 8)
+    monkeypatch.setattr(repeats, "READ", 100)
     monkeypatch.setattr(base, "fed_at_once", lambda contract, limit_bytes=0: 100)
     read: list[int] = []
     whole = StoredArray.__getitem__

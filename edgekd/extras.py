@@ -9,9 +9,10 @@ MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 EXTRAS = {
     "train": ("onnxscript", "pillow", "safetensors", "scikit-learn", "torch", "torchvision"),
     "select": ("optuna",),
+    "sweep": ("optuna", "ray"),
     "sign": ("cryptography",),
 }
-"""The distributions of each extra, as in pyproject.toml."""
+"""The distributions of each extra, as in pyproject.toml; the first that has one is named."""
 
 
 def install_command(module: str) -> str | None:

@@ -18,15 +18,14 @@ def show(
     """Print a run's result again."""
     from rich.console import Console
 
-    from edgekd.pipeline.running import LOCK, VANISHED, vanished
+    from edgekd.pipeline.running import VANISHED, under_way
     from edgekd.report.runs import find_run, load_run
     from edgekd.report.terminal import print_run
 
     path = find_run(run, Path("runs"))
     record = load_run(path)
     if record.state == "running":
-        gone = vanished(path.parent) or not (path.parent / LOCK).is_file()
-        state = VANISHED if gone else "it is still running"
+        state = "it is still running" if under_way(path.parent) else VANISHED
         record = record.model_copy(update={"error": state})
     if reanalyse:
         from edgekd.stages.reanalysis import reanalysed

@@ -79,13 +79,18 @@ def _unchanged() -> Iterator[None]:
     """Puts the working directory, environment, module path, standard streams, warning filters and torch's number of
     threads back."""
     folder, environment, path = _working_directory(), dict(os.environ), list(sys.path)
+    filters, shown = list(warnings.filters), warnings.showwarning
     streams = sys.stdin, sys.stdout, sys.stderr
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else None
     try:
-        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr):
             yield
     finally:
+        # not by catch_warnings: it forgets what was told already, and a loss is called in every step
+        if list(warnings.filters) != filters:
+            warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever typeshed says
+        warnings.showwarning = shown
         sys.stdin, sys.stdout, sys.stderr = streams
         if dict(os.environ) != environment:
             os.environ.clear()

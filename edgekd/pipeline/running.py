@@ -28,20 +28,20 @@ def running(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def vanished(folder: Path) -> bool:
-    """Whether the run of this folder came to no end, and nobody is at it any more."""
+def under_way(folder: Path) -> bool:
+    """Whether somebody is at the run of this folder."""
     if not (folder / LOCK).is_file():
         return False
     try:
         with FileLock(folder / LOCK, timeout=0):
-            return True
+            return False
     except Timeout:
-        return False
+        return True
 
 
 def vanished_runs(parent: Path) -> list[Path]:
-    """Those among all runs of a pipeline, whose folders lie in `parent`."""
-    return [path.parent for path in sorted(parent.glob(f"*/{LOCK}")) if vanished(path.parent)]
+    """The runs of a pipeline, whose folders lie in `parent`, that came to no end and that nobody is at any more."""
+    return [path.parent for path in sorted(parent.glob(f"*/{LOCK}")) if not under_way(path.parent)]
 
 
 def lay_to_rest(folder: Path) -> None:

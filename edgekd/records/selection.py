@@ -7,21 +7,13 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from edgekd.records.base import Record
+from edgekd.records.tried import Tried
 
 
-class Trial(Record):
-    """choice: settings by their keys below `distill`; failed: why it came to no end, empty where it did."""
+class Trial(Tried):
+    """choice: settings by their keys below `distill`."""
 
     choice: dict[str, JsonValue]
-    validation_correct: int
-    validation_total: int
-    seconds: float
-    failed: str = ""
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of the validation samples that is right, 0 to 1."""
-        return self.validation_correct / self.validation_total
 
     @property
     def words(self) -> str:

@@ -8,22 +8,14 @@ from pydantic import JsonValue
 
 from edgekd.records.base import Record
 from edgekd.records.evaluation import Interval, Paired
+from edgekd.records.tried import Tried
 
 
-class Attempt(Record):
-    """One training of a shape. shape: its number among the entrants, from 0. failed: why it came to no end."""
+class Attempt(Tried):
+    """One training of a shape. shape: its number among the entrants, from 0."""
 
     shape: int
     epochs: int
-    validation_correct: int
-    validation_total: int
-    seconds: float
-    failed: str = ""
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of the validation samples that the trained network has right, 0 to 1."""
-        return self.validation_correct / self.validation_total
 
 
 class Rung(Record):

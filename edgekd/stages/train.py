@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from edgekd.agent.machine import cpu_facts
 from edgekd.config.component import identity
-from edgekd.config.networks import STUDENT
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError, StageError, placed
 from edgekd.pipeline.fingerprint import made_of
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
-from edgekd.records.network import NetworkRecord, ReuseRecord, StartRecord
+from edgekd.records.network import NetworkRecord
 from edgekd.records.selection import SelectionRecord
+from edgekd.stages.cast import Cast, cast_of
 from edgekd.stages.modality import training_identity
-from edgekd.stages.networks import GivenNetwork, Network, Peer, TrainedNetwork
-from edgekd.stages.teaching import answers_identity, doubts, module_of, teaching
+from edgekd.stages.networks import GivenNetwork, Network, TrainedNetwork
+from edgekd.stages.teaching import answers_identity, doubts
 from edgekd.stages.together import call_others
 from edgekd.training.execution import Execution, execution_here, place_here
 
@@ -32,22 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.config.training import TrainingOptions
-    from edgekd.models.reused import Reused
     from edgekd.training.group import Group
     from edgekd.training.loop import TrainingData
-    from edgekd.training.teachers import Teaching
-
-
-class Cast(NamedTuple):
-    """Who takes part in a training, ready for its first step. network: with the losses that then hold; started, reused:
-    what `module` has of others."""
-
-    network: TrainedNetwork
-    module: nn.Module
-    peers: dict[str, nn.Module]
-    teachers: dict[str, Teaching]
-    started: StartRecord | None
-    reused: ReuseRecord | None
 
 
 @dataclass(frozen=True)
@@ -226,64 +212,7 @@ class TrainStage(Stage):
         return chosen, TrainingData(train_split.only(chosen), load_split(inputs["validation"]), contract)
 
     def _cast(self, inputs: Mapping[str, Path], contract: ModelContract, seed: int) -> Cast:
-        """Everybody who takes part, before the first step."""
-        from edgekd.training.network import build_network
-        from edgekd.training.weights import load_weights
-
-        network = self.network
-        with placed(network.model_place):
-            module = build_network(network.model, contract, seed)
-        if network.checkpoint is not None:
-            with placed(f"{network.section}.checkpoint"):
-                load_weights(module, network.checkpoint)
-        started = self._start(module, contract, inputs, seed)
-        network, reused = self._reuse(module, contract, inputs)
-        peers = {each.name: self._peer(each, contract, seed) for each in network.peers}
-        teachers = {each.name: teaching(each, contract, inputs) for each in self.sources}
-        return Cast(network, module, peers, teachers, started, reused)
-
-    def _peer(self, peer: Peer, contract: ModelContract, seed: int) -> nn.Module:
-        from edgekd.training.network import build_network
-        from edgekd.training.seeds import peer_seed
-
-        with placed(f"{peer.section}.model"):
-            return build_network(peer.model, contract, peer_seed(seed, peer.name))
-
-    def _start(
-        self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path], seed: int
-    ) -> StartRecord | None:
-        """Fills the fresh network from the one that it starts from, if it does."""
-        import torch
-
-        start, origin = self.network.start, self.origin
-        if start is None or origin is None:
-            return None
-        given = module_of(origin, contract, inputs)
-        samples = [torch.zeros(2, *each.shape) for each in contract.inputs]
-        with placed(f"{STUDENT if self.network.name == STUDENT else self.network.section}.start"):
-            taken = start.fill(module, given, samples, seed)
-        return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
-
-    def _reuse(
-        self, module: nn.Module, contract: ModelContract, inputs: Mapping[str, Path]
-    ) -> tuple[TrainedNetwork, ReuseRecord | None]:
-        """Gives the fresh network the classifier that it reuses, if it does; and itself, its losses with the layers
-        that they compare then."""
-        from edgekd.training.network import build_network, count_parameters
-
-        network, lender = self.network, self.lender
-        if lender is None:
-            return network, None
-        model = cast("Reused", network.model)  # its code counts with the model, where there is one
-        reuse = model.lend(module_of(lender, contract, inputs), module)
-        losses = tuple(each.reusing(lender.name, reuse) for each in network.losses)
-        record = ReuseRecord(
-            network=lender.name,
-            projector=count_parameters(module.get_submodule(reuse.projector)),
-            classifier=count_parameters(module.get_submodule(reuse.classifier)),
-            without=count_parameters(build_network(model.body, contract, seed=0)),
-        )
-        return replace(network, losses=losses), record
+        return cast_of(self.network, self.sources, self.origin, self.lender, contract, inputs, seed)
 
     def rows(self, labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
         """Which training samples it is shown in an epoch: without a teacher or a peer those that have a label.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, UsageError
+from edgekd.extras import install_command
 from edgekd.pipeline.store import Store, guarded, store_root, write_atomically
 from edgekd.progress import Progress, Silent
 from edgekd.records.stage import StageRecord
@@ -185,7 +186,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError(
-            "--workers ray needs ray, which is not here", hint="python -m pip install 'edgekd[sweep]'"
-        ) from error
+        raise UsageError("--workers ray needs ray, which is not here", hint=install_command("ray")) from error
     return ray

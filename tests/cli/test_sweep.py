@@ -13,19 +13,8 @@ from typing import Any
 import pytest
 
 from tests.command import Place, place_with
+from tests.sweep.small import PIPELINE
 
-PIPELINE = """\
-name: small
-data: {use: digits, validation: 0.15}
-teacher: {model: {use: conv, width: 8, stages: 2}, epochs: 2}
-student: {model: {use: conv, width: 4, stages: 2}}
-distill:
-  epochs: 3
-  losses: [{use: cross_entropy}, {use: kd}]
-quantize: {candidates: [fp32, int8_weights]}
-targets: [here.yaml]
-release: {max_accuracy_drop: 1.0}
-"""
 LISTED = ("--set", "distill.temperature=2,4", "--set", "distill.losses.1={use: kd},{use: dist}")
 TRAIN = (*LISTED, "--seeds", "2", "--until", "train")
 

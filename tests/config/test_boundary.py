@@ -85,6 +85,14 @@ def test_what_it_changes_of_the_process_is_put_back(tmp_path: Path, capsys: pyte
     assert (printed.out, printed.err) == ("", "from own code\n")
 
 
+def test_what_it_warns_of_in_every_step_is_told_once(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("default")
+    for _ in range(3):
+        with others_code("mine.py:loss", None):
+            warnings.warn("again and again", stacklevel=1)
+    assert [str(each.message) for each in recwarn] == ["again and again"]
+
+
 def test_torchs_threads_are_put_back() -> None:
     import torch
 

@@ -46,19 +46,16 @@ from edgekd.pipeline.store import Store
 from edgekd.progress import Silent
 from edgekd.reading import RefusedError, parse_json
 from edgekd.records.base import digest, file_digest
-from edgekd.records.bundle import Source
-from edgekd.records.check import Outcome
 from edgekd.records.stage import StageRecord
 from edgekd.release.archive import unpack_archive, write_archive
-from edgekd.release.bundle import BundleInputs, build_bundle
-from edgekd.release.card import Story
+from edgekd.release.bundle import build_bundle
 from edgekd.release.device.predict import UnusableError
 from edgekd.release.verify import load_model, read_manifest, verify
 from edgekd.report.runs import load_run
 from tests.command import REPOSITORY
 from tests.fuzz.mutations import ODD_TEXTS, damaged_bytes, damaged_text, damaged_tree, odd_scalars, odd_values
 from tests.harness.conftest import convolutions
-from tests.release.conftest import CONTRACT, evidence, logits_of, save_model, shipped_file
+from tests.release.conftest import bundle_inputs, save_model
 
 LONGEST_S = 20
 LONG_AGO = 1e9
@@ -355,19 +352,7 @@ def damaged_model(draw: Draw, content: bytes) -> bytes:
 
 
 def bundle_honest(folder: Path) -> None:
-    save_model(folder / "made.onnx")
-    images = np.random.default_rng(1).integers(0, 256, size=(5, 4, 3, 1), dtype=np.uint8)
-    made = BundleInputs(
-        name="pets",
-        contract=CONTRACT,
-        models={"fp32": shipped_file(folder / "made.onnx", logits_of(images))},
-        targets={"local": evidence(), "board": evidence()},
-        golden_samples=images,
-        outcome=Outcome.PASS,
-        source=Source(pipeline="pets", seed=3, data={"train": "ab" * 32}, stages={"export": "cd" * 32}),
-        story=Story(data=("100 test images.",), training=("Distilled.",), limits=("Only cats and dogs.",)),
-    )
-    build_bundle(made, folder / "bundle")
+    build_bundle(bundle_inputs(folder), folder / "bundle")
     assert verify(folder / "bundle") == []
     write_archive(folder / "bundle", folder / "bundle.zip")
 

@@ -137,12 +137,17 @@ def evidence(model: str = "fp32", **settings: object) -> TargetEvidence:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> BundleInputs:
-    save_model(tmp_path / "made.onnx")
+    return bundle_inputs(tmp_path)
+
+
+def bundle_inputs(folder: Path) -> BundleInputs:
+    """What a small bundle is built of; its model is written into the folder."""
+    save_model(folder / "made.onnx")
     images = np.random.default_rng(1).integers(0, 256, size=(5, 4, 3, 1), dtype=np.uint8)
     return BundleInputs(
         name="pets",
         contract=CONTRACT,
-        models={"fp32": shipped_file(tmp_path / "made.onnx", logits_of(images))},
+        models={"fp32": shipped_file(folder / "made.onnx", logits_of(images))},
         targets={"local": evidence(), "board": evidence()},
         golden_samples=images,
         outcome=Outcome.PASS,

@@ -11,21 +11,11 @@ from typing import Any
 import pytest
 
 from tests.command import REPOSITORY, place_with
+from tests.sweep.small import PIPELINE
 
 pytest.importorskip("ray", reason="needs ray: python -m pip install 'edgekd[sweep]'")
 
-PIPELINE = """\
-name: small
-data: {use: digits, validation: 0.15}
-teacher: {model: {use: conv, width: 8, stages: 2}, epochs: 2}
-student: {model: {use: conv, width: 4, stages: 2}}
-distill:
-  epochs: 40
-  losses: [{use: cross_entropy}, {use: kd}]
-quantize: {candidates: [fp32]}
-targets: [here.yaml]
-release: {max_accuracy_drop: 1.0}
-"""
+LONGER = PIPELINE.replace("epochs: 3", "epochs: 40").replace("[fp32, int8_weights]", "[fp32]")
 TRIED = ("--set", "distill.temperature=2,4,8", "--seeds", "2", "--cores", "1", "--json")
 OBJECT_STORE_BYTES = 100 * 2**20
 
@@ -67,7 +57,7 @@ def on_cluster(cluster: Any) -> tuple[str, ...]:
 def test_a_node_that_dies_changes_nothing_of_what_a_sweep_ends_with(cluster: Any, tmp_path: Path) -> None:
     for name in ("cluster", "alone"):
         (tmp_path / name).mkdir()
-    place, alone = place_with(tmp_path / "cluster", PIPELINE), place_with(tmp_path / "alone", PIPELINE)
+    place, alone = place_with(tmp_path / "cluster", LONGER), place_with(tmp_path / "alone", LONGER)
     stores = [tmp_path / "first", tmp_path / "second"]
     nodes = [node(cluster, store) for store in stores]
     process = place.start("sweep", "p.yaml", *TRIED, "--until", "train", *on_cluster(cluster))
@@ -87,7 +77,7 @@ def test_a_node_that_dies_changes_nothing_of_what_a_sweep_ends_with(cluster: Any
 
 
 def test_what_was_trained_on_a_cluster_is_measured_here_and_known_afterwards(cluster: Any, tmp_path: Path) -> None:
-    place = place_with(tmp_path, PIPELINE.replace("epochs: 40", "epochs: 2"))
+    place = place_with(tmp_path, LONGER.replace("epochs: 40", "epochs: 2"))
     node(cluster, tmp_path / "there")
     tried = ("--set", "distill.temperature=2,4", "--cores", "1", "--json")
     done = place.edgekd("sweep", "p.yaml", *tried, *on_cluster(cluster))
@@ -101,7 +91,7 @@ def test_what_was_trained_on_a_cluster_is_measured_here_and_known_afterwards(clu
 
 
 def test_all_machines_may_share_one_store(cluster: Any, tmp_path: Path) -> None:
-    place = place_with(tmp_path, PIPELINE.replace("epochs: 40", "epochs: 2"))
+    place = place_with(tmp_path, LONGER.replace("epochs: 40", "epochs: 2"))
     node(cluster, place.folder / "store")
     tried = ("--set", "distill.temperature=2,4", "--until", "train", "--cores", "1", "--json")
     done = place.edgekd("sweep", "p.yaml", *tried, *on_cluster(cluster))
@@ -110,7 +100,7 @@ def test_all_machines_may_share_one_store(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_a_training_that_fits_no_machine_is_refused(cluster: Any, tmp_path: Path) -> None:
-    place = place_with(tmp_path, PIPELINE)
+    place = place_with(tmp_path, LONGER)
     node(cluster, tmp_path / "there")
     done = place.edgekd(
         "sweep", "p.yaml", "--set", "distill.temperature=2,4", "--cores", "64", *on_cluster(cluster), timeout_s=60

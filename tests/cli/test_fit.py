@@ -20,4 +20,5 @@ def test_a_searched_pipeline_runs_with_the_student_that_the_search_trained(tmp_p
     assert place.edgekd("show").stdout.splitlines()[:6] == done.stdout.splitlines()[:6]
     run = place.edgekd("run", "p.yaml", "--until", "choose")
     assert run.returncode == 0, run.stderr
-    assert {each["state"] for each in place.last_run()["stages"]} == {"cached"}
+    # a search trains without a stage that only looks at what is about to be trained
+    assert [each["id"] for each in place.last_run()["stages"] if each["state"] != "cached"] == ["preflight"]

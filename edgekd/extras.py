@@ -8,6 +8,7 @@ MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 """What distributions are imported as, where that is not their name."""
 EXTRAS = {
     "train": ("onnxscript", "pillow", "safetensors", "scikit-learn", "torch", "torchvision"),
+    "text": ("transformers", "tokenizers"),
     "select": ("optuna",),
     "sweep": ("optuna", "ray"),
     "sign": ("cryptography",),

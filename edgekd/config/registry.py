@@ -34,6 +34,11 @@ DATASETS = Group(
         "image_folder": "edgekd.data.image_folder:ImageFolder",
         "csv": "edgekd.data.csv:Csv",
         "breast_cancer": "edgekd.data.breast_cancer:BreastCancer",
+        "text": "edgekd.data.text:Text",
+        "sst2": "edgekd.data.sentences:Sst2",
+        "trec": "edgekd.data.sentences:Trec",
+        "sound_folder": "edgekd.data.sound_folder:SoundFolder",
+        "spoken_digits": "edgekd.data.spoken_digits:SpokenDigits",
     },
 )
 
@@ -45,6 +50,8 @@ MODALITIES = Group(
     members={
         "image": "edgekd.data.modalities.image",
         "vector": "edgekd.data.modalities.vector",
+        "text": "edgekd.data.modalities.text",
+        "sound": "edgekd.data.modalities.sound",
     },
 )
 
@@ -60,6 +67,11 @@ MODELS = Group(
         "airbench": "edgekd.models.airbench:Airbench",
         "mlp": "edgekd.models.mlp:Mlp",
         "torchvision": "edgekd.models.torchvision:TorchvisionModel",
+        "transformers": "edgekd.models.transformers:TransformersModel",
+        "text_cnn": "edgekd.models.text_cnn:TextCnn",
+        "text_ngrams": "edgekd.models.text_ngrams:TextNgrams",
+        "text_transformer": "edgekd.models.text_transformer:TextTransformer",
+        "bc_resnet": "edgekd.models.bc_resnet:BroadcastedResNet",
     },
 )
 
@@ -118,6 +130,7 @@ INITIALISERS = Group(
     custom="",
     members={
         "narrowed": "edgekd.training.initialisers.narrowed:Narrowed",
+        "token_table": "edgekd.training.initialisers.token_table:TokenTable",
     },
 )
 

@@ -29,6 +29,8 @@ def _number_of_shards(value: object) -> object:
 class AugmentOptions(Section):
     """Random changes to each training sample, others in every epoch; vectors take `noise` and `mixup` alone.
 
+    Texts take `mask`, `replace` and `span`; sounds `gain`, `delay`, `noise`, `hide_time`, `hide_pitch` and `mixup`.
+
     `mixup` and `cutmix` mix two training samples, and with them the targets of losses that read labels. Where both are
     set, each sample gets one of the two, with equal probability.
     """
@@ -60,6 +62,23 @@ class AugmentOptions(Section):
         description="Gaussian noise on every feature or pixel, in standard deviations of the training samples",
     )
     erase: int = Field(0, ge=0, le=256, description="side of the square that is blanked at a random place, in pixels")
+    mask: float = Field(
+        0.0, ge=0, lt=1, description="share of the words of a text that are hidden: each becomes the unknown one"
+    )
+    replace: float = Field(
+        0.0, ge=0, lt=1, description="share of the words of a text that another one of the training texts stands for"
+    )
+    span: float = Field(
+        0.0, ge=0, le=1, description="in which share of the cases a text is cut to 1 to 5 words in a row"
+    )
+    gain: float = Field(0.0, ge=0, le=60, description="largest change of a sound's loudness, in decibels")
+    delay: float = Field(0.0, ge=0, le=10, description="largest shift of a sound in time, in seconds")
+    hide_time: float = Field(
+        0.0, ge=0, lt=1, description="largest share of a sound's length that is blanked at a random time"
+    )
+    hide_pitch: float = Field(
+        0.0, ge=0, lt=1, description="largest share of a sound's frequencies that is blanked at a random pitch"
+    )
     mixup: float = Field(
         0.0, ge=0, le=100, description="add another sample, its share from Beta(mixup, mixup); 0.2 is customary"
     )

@@ -26,7 +26,7 @@ from edgekd.graph.quantization.schemes import StaticInt8
 from edgekd.graph.quiet import quiet
 from edgekd.graph.rewrite import pool_spatial_means
 from edgekd.graph.slim import slim
-from edgekd.models.base import Model
+from edgekd.models.base import Model, blank_inputs
 from edgekd.records.candidate import MadeFile
 from edgekd.records.contract import ModelContract
 from edgekd.training.network import count_parameters
@@ -64,7 +64,7 @@ def network_of(module: nn.Module, contract: ModelContract) -> Network:
     Raises:
         ConfigError: it fails on the contract's inputs, or does not give one logit a class.
     """
-    zeros, seen = [torch.zeros(1, *each.shape) for each in contract.inputs], _Seen()
+    zeros, seen = blank_inputs(contract, 1), _Seen()
     try:
         with torch.no_grad(), seen:
             logits = module(*zeros)
@@ -145,7 +145,7 @@ def _traced(module: nn.Module, contract: ModelContract, path: Path, options: Exp
     samples, free = (1, (*names, contract.output)) if options.batch == "dynamic" else (options.batch, ())
     torch.onnx.export(
         module,
-        tuple(torch.zeros(samples, *each.shape) for each in contract.inputs),
+        blank_inputs(contract, samples),
         path,
         input_names=names,
         output_names=[contract.output],

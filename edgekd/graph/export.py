@@ -15,6 +15,7 @@ from edgekd.graph.quantization.layers import layer_names
 from edgekd.graph.quiet import quiet
 from edgekd.graph.rewrite import pool_spatial_means
 from edgekd.graph.slim import slim
+from edgekd.models.base import blank_inputs
 from edgekd.records.contract import ModelContract
 
 LARGEST_BYTES = 2**31 - 1  # protobuf's limit for one message, and so for a model in one file
@@ -61,7 +62,7 @@ def _exported(model: nn.Module, contract: ModelContract, options: ExportOptions)
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         model,
-        tuple(torch.zeros(samples, *each.shape) for each in contract.inputs),
+        blank_inputs(contract, samples),
         input_names=[each.name for each in contract.inputs],
         output_names=[contract.output],
         opset_version=options.opset,

@@ -10,13 +10,23 @@ from edgekd.errors import ConfigError
 from edgekd.records.contract import ModelContract
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+
+def blank_inputs(contract: ModelContract, samples: int) -> tuple[Tensor, ...]:
+    """Zeros in the form of that many samples, in the order of the contract's inputs."""
+    import torch
+
+    return tuple(
+        torch.zeros(samples, *each.shape, dtype=torch.int32 if each.dtype == "int32" else torch.float32)
+        for each in contract.inputs
+    )
 
 
 class Model(Component):
     @abstractmethod
     def build(self, contract: ModelContract) -> nn.Module:
-        """A module from the contract's inputs, one argument each, float32 (N, ...), to logits float32 (N, classes).
+        """A module from the contract's inputs, one argument each, float32 or int32 (N, ...), to logits float32 (N, classes).
 
         It is freshly initialised from torch's global generator.
 

@@ -14,15 +14,23 @@ Size = Annotated[int, Field(ge=1, le=1 << 24)]
 class InputSpec(Record):
     """One input of a model.
 
-    dtype: float32, or uint8 for raw samples as they are, which the file itself normalises. shape: of one sample,
-    without the batch. preprocessing: what makes the input of raw samples, or what the file does with them (means,
-    scales, names), in the modality's own words.
+    dtype: float32, int32 for numbers of entries in a table, or uint8 for raw samples as they are, which the file itself
+    normalises. shape: of one sample, without the batch. varies: whether the last dimension may be shorter, filled up
+    with zeros without a change of the answer. preprocessing: what makes the input of raw samples, or what the file does
+    with them (means, scales, names, vocabulary), in the modality's own words.
     """
 
     name: str = Field(min_length=1)
-    dtype: Literal["float32", "uint8"] = "float32"
+    dtype: Literal["float32", "int32", "uint8"] = "float32"
     shape: tuple[Size, ...] = Field(min_length=1)
+    varies: bool = False
     preprocessing: dict[str, JsonValue] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """One of fixed shape is written as it was before there were others."""
+        content: dict[str, JsonValue] = handler(self)
+        return {key: value for key, value in content.items() if key != "varies" or value}
 
 
 class ModelContract(Record):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from edgekd.config.networks import STUDENT
 from edgekd.errors import placed
+from edgekd.models.base import blank_inputs
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import ReuseRecord, StartRecord
 from edgekd.stages.networks import Network, Peer, TrainedNetwork
@@ -79,12 +80,10 @@ def _start(
     seed: int,
 ) -> StartRecord | None:
     """Fills the fresh network from the one that it starts from, if it does."""
-    import torch
-
     if network.start is None or origin is None:
         return None
     given = module_of(origin, contract, inputs)
-    samples = [torch.zeros(2, *each.shape) for each in contract.inputs]
+    samples = blank_inputs(contract, 2)
     with placed(f"{STUDENT if network.name == STUDENT else network.section}.start"):
         taken = network.start.fill(module, given, samples, seed)
     return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))

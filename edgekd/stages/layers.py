@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgekd.config.networks import STUDENT, network_sections
 from edgekd.config.pipeline import Pipeline
-from edgekd.models.base import Model
+from edgekd.models.base import Model, blank_inputs
 from edgekd.pipeline.engine import Engine, Selection
 from edgekd.pipeline.store import Store, store_root
 from edgekd.progress import Progress
@@ -20,15 +20,13 @@ def layers_of(pipeline: Pipeline, progress: Progress) -> dict[str, list[tuple[st
 
     The data stage is run if the store has no result of it: the networks are made for its contract.
     """
-    import torch
-
     from edgekd.training.network import build_network
     from edgekd.training.taps import layers
 
     engine = Engine(Store(store_root()), progress)
     (data,) = engine.run(assemble(pipeline), Selection(until="data"))
     contract = load_record(ModelContract, engine.paths(data.record.outputs)["contract"])
-    inputs = [torch.zeros(2, *each.shape) for each in contract.inputs]
+    inputs = blank_inputs(contract, 2)
     own = (*network_sections(pipeline.config), STUDENT)
     models: dict[str, Model] = {}
     for name, network in networks_of(pipeline).items():

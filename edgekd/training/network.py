@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import ConfigError
-from edgekd.models.base import Model
+from edgekd.models.base import Model, blank_inputs
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, PeerRecord, ReuseRecord, StartRecord
 from edgekd.training.classroom import ALONE_IN_CLASS
@@ -33,7 +33,7 @@ def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module
         fails = f"fails on samples of shape {shapes}"
         try:
             with torch.no_grad(), model.called(does=fails):
-                logits = network(*(torch.zeros(2, *each.shape) for each in contract.inputs))
+                logits = network(*blank_inputs(contract, 2))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ConfigError(

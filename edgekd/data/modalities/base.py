@@ -62,8 +62,9 @@ class Modality(Protocol):
         """
         ...
 
-    def specify(self, samples: Rows) -> list[dict[str, Any]]:
+    def specify(self, samples: Rows, reading: Mapping[str, JsonValue] = {}) -> list[dict[str, Any]]:
         """The specs of the inputs, made from the training samples, of which it reads a few at a time; see `InputSpec`.
+        reading: see `LabelledData`; it stands in the preprocessing, or says how that is found.
 
         Raises:
             ValueError: as `accepted`.
@@ -153,11 +154,10 @@ def contract_for(
         ConfigError: nothing can be learned from them.
     """
     try:
-        inputs = modality(name).specify(samples)
+        specs = modality(name).specify(samples, reading)
     except ValueError as error:
         what, _, hint = str(error).partition("\n")
         raise ConfigError(what, hint=hint or None) from error
-    specs = [{**each, "preprocessing": {**each["preprocessing"], **reading}} for each in inputs]
     return ModelContract(modality=name, inputs=tuple(InputSpec(**each) for each in specs), classes=classes)
 
 

@@ -76,8 +76,9 @@ def accepted(samples: Any) -> NDArray[np.uint8]:
     return images
 
 
-def specify(samples: Any) -> list[dict[str, Any]]:
-    """The one input `image`: float32 (C, H, W), with mean and standard deviation of pixel / 255, by channel, and RULES.
+def specify(samples: Any, reading: Mapping[str, Any] = {}) -> list[dict[str, Any]]:
+    """The one input `image`: float32 (C, H, W), with mean and standard deviation of pixel / 255, by channel, and RULES,
+    or what `reading` says in their place.
 
     Raises:
         ValueError: no images, or a channel that has the same value everywhere.
@@ -104,6 +105,7 @@ def specify(samples: Any) -> list[dict[str, Any]]:
         "std": [round(float(each), 6) for each in std],
         **RULES,
         "resize": "none",
+        **reading,
     }
     shape = [channels, height, width]
     return [{"name": "image", "dtype": "float32", "shape": shape, "preprocessing": preprocessing}]

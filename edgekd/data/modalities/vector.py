@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -57,8 +57,8 @@ def accepted(samples: Any) -> NDArray[np.float32]:
     return features
 
 
-def specify(samples: Any) -> list[dict[str, Any]]:
-    """The one input `features`: float32 (F,), with mean and standard deviation of each feature.
+def specify(samples: Any, reading: Mapping[str, Any] = {}) -> list[dict[str, Any]]:
+    """The one input `features`: float32 (F,), with mean and standard deviation of each feature, and with `reading`.
 
     A feature that is the same in every training row keeps the standard deviation 1: it tells the model nothing, but
     one dead sensor is no reason to stop.
@@ -78,6 +78,7 @@ def specify(samples: Any) -> list[dict[str, Any]]:
     std[same] = 1.0  # by comparison: the mean of equal numbers is rounded
     # nine digits: as many as tell float32 numbers apart
     preprocessing = {"mean": [float(f"{each:.9g}") for each in mean], "std": [float(f"{each:.9g}") for each in std]}
+    preprocessing |= dict(reading)
     return [{"name": "features", "dtype": "float32", "shape": [len(mean)], "preprocessing": preprocessing}]
 
 

@@ -20,11 +20,12 @@ NUMPY_TYPES = {
 def input_rows(session: Any, model: dict[str, Any]) -> list[dict[str, Any]]:
     """The feeds to cycle through: the rows of a given file, or one made from the signature."""
     wanted = {each.name: _numpy_type(each) for each in session.get_inputs()}
-    shapes = {each.name: run_shape(each, model["shapes"]) for each in session.get_inputs()}
+    given = {} if model["inputs"] is None else given_arrays(Path(model["inputs"]), list(wanted))
+    known = {name: list(stored.shape[1:]) for name, stored in given.items()}
+    shapes = {each.name: run_shape(each, model["shapes"], known.get(each.name)) for each in session.get_inputs()}
     if model["inputs"] is None:
         generator = np.random.default_rng(0)
         return [{name: _made(generator, shapes[name], wanted[name]) for name in wanted}]
-    given = given_arrays(Path(model["inputs"]), list(wanted))
     feeds: list[dict[str, Any]] = []
     for name, stored in given.items():
         shape, batch = shapes[name], (shapes[name] or (1,))[0]
@@ -47,8 +48,8 @@ def input_rows(session: Any, model: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def given_arrays(path: Path, names: list[str]) -> dict[str, Any]:
-    """The arrays of an input file by the model's input names: an .npz has them under these, an .npy is for a model
-    with one input, whatever its name.
+    """The arrays of an input file by the model's input names: an .npz has them under these, and maybe others that other
+    models read; an .npy is for a model with one input, whatever its name.
 
     Raises:
         Refusal: the file cannot be read, or is for other inputs.
@@ -58,10 +59,10 @@ def given_arrays(path: Path, names: list[str]) -> dict[str, Any]:
         arrays = {names[0]: stored} if path.suffix == ".npy" else {key: stored[key] for key in stored.files}
     except Exception as error:  # archives that are encrypted or damaged, and headers that lie, raise anything
         raise Refusal("input", f"{path.name} is no .npy or .npz file") from error
-    if set(arrays) != set(names):
+    if not set(arrays) >= set(names):
         held = "one array without a name" if path.suffix == ".npy" else f"{sorted(arrays)}"
         raise Refusal("input", f"the model takes {sorted(names)}, the file holds {held}")
-    return arrays
+    return {name: arrays[name] for name in names}
 
 
 def _numpy_type(each: Any) -> str:
@@ -71,8 +72,9 @@ def _numpy_type(each: Any) -> str:
     return NUMPY_TYPES[element]
 
 
-def run_shape(each: Any, given: dict[str, list[int]]) -> tuple[int, ...]:
-    """The shape to run with: the user's, else the signature's with a free first dimension taken as 1."""
+def run_shape(each: Any, given: dict[str, list[int]], sample: list[int] | None = None) -> tuple[int, ...]:
+    """The shape to run with: the user's, else the signature's with a free first dimension taken as 1, and others as
+    those of the sample that is fed."""
     if each.name in given:
         shape = tuple(given[each.name])
         if len(shape) != len(each.shape) or any(
@@ -80,6 +82,9 @@ def run_shape(each: Any, given: dict[str, list[int]]) -> tuple[int, ...]:
         ):
             raise Refusal("shape", f"input {each.name!r} takes {each.shape}, not {list(shape)}")
         return shape
+    if sample is not None and len(sample) == len(each.shape) - 1:
+        free = [size if isinstance(size, int) else have for size, have in zip(each.shape[1:], sample, strict=True)]
+        return (each.shape[0] if isinstance(each.shape[0], int) else 1, *free)
     if any(not isinstance(size, int) for size in each.shape[1:]):
         raise Refusal("shape", f"input {each.name!r} has the free shape {each.shape} and no shape is given for it")
     return tuple(size if isinstance(size, int) else 1 for size in each.shape)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from edgekd.harness.counting import count_instructions
 from edgekd.harness.heats import Stopwatch, Times
 from edgekd.harness.running import Running
 from edgekd.harness.scoring import paired, wilson
-from edgekd.harness.subject import Feeds, Subject, file_facts, first_rows, put_feeds, row_count
+from edgekd.harness.subject import Feeds, Subject, cut, file_facts, first_rows, put_feeds, row_count
 from edgekd.progress import Progress
 from edgekd.records.evaluation import Paired
 from edgekd.records.instructions import InstructionCount
@@ -66,10 +67,13 @@ def screen(
     max_accuracy_drop: float,
     seed: int,
     progress: Progress,
+    *,
+    lengths: Mapping[str, int] = MappingProxyType({}),
 ) -> ScreeningRecord:
     """Every candidate, each with its own session options: how right it is on the samples of `feeds`, as many of them
     as the time allows, and what it costs against each other; "fp32" is one of `trials`. One that loses more than
-    `max_accuracy_drop` is not timed for long. Without labels right is what the fp32 file answers there.
+    `max_accuracy_drop` is not timed for long. Without labels right is what the fp32 file answers there. lengths: to
+    which inputs that may be shorter are cut while costs are taken.
 
     One that the runtime refuses, dies of or does not run as it is meant is recorded so, and the others go on.
 
@@ -90,7 +94,8 @@ def screen(
     ]
     cost: Cost = "time" if not device.emulated else "instructions" if device.counts else "none"
     batches = [shape[0] for each in trials.values() for shape in each.subject.shapes.values()]
-    fed = first_rows(feeds, max((FED_ROWS, *batches)))  # one batch at least of a model whose batch is fixed
+    few = first_rows(feeds, max((FED_ROWS, *batches)))  # one batch at least of a model whose batch is fixed
+    fed = cut(few, lengths)
     times = Times({}, (), measuring.confidence, ())
     counts: dict[str, InstructionCount] = {}
     if cost == "time":

@@ -107,6 +107,11 @@ def first_rows(feeds: Feeds, count: int) -> Feeds:
     return {name: array[:count] for name, array in feeds.items()}
 
 
+def cut(feeds: Feeds, lengths: Mapping[str, int]) -> Feeds:
+    """The inputs that are named cut to so many places of their last dimension."""
+    return {name: array[..., : lengths[name]] if name in lengths else array for name, array in feeds.items()}
+
+
 def file_facts(subject: Subject) -> FileFacts:
     """What the files of a model are.
 

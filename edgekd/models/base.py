@@ -26,9 +26,9 @@ def blank_inputs(contract: ModelContract, samples: int) -> tuple[Tensor, ...]:
 class Model(Component):
     @abstractmethod
     def build(self, contract: ModelContract) -> nn.Module:
-        """A module from the contract's inputs, one argument each, float32 or int32 (N, ...), to logits float32 (N, classes).
+        """A module from the contract's inputs, one argument each (N, ...), to logits float32 (N, classes).
 
-        It is freshly initialised from torch's global generator.
+        It need not read every input. It is freshly initialised from torch's global generator.
 
         Raises:
             ConfigError: the options do not fit the contract.

@@ -109,7 +109,8 @@ class Comparison(Record):
 
 
 class LatencyRecord(Record):
-    """`comparisons`: pairs of models, the first of them against the baseline; a model can stand in several."""
+    """`comparisons`: pairs of models, the first of them against the baseline; a model can stand in several. lengths: to
+    how many places inputs were cut that may be shorter."""
 
     kept_as: ClassVar[str] = "latency"
 
@@ -127,6 +128,7 @@ class LatencyRecord(Record):
     would_decide: str | None
     environment: Environment
     disturbances: tuple[Disturbance, ...]
+    lengths: dict[str, int] = {}
 
     def model(self, name: str) -> ModelLatency:
         return next(each for each in self.models if each.name == name)

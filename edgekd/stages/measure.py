@@ -51,7 +51,7 @@ class MeasureStage(TargetStage):
         )
         for disturbance in record.disturbances:
             context.warn(f"{self.target.name}: {disturbance.what}")
-        save_record(context.output("latency"), record)
+        save_record(context.output("latency"), record.model_copy(update={"lengths": dict(fed.lengths)}))
         return " · ".join(
             f"{pair.model} {pair.speedup:.2f} times as fast as {pair.baseline}" for pair in record.comparisons
         )

@@ -13,7 +13,7 @@ from edgekd.config.component import identity
 from edgekd.config.export import ExportOptions
 from edgekd.config.pipeline import ReleaseSection
 from edgekd.config.target import TargetProfile
-from edgekd.data.modalities.base import cpp_header, shipped_contract
+from edgekd.data.modalities.base import cpp_header, read_by, shipped_contract
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.base import Record, file_digest
 from edgekd.records.bundle import Source, TargetEvidence
@@ -228,10 +228,11 @@ class ReleaseStage(Stage):
             if each.model not in shipped:
                 shipped[each.model] = self._shipped(inputs, target, *made[each.model])
         folder = context.fresh_folder("bundle")
+        contract = shipped_contract(load_record(ModelContract, inputs["contract"]), self.export)
         build_bundle(
             BundleInputs(
                 name=self.pipeline,
-                contract=shipped_contract(load_record(ModelContract, inputs["contract"]), self.export),
+                contract=read_by(contract, (each.made.facts for each in shipped.values())),
                 models=shipped,
                 targets=evidence,
                 golden_samples=load_arrays(inputs[f"golden@{next(iter(evidence))}"])["samples"],

@@ -55,7 +55,7 @@ class ScreenStage(TargetStage):
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 
-        from edgekd.data.modalities.base import fed_at_once, feeds_for, shipped_contract
+        from edgekd.data.modalities.base import fed_at_once, feeds_for, shipped_contract, usual_lengths
         from edgekd.stages.files import load_record, load_split, save_record
 
         contract, validation = load_record(ModelContract, inputs["contract"]), load_split(inputs["validation"])
@@ -76,6 +76,7 @@ class ScreenStage(TargetStage):
             len(validation),
             context.seed + 1,  # what is measured afterwards shall not repeat the orders that led to the choice
             context.progress,
+            usual_lengths(contract, validation.samples),
         )
         save_record(context.output("screening"), record)
         most = max(each.samples for each in record.candidates)

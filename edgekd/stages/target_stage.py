@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import JsonValue
@@ -35,6 +36,8 @@ class Fed(NamedTuple):
 
     feeds: Feeds
     raw: Feeds
+    lengths: Mapping[str, int] = MappingProxyType({})
+    """Of inputs that may be shorter, to how many places they were cut."""
 
 
 def fed(contract: ModelContract, samples: Rows) -> Fed:
@@ -95,11 +98,14 @@ class TargetStage(Stage, ABC):
 
     @staticmethod
     def validation_feeds(inputs: Mapping[str, Path], count: int) -> Fed:
-        """The first so many validation samples as the models take them."""
+        """The first so many validation samples as the models take them, as long as most of them are."""
+        from edgekd.data.modalities.base import usual_lengths
+        from edgekd.harness.subject import cut
         from edgekd.stages.files import load_record, load_split
 
-        contract = load_record(ModelContract, inputs["contract"])
-        return fed(contract, load_split(inputs["validation"]).samples[:count])
+        contract, samples = load_record(ModelContract, inputs["contract"]), load_split(inputs["validation"]).samples
+        lengths, whole = usual_lengths(contract, samples), fed(contract, samples[:count])
+        return Fed(dict(cut(whole.feeds, lengths)), whole.raw, lengths)
 
 
 @dataclass(frozen=True)

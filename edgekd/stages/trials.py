@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgekd.config.target import TargetProfile
@@ -41,10 +42,16 @@ class Trials:
     shapes: Mapping[str, tuple[int, ...]]
 
     def screened(
-        self, feeds: Feeds, labels: NDArray[np.int64] | None, samples: int, seed: int, progress: Progress
+        self,
+        feeds: Feeds,
+        labels: NDArray[np.int64] | None,
+        samples: int,
+        seed: int,
+        progress: Progress,
+        lengths: Mapping[str, int] = MappingProxyType({}),
     ) -> ScreeningRecord:
         """feeds, labels: of validation samples, in any order but that of the classes, for the time may be up after a
-        few; `samples`: how many of them there are, of which these may be a part.
+        few; `samples`: how many of them there are, of which these may be a part. lengths: see `screen`.
 
         Raises:
             StageError: the fp32 file does not run there.
@@ -65,6 +72,7 @@ class Trials:
             self.max_accuracy_drop,
             seed,
             progress,
+            lengths=lengths,
         )
         missing = (
             not_screened(each.name, 0, {}, f"cannot be made: {each.refused}")

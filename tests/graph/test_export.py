@@ -17,7 +17,7 @@ from edgekd.data.modalities.base import Feeds
 from edgekd.errors import StageError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.runtime import run_onnx
-from edgekd.records.contract import ModelContract
+from edgekd.records.contract import InputSpec, ModelContract
 
 from .conftest import Digits, answers, contract_of, random_feeds
 
@@ -63,6 +63,54 @@ def test_any_number_of_inputs_goes_by_the_names_and_the_order_of_the_contract(
     np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", feeds), answers(model, feeds), atol=1e-5)
     reordered = dict(reversed(feeds.items()))
     np.testing.assert_array_equal(run_onnx(tmp_path / "m.onnx", reordered), run_onnx(tmp_path / "m.onnx", feeds))
+
+
+class Longest(nn.Module):
+    """What the largest of the rows of a table says, of as many as there are, and nothing of the second input."""
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__()
+        self.table = nn.Embedding(30, 6, padding_idx=0)
+        self.head = nn.Linear(6 if length is None else 6 * length, 10)
+        self.length = length
+
+    def forward(self, ids: torch.Tensor, pieces: torch.Tensor) -> torch.Tensor:
+        rows = self.table(ids)
+        logits: torch.Tensor = self.head(rows.amax(1) if self.length is None else rows.flatten(1))
+        return logits
+
+
+def texts() -> ModelContract:
+    inputs = (
+        InputSpec(name="ids", dtype="int32", shape=(12,), varies=True),
+        InputSpec(name="pieces", dtype="int32", shape=(16,), varies=True),
+    )
+    return ModelContract(modality="text", inputs=inputs, classes=tuple(map(str, range(10))))
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 1])
+def test_an_input_may_be_of_any_length_and_one_that_is_not_read_is_not_in_the_file(
+    batch: Literal["dynamic"] | int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Longest()
+    export_onnx(model, texts(), tmp_path / "m.onnx", ExportOptions(batch=batch))
+
+    size = "batch" if batch == "dynamic" else batch
+    inputs = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()
+    assert [(each.name, each.shape, each.type) for each in inputs] == [("ids", [size, "ids_length"], "tensor(int32)")]
+    for length in (1, 5, 12, 40):
+        ids = np.random.default_rng(length).integers(0, 30, (7, length)).astype(np.int32)
+        expected = model(torch.from_numpy(ids), torch.zeros(7, 1)).detach().numpy()
+        np.testing.assert_allclose(run_onnx(tmp_path / "m.onnx", {"ids": ids}), expected, atol=1e-6)
+
+
+def test_a_model_that_wants_one_length_is_refused_where_shorter_ones_may_come(tmp_path: Path) -> None:
+    with pytest.raises(StageError) as refused:
+        export_onnx(Longest(12), texts(), tmp_path / "m.onnx", ExportOptions())
+
+    assert "12" in str(refused.value)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_a_model_fed_other_inputs_than_it_reads_is_told_which(tmp_path: Path) -> None:

@@ -248,6 +248,37 @@ def test_feeds_of_other_names_are_refused_where_there_are_several(local: Local, 
         predict(local, RuntimeSettings(), {"m": other}, two_feeds(7), Silent())
 
 
+def test_a_model_that_reads_some_of_the_feeds_is_given_those(local: Local, tmp_path: Path) -> None:
+    feeds = {**two_feeds(7), "c": np.zeros((7, 9), np.float32)}
+    path = sums(tmp_path / "m.onnx")
+    found = predict(local, RuntimeSettings(), {"m": path}, feeds, Silent())["m"]
+    np.testing.assert_allclose(found, feeds["a"] + 2 * feeds["b"], rtol=1e-6)
+
+
+def test_an_input_of_any_length_is_measured_at_that_of_the_feeds(local: Local, tmp_path: Path) -> None:
+    """A product with 512 columns takes far longer for 256 rows than for one."""
+    product = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    weights = {"w": np.ones((512, 512), np.float32)}
+    path = save_model(tmp_path / "m.onnx", product, weights, shape=("n", "length", 512))
+    p50_s = {
+        length: measure(
+            local,
+            RuntimeSettings(),
+            Measuring(seconds=1),
+            {"m": path},
+            (),
+            0,
+            Silent(),
+            feeds={"x": np.ones((4, length, 512), np.float32)},
+        )
+        .model("m")
+        .percentiles[0]
+        .value_s
+        for length in (1, 256)
+    }
+    assert p50_s[256] > 10 * p50_s[1]
+
+
 def test_one_input_may_be_called_otherwise(local: Local, models: dict[str, Path]) -> None:
     """A teacher's file comes from elsewhere."""
     inputs = np.random.default_rng(0).normal(size=(3, 1, 14, 14)).astype(np.float32)

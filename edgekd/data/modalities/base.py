@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from edgekd.config.section import nearest
 from edgekd.data.samples import Rows
 from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
+from edgekd.records.model import ModelFacts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,6 +176,12 @@ def shipped_contract(contract: ModelContract, options: ExportOptions) -> ModelCo
     return contract.model_copy(update={"inputs": tuple(InputSpec(**each) for each in specs), "label": label})
 
 
+def read_by(contract: ModelContract, files: Iterable[ModelFacts]) -> ModelContract:
+    """The contract with those inputs alone that one of the files takes."""
+    names = {each.name for file in files for each in file.inputs}
+    return contract.model_copy(update={"inputs": tuple(each for each in contract.inputs if each.name in names)})
+
+
 def feeds_for(contract: ModelContract, samples: Rows) -> Feeds:
     """What models of the contract are fed for these raw samples, in memory."""
     return modality(contract.modality).feed(np.asarray(samples), specs_of(contract))
@@ -215,6 +222,22 @@ def fed_at_once(contract: ModelContract, limit_bytes: int = FED_BYTES) -> int:
     """How many samples' feeds fit into so much memory; one at least."""
     each_bytes = sum(np.dtype(each.dtype).itemsize * math.prod(each.shape) for each in contract.inputs)
     return max(1, limit_bytes // each_bytes)
+
+
+def usual_lengths(contract: ModelContract, samples: Rows, share: float = 0.9) -> dict[str, int]:
+    """Of each input whose length varies how many places that share of the samples needs at most, of those that are
+    given; what a device is mostly fed is as short."""
+    varying = {each.name for each in contract.inputs if each.varies}
+    if not varying:
+        return {}
+    lengths: dict[str, list[NDArray[np.int64]]] = {name: [] for name in varying}
+    few = fed_at_once(contract)
+    for start in range(0, len(samples), few):
+        for name, fed in feeds_for(contract, samples[start : start + few]).items():
+            if name in varying:
+                used = np.asarray(fed.reshape(len(fed), -1, fed.shape[-1]) != 0).max(axis=1)
+                lengths[name].append(fed.shape[-1] - used[:, ::-1].argmax(axis=1))
+    return {name: int(np.ceil(np.quantile(np.concatenate(each), share))) for name, each in lengths.items()}
 
 
 def asked_for(options: AugmentOptions, used: Collection[str], noun: str) -> bool:

@@ -21,6 +21,7 @@ from edgekd.errors import EdgekdError, StageError
 from edgekd.graph.inspect import load_model
 from edgekd.graph.quantization.calibrate import Calibration, activation_ranges
 from edgekd.graph.quantization.layers import layers_of, left_in_float, name_layers
+from edgekd.graph.quantization.stored_tables import store_tables
 from edgekd.graph.slim import slim
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def quantized(model: onnx.ModelProto, ranges: Any, numbers: Numbers, floating: S
 
 def finished(model: onnx.ModelProto) -> bytes:
     """The file of a quantized model, without anything that a device does not need; changes the model."""
+    store_tables(model)
     slim(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content

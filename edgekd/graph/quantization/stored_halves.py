@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgekd.errors import StageError
 from edgekd.graph.inspect import load_model
+from edgekd.graph.quantization.stored_tables import row_tables
 from edgekd.graph.quantization.stored_weights import output_axes, stored_otherwise
 
 ROUNDING = 2.0**-11  # relative, of a number that float16 holds with all its digits
@@ -26,7 +27,7 @@ def halve_weights(fp32: Path) -> bytes:
     """
     model = load_model(fp32)
     kept_float = {value.name for value in (*model.graph.input, *model.graph.output)}
-    axes = output_axes(model.graph)
+    axes = output_axes(model.graph) | dict.fromkeys(row_tables(model.graph), 1)
     nodes, tensors = [], []
     for tensor in model.graph.initializer:
         half = None

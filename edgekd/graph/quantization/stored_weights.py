@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgekd.errors import StageError
 from edgekd.graph.inspect import load_model
+from edgekd.graph.quantization.rounding import OPSET, OVERHEAD_BYTES, quantized
+from edgekd.graph.quantization.stored_tables import store_tables
 from edgekd.graph.slim import graphs_of, slim
-
-LARGEST = 127  # of int8; -128 is left out, so that the scale is the same on both sides
-OPSET = 13  # the first whose DequantizeLinear knows channels
-OVERHEAD_BYTES = 62  # at most, in a slim file: the DequantizeLinear, and what a scale takes beside its numbers
 
 
 def quantize_weights(fp32: Path) -> bytes:
@@ -33,6 +30,7 @@ def quantize_weights(fp32: Path) -> bytes:
             f"the model is of operator set {opset}, and 8-bit weights with a scale for each channel need {OPSET}",
             hint="export it again with a newer operator set",
         )
+    tables = store_tables(model)
     nodes, tensors = [], []
     axes = output_axes(model.graph)
     for tensor in model.graph.initializer:
@@ -44,7 +42,7 @@ def quantize_weights(fp32: Path) -> bytes:
         names = f"{tensor.name}_int8", f"{tensor.name}_scale"
         tensors += [numpy_helper.from_array(stored, names[0]), numpy_helper.from_array(scale, names[1])]
         nodes.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
-    if not nodes:
+    if not nodes and not tables:
         raise StageError(
             "the model has no weights that 8 bits would make smaller",
             hint="8 bits are for those of convolutions and matrix products, from some 30 numbers on",
@@ -63,18 +61,6 @@ def stored_otherwise(
     slim(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
-
-
-def quantized(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """int8 of the same shape, and one scale for each index of `axis`: weights ≈ int8 · scale, to half a scale.
-
-    Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
-    eq. 1 with Z = 0.
-    """
-    others = tuple(each for each in range(weights.ndim) if each != axis)
-    scale = (np.abs(weights).max(axis=others, keepdims=True) / LARGEST).astype(np.float32)
-    scale[scale < np.finfo(np.float32).tiny] = 1  # a channel of zeros, or of what is as good as zero
-    return np.rint(weights / scale).astype(np.int8), scale.reshape(-1)
 
 
 def output_axes(graph: onnx.GraphProto) -> dict[str, int]:

@@ -117,6 +117,7 @@ class Model:
                 yield Answer(name, self.classes[best], float(shares[best]))
 
     def _run(self, output: str, feeds: dict[str, Any], count: int) -> Any:
+        feeds = {**feeds, **{each["name"]: _trimmed(feeds[each["name"]]) for each in self.specs if each.get("varies")}}
         size = self.batch
         if not isinstance(size, int):
             return self.session.run([output], feeds)[0]
@@ -213,6 +214,12 @@ def load_parts(folder: Path) -> Parts:
         UnusableError: one of them is missing or damaged.
     """
     return Parts(inputs=_module(folder / "inputs.py"), session=_module(folder / "session.py"))
+
+
+def _trimmed(fed: Any) -> Any:
+    """Without the places at the end that nothing in the batch fills: they change no answer, and cost time."""
+    used = np.flatnonzero(np.asarray(fed).any(axis=tuple(range(fed.ndim - 1))))
+    return fed[..., : used[-1] + 1 if len(used) else 1]
 
 
 def softmax(logits: Any) -> Any:

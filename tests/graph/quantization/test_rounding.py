@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from edgekd.graph.quantization.stored_weights import quantized
+from edgekd.graph.quantization.rounding import quantized
 
 
 def test_weights_are_rounded_to_127_steps_on_each_side_of_zero_by_channel() -> None:

@@ -16,6 +16,7 @@ from edgekd.config.normalisation import Normalisation
 from edgekd.errors import ConfigError, placed
 from edgekd.graph.inspect import external_files, load_model
 from edgekd.graph.slim import graphs_of
+from edgekd.graph.token_inputs import pieces_of, reads_pieces, take_pieces
 from edgekd.records.contract import ModelContract
 
 
@@ -23,18 +24,22 @@ def adopt(file: Path, contract: ModelContract, path: Path, wanted: Normalisation
     """Writes the model to `path`, its weights inside and the logits its only output; the same bytes where it is so
     already.
 
-    wanted: what it was trained with, where that is not what the contract feeds; the file brings one to the other.
+    wanted: what it was trained with, where that is not what the contract feeds; the file brings one to the other. One
+    that takes the pieces of a text as transformers do (`input_ids`) takes those of the contract.
 
     Raises:
         ConfigError: it is no model that can be read, none of its outputs is the logits, or `wanted` does not fit.
     """
     model = load_model(file)
     names = [str(each.name) for each in model.graph.output]
-    if len(names) == 1 and not external_files(file) and wanted is None:
+    spec = pieces_of(contract) if reads_pieces(model.graph) else None
+    if len(names) == 1 and not external_files(file) and wanted is None and spec is None:
         shutil.copyfile(file, path)
         return
     if len(names) > 1:
         keep_output(model.graph, logits_among(names, contract, file))
+    if spec is not None:
+        take_pieces(model.graph, spec)
     if wanted is not None:
         _normalise(model.graph, contract, wanted, file)
     path.write_bytes(model.SerializeToString(deterministic=True))

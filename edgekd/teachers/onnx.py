@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 class OnnxTeacher(OwnNormalisation, Teacher):
     """An ONNX model that takes the same inputs, normalised as the data says unless `mean` and `std` say otherwise, and
-    gives one logit a class."""
+    gives one logit a class. Of texts it may take `input_ids`, `attention_mask` and `token_type_ids`, as transformers
+    do: it is given the pieces of `data.tokenizer.vocabulary`, which must be its own."""
 
     path: BesideFile = Field(description="the ONNX file")
 
@@ -69,10 +70,13 @@ class OnnxTeacher(OwnNormalisation, Teacher):
         return answerer
 
     def _session(self, contract: ModelContract) -> InferenceSession:
-        if self.normalisation is None:
-            return _session(self.path)
         from edgekd.graph.adopt import adopt
+        from edgekd.graph.inspect import load_model
+        from edgekd.graph.token_inputs import pieces_of, reads_pieces
 
+        as_it_is = pieces_of(contract) is None or not reads_pieces(load_model(self.path).graph)
+        if self.normalisation is None and as_it_is:
+            return _session(self.path)
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             adopted = Path(folder) / self.path.name
             adopt(self.path, contract, adopted, self.normalisation)
@@ -99,16 +103,18 @@ def _input_names(session: InferenceSession, contract: ModelContract, path: Path)
         ConfigError: its inputs are others.
     """
     found = {each.name: each for each in session.get_inputs()}
-    if len(found) == len(contract.inputs) == 1:
+    given = {each.name: each for each in contract.inputs}
+    if len(found) == len(given) == 1:
         names = {contract.inputs[0].name: next(iter(found))}
     else:
-        names = {each.name: each.name for each in contract.inputs}
+        names = {name: name for name in given if name in found}
         if set(found) != set(names):
-            raise ConfigError(f"{path}: its inputs are {', '.join(found)}, the data gives {', '.join(names)}")
-    for spec in contract.inputs:
+            raise ConfigError(f"{path}: its inputs are {', '.join(found)}, the data gives {', '.join(given)}")
+    for spec in (given[name] for name in names):
         theirs = found[names[spec.name]]
-        if theirs.type != "tensor(float)":
-            raise ConfigError(f"{path}: its input {theirs.name!r} is {theirs.type}, the data gives tensor(float)")
+        wanted_type = "tensor(int32)" if spec.dtype == "int32" else "tensor(float)"
+        if theirs.type != wanted_type:
+            raise ConfigError(f"{path}: its input {theirs.name!r} is {theirs.type}, the data gives {wanted_type}")
         wanted = (0, *spec.shape)
         fits = len(theirs.shape) == len(wanted) and all(
             not isinstance(have, int) or have == want for have, want in zip(theirs.shape[1:], wanted[1:], strict=True)

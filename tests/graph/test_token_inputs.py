@@ -40,7 +40,7 @@ class Named(nn.Module):
             num_attention_heads=2,
             intermediate_size=20,
             max_position_embeddings=32,
-            num_labels=3,
+            num_labels=3,  # type: ignore[call-arg]  # it takes more than it declares
         )
         self.bert = BertForSequenceClassification(config)
         self.bert.train(False)

@@ -1,7 +1,7 @@
 """Texts: UTF-8 in, the numbers of their words' pieces in a vocabulary out.
 
 This one file prepares inputs in training and, as `inputs.py`, on every device: beside numpy it needs nothing to be
-imported, and Python 3.9 runs it. Words and pieces are those of BERT; the vocabulary and its rules stand in the contract.
+imported, and Python 3.9 runs it. Words and pieces are those of BERT; vocabulary and rules stand in the contract.
 """
 
 from __future__ import annotations
@@ -198,9 +198,10 @@ def _told(rules: Mapping[str, Any]) -> str:
     case = "lower case" if rules["lowercase"] else "case kept"
     accents = "accents kept" if rules["accents"] else "accents off"
     lacking = "is unknown" if rules["bytes"] < 0 else "comes as its UTF-8 bytes"
+    entries = f"{len(rules['vocabulary']):,} entries, which manifest.json has"
     return (
-        f"words as BERT splits them, {case}, {accents}; their longest pieces among {len(rules['vocabulary']):,} entries, "
-        f"which manifest.json has; what is not among them {lacking}"
+        f"words as BERT splits them, {case}, {accents}; their longest pieces among {entries}; what is not among them "
+        f"{lacking}"
     )
 
 
@@ -353,15 +354,12 @@ _BARE = _Characters(lambda char: "" if _category(char) == "Mn" else _apart(char)
 
 def _wrong(text: bytes) -> str:
     """What makes this no text, or ""."""
-    if not text.strip():
-        return "the text is empty"
     if b"\0" in text:
         return f"the character 0 at byte {text.index(0)} (counted from 0)"
     try:
-        text.decode()
+        return "" if text.decode().strip() else "the text is empty"
     except UnicodeDecodeError as error:
         return f"not UTF-8: byte {error.start} (counted from 0) is 0x{text[error.start]:02x}"
-    return ""
 
 
 def _read_npy(path: Path) -> NDArray[np.bytes_]:

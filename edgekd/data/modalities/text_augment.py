@@ -39,7 +39,7 @@ class TextAugment:
         words = [each for each in _whole_words(specs[0]) if each in shared]
         self.entries = {spec["name"]: _Entries(spec, words) for spec in specs}
         frequency = np.cumsum(1 / (np.arange(1, len(words) + 1) + OFFSET))
-        self.cumulative = torch.from_numpy(frequency / frequency[-1] if len(words) else frequency)
+        self.cumulative = torch.from_numpy(frequency / frequency[-1] if words else frequency)
 
     def __call__(self, inputs: dict[str, Tensor], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
         """numbers: float64 (N, 3 + W) in [0, 1): whether there is a span, its length and place, then one a word."""

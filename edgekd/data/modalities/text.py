@@ -34,6 +34,7 @@ PADDING = 0
 CONTINUATION = "##"
 MOST_BYTES = 2**33  # of all texts: each takes as much room as the longest one
 MOST_WORDS = 2**17  # whose pieces are remembered
+MOST_TOKENIZERS = 8  # that are remembered
 CHANGED = {0x166D: "Po", 0x1734: "Mn", 0x111C9: "Po"}
 LATE = (
     "61d 7fd 890-8e2 9fd-9fe a76 afa-aff b55 c04-c3c c77 c84 d00 d3b-d3c d81 eba ece 180f-1886 1abf-1ace 1b7d-1b7e "
@@ -300,14 +301,18 @@ class Tokenizer:
 
 
 def tokenizer_of(preprocessing: Mapping[str, Any]) -> Tokenizer:
-    """What the preprocessing of an input says."""
-    rules = {key: value for key, value in preprocessing.items() if key != "vocabulary"}
-    return _made(tuple(preprocessing["vocabulary"]), tuple(sorted(rules.items())))
+    """What the preprocessing of an input says; made once, for that takes as long as many texts."""
+    for rules, tokenizer in _MADE:
+        if rules is preprocessing or rules == preprocessing:
+            return tokenizer
+    made = Tokenizer(**preprocessing)
+    _MADE[MOST_TOKENIZERS - 1 :] = []
+    _MADE.insert(0, (preprocessing, made))
+    return made
 
 
-@functools.lru_cache(maxsize=8)
-def _made(vocabulary: tuple[str, ...], rules: tuple[tuple[str, Any], ...]) -> Tokenizer:
-    return Tokenizer(vocabulary, **dict(rules))
+_MADE: list[tuple[Mapping[str, Any], Tokenizer]] = []
+"""The newest first."""
 
 
 class _Characters(dict[int, str]):

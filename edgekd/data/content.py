@@ -46,6 +46,15 @@ def content_digest(root: Path, names: Iterable[str] | None = None, *, hidden: bo
     return found
 
 
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two files, or two folders, hold the same; False where one cannot be read, which is told when it is."""
+    try:
+        sizes = {path.stat().st_size for path in (one, other) if path.is_file()}
+        return one.is_file() == other.is_file() and len(sizes) < 2 and content_digest(one) == content_digest(other)
+    except OSError:
+        return False
+
+
 def all_files(root: Path, *, hidden: bool = False) -> list[str]:
     """Every file below a folder, relative with `/`, sorted; without `hidden` no file or folder whose name begins with a
     dot. Links are followed, but for those that lead to a folder above them, where everything is found already.

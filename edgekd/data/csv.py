@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from edgekd.data.base import Amount, Dataset, find_data
-from edgekd.data.content import content_digest
+from edgekd.data.content import content_digest, same_content
+from edgekd.data.labels import class_names, class_numbers
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
 from edgekd.data.table import Table, read_table
@@ -68,7 +66,7 @@ class Csv(Dataset):
     def _other_content(cls, test_path: Path | None, info: ValidationInfo) -> Path | None:
         if test_path is not None and "path" in info.data:
             files = [find_data(path, info.context) for path in (info.data["path"], test_path)]
-            if _same_content(*(file for file in files if file is not None)):
+            if same_content(*(file for file in files if file is not None)):
                 raise ValueError(
                     f"{test_path} has the same content as `path`: a test on what was learned says nothing\n"
                     "give a file of other rows, or leave `test_path` out: a share of `path` becomes the test split"
@@ -104,7 +102,7 @@ class Csv(Dataset):
         features = [name for column, name in enumerate(table.names) if column not in left_out]
         if not features:
             raise ConfigError(f"{self._found}: no column is left for features")
-        classes = _classes(table.texts(label))
+        classes = class_names(table.texts(label))
         if len(classes) < 2:
             raise ConfigError(
                 f"{self._found}: only one class, {classes[0]!r}",
@@ -118,50 +116,9 @@ class Csv(Dataset):
         return LabelledData(everything.take(train), everything.take(test), classes)
 
 
-def _same_content(one: Path, other: Path) -> bool:
-    """Whether their bytes are equal; False where one cannot be read, which is told when it is."""
-    try:
-        return one.stat().st_size == other.stat().st_size and content_digest(one) == content_digest(other)
-    except OSError:
-        return False
-
-
-def _classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """Of spellings of the same number the shortest."""
-    names = sorted(set(labels))
-    numbers: dict[Decimal, str] = {}
-    for name in sorted(names, key=len):
-        number = _number(name)
-        if number is None:
-            return tuple(names)
-        numbers.setdefault(number, name)
-    return tuple(numbers[number] for number in sorted(numbers))
-
-
-def _number(label: str) -> Decimal | None:
-    """None where it is no finite one; exact, since float would take two long numbers for one."""
-    try:
-        number = Decimal(label)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
 def _split(table: Table, label: str, features: Sequence[str], classes: Sequence[str]) -> Split:
     """The columns by name, so that those of a test file may stand in another order."""
     samples = table.numbers([table.column(name) for name in features])
-    return Split(samples, _labels(table, table.column(label), classes))
-
-
-def _labels(table: Table, column: int, classes: Sequence[str]) -> NDArray[np.int64]:
-    key: Callable[[str], object] = str if any(_number(name) is None for name in classes) else _number
-    numbers = {key(name): number for number, name in enumerate(classes)}
-    found = table.texts(column)
-    for line, text in zip(table.lines, found, strict=True):
-        if key(text) not in numbers:
-            raise ConfigError(
-                f"the label {text!r} does not occur in the training file",
-                hint=f"the classes are {', '.join(classes)}",
-                where=f"{table.path}:{line}",
-            )
-    return np.array([numbers[key(text)] for text in found], dtype=np.int64)
+    column = table.column(label)
+    places = [f"{table.path}:{line}" for line in table.lines]
+    return Split(samples, class_numbers(table.texts(column), classes, places))

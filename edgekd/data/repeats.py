@@ -1,4 +1,7 @@
-"""Test samples that are among the training samples too: equal ones, and pictures that are almost equal."""
+"""Test samples that are among the training samples too: equal ones, and pictures that are almost equal.
+
+Texts are equal whatever their case and white space.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +85,16 @@ def _parts(rows: Rows) -> Iterator[NDArray[Any]]:
 def _digests(rows: Rows, advance: Advance | None = None) -> Iterator[bytes]:
     for part in _parts(rows):
         for each in part:
-            yield hashlib.blake2b(each.tobytes(), digest_size=16).digest()
+            yield hashlib.blake2b(_folded(each), digest_size=16).digest()
         if advance is not None:
             advance(len(part))
+
+
+def _folded(sample: Any) -> bytes:
+    if isinstance(sample, bytes):  # UTF-8
+        return " ".join(sample.decode().casefold().split()).encode()
+    content: bytes = sample.tobytes()
+    return content
 
 
 def _gists(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgekd.data.base import Dataset
-from edgekd.errors import placed
+from edgekd.errors import ConfigError, placed
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
@@ -49,6 +49,8 @@ class DataStage(Stage):
         from edgekd.stages.files import load_split, save_record, save_split
 
         data = self.dataset.load(context.progress)
+        if not data.classes:
+            raise ConfigError("its samples have no labels", where="data", hint="they can be those of distill.transfer")
         with placed("data.validation"):
             kept, held_out = stratified_split(data.train.labels, self.dataset.validation, context.seed)
         labels = data.train.labels.copy()

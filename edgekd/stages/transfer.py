@@ -42,8 +42,9 @@ class TransferStage(Stage):
         from edgekd.stages.files import load_record, save_split
 
         contract = load_record(ModelContract, inputs["contract"])
-        samples = self.dataset.load(context.progress).train.samples
-        self._check(contract, samples[:LOOKED_AT])
+        data = self.dataset.load(context.progress)
+        samples = data.train.samples
+        self._check(contract, samples[:LOOKED_AT], data.reading)
         noun = modality(contract.modality).NOUN
         rows = np.arange(len(samples))
         with context.progress.task(noun, len(rows)) as advance:
@@ -51,8 +52,9 @@ class TransferStage(Stage):
             save_split(context.output("train"), unlabelled, rows, advance)
         return f"{len(rows):,} {noun} without labels"
 
-    def _check(self, contract: ModelContract, samples: Samples) -> None:
-        """
+    def _check(self, contract: ModelContract, samples: Samples, reading: Mapping[str, JsonValue]) -> None:
+        """What varies in length becomes an input of the contract whatever form it has.
+
         Raises:
             ConfigError: they are of another kind or form than those of the pipeline's own data.
         """
@@ -62,11 +64,14 @@ class TransferStage(Stage):
         if found != contract.modality:
             raise ConfigError(f"its samples are {found}, those of `data` {contract.modality}", where="distill.transfer")
         try:
-            forms = [tuple(each["shape"]) for each in modality(found).specify(samples)]
+            kind = modality(found)
+            samples = kind.accepted(samples)
+            wanted = [tuple(each.shape) for each in contract.inputs if not each.varies]
+            specs = kind.specify(samples, reading) if wanted else []
+            forms = [tuple(each["shape"]) for each in specs if not each.get("varies", False)]
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(what, where="distill.transfer", hint=hint or None) from error
-        wanted = [tuple(each.shape) for each in contract.inputs]
         if forms != wanted:
             raise ConfigError(
                 f"its samples are of the form {forms[0]}, those of `data` {wanted[0]}",

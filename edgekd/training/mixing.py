@@ -32,13 +32,16 @@ class Mixing:
     Regularization Strategy to Train Strong Classifiers with Localizable Features, equations 1 and 2.
 
     Raises:
-        ValueError: cutmix of what is no image; the message has a hint on a second line.
+        ValueError: cutmix of what is no image, or numbers of words; the message has a hint on a second line.
     """
 
     numbers = len(DRAWN)
     """How many uniform numbers a row takes: the same whatever the options ask for."""
 
     def __init__(self, options: AugmentOptions, specs: Sequence[Spec], samples: int) -> None:
+        if any(each.get("dtype") == "int32" for each in specs):
+            names = ", ".join(each["name"] for each in specs)
+            raise ValueError(f"{names}: numbers of words cannot be mixed\nleave mixup and cutmix out of `augment`")
         if options.cutmix and [len(each["shape"]) for each in specs] != [3]:
             names = ", ".join(each["name"] for each in specs)
             raise ValueError(f"cutmix takes boxes out of images, {names} is none\nmixup is for every kind of input")

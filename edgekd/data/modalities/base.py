@@ -164,7 +164,11 @@ def contract_for(
 
 def specs_of(contract: ModelContract) -> list[dict[str, Any]]:
     """The inputs of a contract as plain data, as the functions of a modality take them."""
-    return [each.model_dump(mode="json") for each in contract.inputs]
+    # the preprocessing is plain data already, and copying a vocabulary takes as long as feeding a hundred texts
+    return [
+        {**each.model_dump(mode="json", exclude={"preprocessing"}), "preprocessing": each.preprocessing}
+        for each in contract.inputs
+    ]
 
 
 def shipped_contract(contract: ModelContract, options: ExportOptions) -> ModelContract:

@@ -12,7 +12,7 @@ NOT_THERE = -1e4
 
 
 class TransformerLayers(TextNetwork):
-    """The table, positions, `depth` layers, a norm, the mean over the text, a linear layer; length: the longest text's."""
+    """Table, positions, `depth` layers, a norm, the mean over the text, a linear layer; length: of the longest text."""
 
     def __init__(
         self,

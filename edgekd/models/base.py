@@ -26,7 +26,8 @@ def blank_inputs(contract: ModelContract, samples: int) -> tuple[Tensor, ...]:
 class Model(Component):
     @abstractmethod
     def build(self, contract: ModelContract) -> nn.Module:
-        """A module from the contract's inputs, one argument each, float32 or int32 (N, ...), to logits float32 (N, classes).
+        """A module from the contract's inputs, one argument each, float32 or int32 (N, ...), to logits float32
+        (N, classes).
 
         It is freshly initialised from torch's global generator.
 

@@ -14,13 +14,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from edgekd.errors import ConfigError
 from edgekd.models.silence import silent, told
 from edgekd.models.text_inputs import PADDING, Tokens
-from edgekd.models.text_network import TextNetwork, mean_over, there
+from edgekd.models.text_network import PieceReader, mean_over, there
 from edgekd.models.transformers import Freeze, TextPooling
 
 MATCHING = "config.json and the files *.safetensors must be of one network that the installed transformers knows"
 
 
-class Pretrained(TextNetwork):
+class Pretrained(PieceReader):
     """network: of the library. What is frozen stays in evaluation mode, so that its answers do not change."""
 
     def __init__(self, place: int, network: PreTrainedModel, freeze: Freeze) -> None:
@@ -40,11 +40,10 @@ class Pretrained(TextNetwork):
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.freeze == "encoder":
-            self.encoder.eval()
+            self.encoder.eval()  # type: ignore[no-untyped-call]
         return self
 
     def outputs(self, pieces: Tensor) -> Tensor:
-        """Pieces int32 (N, P) -> what the last layer says of each, float32 (N, P, D)."""
         outputs: Tensor = self.encoder(input_ids=pieces, attention_mask=pieces != PADDING).last_hidden_state
         return outputs
 

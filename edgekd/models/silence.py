@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,24 +12,29 @@ from edgekd.errors import ConfigError, EdgekdError
 @contextmanager
 def silent() -> Iterator[None]:
     """What transformers and huggingface_hub would log or draw inside is dropped; exceptions pass."""
-    import huggingface_hub.utils as hub
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # it lists no names as its own
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as transformers
 
     level, bars = transformers.get_verbosity(), transformers.is_progress_bar_enabled()
-    hub_level, hub_bars = hub.logging.get_verbosity(), not hub.are_progress_bars_disabled()
-    transformers.set_verbosity(transformers.CRITICAL)
-    hub.logging.set_verbosity(hub.logging.CRITICAL)
-    transformers.disable_progress_bar()
-    hub.disable_progress_bars()
+    hub_level, hub_quiet = hub.get_verbosity(), are_progress_bars_disabled()
+    transformers.set_verbosity(logging.CRITICAL)
+    hub.set_verbosity(logging.CRITICAL)
+    transformers.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bars()
     try:
         yield
     finally:
         transformers.set_verbosity(level)
-        hub.logging.set_verbosity(hub_level)
-        if hub_bars:
-            hub.enable_progress_bars()
+        hub.set_verbosity(hub_level)
+        if not hub_quiet:
+            enable_progress_bars()
         if bars:
-            transformers.enable_progress_bar()
+            transformers.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

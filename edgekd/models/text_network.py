@@ -27,6 +27,14 @@ class TextNetwork(nn.Module):
         """Tokens int32 (N, L) -> logits (N, classes), the same whatever number of zeros follow a text."""
 
 
+class PieceReader(TextNetwork):
+    """One that reads the pieces of words, and says something of each."""
+
+    @abstractmethod
+    def outputs(self, pieces: Tensor) -> Tensor:
+        """Pieces int32 (N, P) -> what the last layer before the classifier says of each, float32 (N, P, D)."""
+
+
 def trimmed(tokens: Tensor) -> Tensor:
     """The tokens of a batch as far as its longest text goes, at least one: most batches are far shorter than the
     longest text of all. A graph that is recorded keeps the length as it is: it holds for any."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class TextTransformer(Model):
-    """Layers of attention and two linear layers with ReLU, each after a layer norm, with learned positions, and the mean
-    over the text: the layers `table`, `layers`, `norm` and `head`.
+    """Layers of attention and two linear layers with ReLU, each after a layer norm, with learned positions, and the
+    mean over the text: the layers `table`, `layers`, `norm` and `head`.
 
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3; Xiong et al. 2020, On Layer Normalization in the
     Transformer Architecture, figure 1 (b), for where the norms stand.

@@ -36,8 +36,8 @@ class TransformersModel(Model):
     )
     freeze: Freeze = Field(
         "none",
-        description="what stays as it is: nothing, the table of the pieces, or all but the classifier, which then learns "
-        "from features that do not change",
+        description="what stays as it is: nothing, the table of the pieces, or all but the classifier, which then "
+        "learns from features that do not change",
     )
 
     _folder: Path | None = PrivateAttr()

@@ -1,4 +1,4 @@
-"""Where the weights of a network from elsewhere lie: a folder, or Hugging Face's cache of what was fetched from there."""
+"""Where the weights of a network from elsewhere lie: a folder, or Hugging Face's cache of what was fetched."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""What every dataset gives, and where it looks for its files."""
+"""What every dataset gives; where it looks for its files is in `config/paths.py`."""
 
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import platformdirs
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import Component
+from edgekd.config.paths import cache_folder, data_folders, find_data
 from edgekd.data.samples import LabelledData
 from edgekd.progress import Progress
+
+__all__ = ["Amount", "Dataset", "cache_folder", "data_folders", "find_data"]
 
 
 def _finite_number(value: object) -> object:
@@ -54,29 +54,3 @@ class Dataset(Component):
     @abstractmethod
     def load(self, progress: Progress) -> LabelledData:
         """The samples, in an order that does not depend on the machine; those that are large wait to be read."""
-
-
-def data_folders() -> tuple[Path, ...]:
-    """Where data is looked for, in order: EDGEKD_DATA, ./data, the user's cache."""
-    own = os.environ.get("EDGEKD_DATA")
-    return (*((Path(own),) if own else ()), Path("data"), cache_folder() / "data")
-
-
-def find_data(path: Path, context: Any) -> Path | None:
-    """Where a path of a dataset leads: from the folder of the file that names it, else from a data folder.
-
-    context: pydantic's, of the validation.
-    """
-    folder = Path((context or {}).get("folder", Path()))
-    for base in (folder, *data_folders()):
-        try:
-            if (base / path).exists():
-                return (base / path).resolve()
-        except (OSError, RuntimeError):  # a name that no file can have, links that lead in a circle
-            continue
-    return None
-
-
-def cache_folder() -> Path:
-    """The user's cache folder of edgekd; not created here."""
-    return Path(platformdirs.user_cache_dir("edgekd"))

@@ -85,7 +85,7 @@ def _start(
     given = module_of(origin, contract, inputs)
     samples = blank_inputs(contract, 2)
     with placed(f"{STUDENT if network.name == STUDENT else network.section}.start"):
-        taken = network.start.fill(module, given, samples, seed)
+        taken = network.start.fill(module, given, samples, seed, contract)
     return StartRecord(network=origin.name, tensors=taken.tensors, fresh=dict(taken.fresh))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from edgekd.config.component import Component
+from edgekd.records.contract import ModelContract
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,8 +30,11 @@ class Initialiser(Component):
     network: str = Field(description="the network that it starts from, by name; one that is trained or loaded here")
 
     @abstractmethod
-    def fill(self, student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], seed: int) -> Taken:
-        """Puts weights of the teacher into the fresh student, which is changed; inputs: such as both take.
+    def fill(
+        self, student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], seed: int, contract: ModelContract
+    ) -> Taken:
+        """Puts weights of the teacher into the fresh student, which is changed; inputs: such as both take,
+        those of the contract.
 
         Raises:
             ConfigError: nothing of the teacher fits, or one of the two cannot be understood.

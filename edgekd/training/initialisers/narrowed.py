@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from edgekd.errors import ConfigError
+from edgekd.records.contract import ModelContract
 from edgekd.training.initialisers.base import Initialiser, Taken
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ class Narrowed(Initialiser):
         "weights (product), the first ones, or random ones",
     )
 
-    def fill(self, student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], seed: int) -> Taken:
+    def fill(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        inputs: Sequence[Tensor],
+        seed: int,
+        contract: ModelContract,  # noqa: ARG002 - what matters of the inputs, the networks show
+    ) -> Taken:
         from edgekd.training.initialisers.following import follow
         from edgekd.training.initialisers.narrowing import narrow
         from edgekd.training.initialisers.selection import CHOICES

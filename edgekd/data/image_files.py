@@ -19,7 +19,7 @@ ENDINGS = frozenset(
 
 
 class ImageFiles(ABC):
-    """`names`: the files with one of the endings, relative with `/`, sorted; others are passed over. `read` may run in threads."""
+    """`names`: the files with one of the endings, relative with `/`, sorted. `read` may run in threads."""
 
     names: tuple[str, ...]
 

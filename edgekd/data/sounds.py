@@ -86,8 +86,8 @@ class Sounds(Dataset):
         with progress.task("looking at recordings", len(names)) as advance:
             for name in names:
                 wav = _header(files, name)
-                longer += wav.count > self.seconds * wav.rate
-                longest = max(longest, wav.count / wav.rate)
+                longer += wav.length > self.seconds * wav.rate
+                longest = max(longest, wav.length / wav.rate)
                 advance()
         if longer:
             progress.say(

@@ -28,7 +28,7 @@ class Recording(NamedTuple):
 
     digit: int
     speaker: str
-    index: int
+    number: int
     name: str
 
 
@@ -78,7 +78,7 @@ class SpokenDigits(Sounds):
 
     def _tested(self, recordings: list[Recording], folder: Path) -> list[bool]:
         if self.split == "official":
-            return [each.index < TESTED for each in recordings]
+            return [each.number < TESTED for each in recordings]
         speaker = self.speaker or SPEAKER
         speakers = sorted({each.speaker for each in recordings})
         if speaker not in speakers:
@@ -112,7 +112,8 @@ def _recording(name: str, folder: Path) -> Recording:
     found = NAME.fullmatch(name)
     if found is None:
         raise ConfigError(
-            f"{folder}: {name} is not named DIGIT_SPEAKER_INDEX.wav", hint="only the data set's recordings may be there"
+            f"{folder}: {name} is not named DIGIT_SPEAKER_NUMBER.wav",
+            hint="only the data set's recordings may be there",
         )
-    digit, speaker, index = found.groups()
-    return Recording(int(digit), speaker, int(index), name)
+    digit, speaker, number = found.groups()
+    return Recording(int(digit), speaker, int(number), name)

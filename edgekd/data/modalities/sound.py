@@ -58,10 +58,10 @@ DRAWN = ("gain", "delay", "noise", "time", "time_length", "pitch", "pitch_length
 
 
 class Wav(NamedTuple):
-    """Where the samples of a WAV file lie, and what they are: `count` of the type `kind`, from the byte `at` on."""
+    """Where the samples of a WAV file lie, and what they are: `length` of the type `kind`, from the byte `at` on."""
 
     rate: int
-    count: int
+    length: int
     kind: str
     at: int
 
@@ -111,7 +111,7 @@ def specify(samples: Any, reading: Mapping[str, Any] = {}) -> list[dict[str, Any
         raise ValueError(f"sounds of {length} samples are shorter than one frame of {window}\nmake `seconds` larger")
     if not _bank(*_bands(rules)).any(axis=0).all():
         raise ValueError(
-            f"{rules['mels']} bands of pitch are narrower than what {rules['fft']} samples at {rate} Hz can tell apart\n"
+            f"{rules['mels']} bands of pitch are narrower than {rules['fft']} samples at {rate} Hz can tell apart\n"
             "take fewer `mels`, or longer windows"
         )
     total = squares = np.zeros(rules["mels"])
@@ -176,12 +176,13 @@ def _bank(rate: int, fft: int, mels: int, low_hz: float, high_hz: float) -> NDAr
 
     Source: Young et al. 2006, The HTK Book (version 3.4), equation 5.13: mel = 2595 log10(1 + f / 700).
     """
-    edges = np.linspace(*(2595 * math.log10(1 + each / 700) for each in (low_hz, high_hz)), mels + 2)
-    edges_hz = 700 * (10 ** (edges / 2595) - 1)
+    lowest, highest = (2595 * math.log10(1 + each / 700) for each in (low_hz, high_hz))
+    edges_hz = 700 * (10 ** (np.linspace(lowest, highest, mels + 2) / 2595) - 1)
     bins_hz = np.arange(fft // 2 + 1)[:, np.newaxis] * (rate / fft)
     lower, middle, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising, falling = (bins_hz - lower) / (middle - lower), (upper - bins_hz) / (upper - middle)
-    return np.maximum(0, np.minimum(rising, falling))
+    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return weights
 
 
 def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.int16]:
@@ -218,7 +219,7 @@ def fitted(content: bytes, rate: int, samples: int, resampling: Mapping[str, Any
         ValueError: it is none, or cannot be read exactly; the message is one line.
     """
     wav = opened(content)
-    needed = wav.count
+    needed = wav.length
     if wav.rate != rate:  # no more is computed than is kept
         reach = resampling["crossings"] * (1 + wav.rate // rate)
         needed = min(needed, math.ceil(samples * wav.rate / rate) + reach)
@@ -277,8 +278,8 @@ def _format(header: bytes) -> tuple[int, str, int]:
         raise ValueError(f"it has {channels} channels: save one of them, or their mean, as a mono file")
     if (tag, bits) not in KINDS or width != bits // 8:
         raise ValueError(
-            f"its samples are {'floats' if tag == FLOATS else 'numbers'} of {bits} bits in {width} bytes: save it as PCM "
-            "of 8, 16, 24 or 32 bits, or as floats of 32 or 64"
+            f"its samples are {'floats' if tag == FLOATS else 'numbers'} of {bits} bits in {width} bytes: save it as "
+            "PCM of 8, 16, 24 or 32 bits, or as floats of 32 or 64"
         )
     if rate not in RATES:
         raise ValueError(f"its rate is {rate} Hz; from {RATES[0]} to {RATES[-1]} are read")
@@ -355,7 +356,8 @@ def shifted(
         raise ValueError(f"{kind} is for images\nsounds take noise")
     strength = np.sqrt((samples.astype(np.float64) ** 2).mean(axis=1, keepdims=True))
     noise = np.random.default_rng(seed).standard_normal(samples.shape) * (amount * strength)
-    return np.clip(np.rint(samples + noise), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    changed: NDArray[np.int16] = np.clip(np.rint(samples + noise), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return changed
 
 
 def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | None:
@@ -396,9 +398,9 @@ def facts(specs: Sequence[Spec]) -> list[tuple[str, str]]:
         ("input", f"`{spec['name']}`: {spec['dtype']} (N, 1, {mels}, {frames}): {mels} bands in {frames} frames"),
         (
             "preprocessing",
-            f"log(energy + {rules['floor']:g}) in {mels} mel bands from {rules['low_hz']:g} to {rules['high_hz']:g} Hz, "
-            f"frames of {window_ms:g} ms every {hop_ms:g} ms; then (value − mean) / std, manifest.json has both for "
-            "each band",
+            f"log(energy + {rules['floor']:g}) in {mels} mel bands from {rules['low_hz']:g} to {rules['high_hz']:g} "
+            f"Hz, frames of {window_ms:g} ms every {hop_ms:g} ms; then (value − mean) / std, manifest.json has both "
+            "for each band",
         ),
         (
             "sound files",

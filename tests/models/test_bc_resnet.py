@@ -65,8 +65,8 @@ def test_what_is_seen_along_time_is_added_to_every_pitch_alike() -> None:
 
 def test_a_dilated_block_sees_frames_so_far_apart() -> None:
     torch.manual_seed(0)
-    block = Broadcasted(2, 2, 4, 1, 3).eval()
-    click = torch.zeros(1, 2, 4, 15)
+    block = Broadcasted(16, 16, 4, 1, 3).eval()
+    click = torch.zeros(1, 16, 4, 15)
     click[..., 7] = 5.0
     reached = (block.time(click) - block.time(torch.zeros_like(click))).abs().amax(dim=(0, 1, 2))
     assert reached.nonzero().flatten().tolist() == [4, 7, 10]

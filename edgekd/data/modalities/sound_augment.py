@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,13 +59,13 @@ class SoundAugment:
     def _louder(self, bands: Tensor, decibels: NDArray[np.float64]) -> Tensor:
         """As if the samples had been multiplied before the bands were made of them: exact, but for clipping.
 
-        With x = log(E + f) of the energy E and the floor f, a factor g of energy makes log(g E + f) = x + log(g +
-        (1 - g) f / exp(x)), so that silence stays silence.
+        With x = log(E + f) of the energy E and the floor f, a factor g of energy makes log(g E + f) = x + log(s +
+        g (1 - s)), where s = f / exp(x) is 1 in silence, which so stays silence.
         """
         factor = moved((10 ** (decibels / 10)).astype(np.float32), bands.device).reshape(-1, 1, 1, 1)
         mean, std = moved(self.mean, bands.device), moved(self.std, bands.device)
-        share = (self.floor * torch.exp(-(bands * std + mean))).clamp_(max=1)
-        return bands + torch.log(factor + (1 - factor) * share) / std
+        above = (bands * std + mean - math.log(self.floor)).clamp_(min=0)  # of the floor; rounding may lead below
+        return bands + torch.log(torch.exp(-above) - factor * torch.expm1(-above)) / std
 
     def _delayed(self, bands: Tensor, numbers: NDArray[np.float64]) -> Tensor:
         """Each sound moved by whole frames, to either side; silence comes in."""

@@ -1,4 +1,4 @@
-"""Image files in a folder or in a tar archive, found and read the same way."""
+"""Files of some kind, images unless said otherwise, in a folder or in a tar archive, found and read the same way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDINGS = frozenset(
 
 
 class ImageFiles(ABC):
-    """`names`: the image files, relative with `/`, sorted; others are passed over. `read` may run in threads."""
+    """`names`: the files with one of the endings, relative with `/`, sorted. `read` may run in threads."""
 
     names: tuple[str, ...]
 
@@ -34,13 +34,13 @@ class FolderFiles(ImageFiles):
         ConfigError: a folder cannot be read, or a name is not UTF-8.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, endings: frozenset[str] = ENDINGS) -> None:
         self.root = root
         try:
             found = all_files(root)
         except OSError as error:
             raise ConfigError(f"cannot read {error.filename or root}: {error.strerror}") from error
-        self.names = _readable([name for name in found if _is_image(name)], root)
+        self.names = _readable([name for name in found if _counts(name, endings)], root)
 
     def read(self, name: str) -> bytes:
         path = self.root / name
@@ -56,7 +56,7 @@ class TarFiles(ImageFiles):
         ConfigError: it is none or damaged, or a link cannot be followed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, endings: frozenset[str] = ENDINGS) -> None:
         try:
             with tarfile.open(path, "r:") as archive:
                 members = {_plain(member.name): member for member in archive}
@@ -68,7 +68,7 @@ class TarFiles(ImageFiles):
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
         _refuse_linked_folders(members, path)
-        wanted = [name for name, member in members.items() if _is_image(name) and not member.isdir()]
+        wanted = [name for name, member in members.items() if _counts(name, endings) and not member.isdir()]
         self.path = path
         self.names = _readable(wanted, path)
         self._where = {name: _place(name, members, path) for name in self.names}
@@ -81,16 +81,16 @@ class TarFiles(ImageFiles):
             return os.pread(stream.fileno(), size, offset)
 
 
-def open_files(path: Path) -> ImageFiles:
+def open_files(path: Path, endings: frozenset[str] = ENDINGS) -> ImageFiles:
     """
     Raises:
         ConfigError: it is neither a folder nor a tar file, or cannot be read.
     """
     if path.is_dir():
-        return FolderFiles(path)
+        return FolderFiles(path, endings)
     if not path.is_file():
         raise ConfigError(f"{path} is neither a folder nor a file")
-    return TarFiles(path)
+    return TarFiles(path, endings)
 
 
 def _readable(names: list[str], root: Path) -> tuple[str, ...]:
@@ -157,8 +157,8 @@ def _refuse_linked_folders(members: dict[str, tarfile.TarInfo], path: Path) -> N
             )
 
 
-def _is_image(name: str) -> bool:
+def _counts(name: str, endings: frozenset[str]) -> bool:
     """By its ending; hidden files, and the copies that macOS puts into archives, are not."""
     base, _, ending = name.removeprefix("./").rpartition(".")
     hidden = base.startswith((".", "__MACOSX/")) or "/." in base or "/__MACOSX/" in base
-    return ending.lower() in ENDINGS and bool(base) and not hidden
+    return ending.lower() in endings and bool(base) and not hidden

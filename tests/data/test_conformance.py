@@ -13,12 +13,13 @@ from pydantic import JsonValue
 
 from edgekd.config.component import component_class
 from edgekd.config.registry import DATASETS, MODALITIES
-from edgekd.data.base import Dataset
+from edgekd.data.base import Dataset, cache_folder
 from edgekd.data.mnist import Mnist
 from edgekd.data.modalities.base import contract_for, modality
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.split import stratified_split
 from edgekd.progress import Silent
+from tests.data.wav_files import wav
 
 
 def csv_file(folder: Path) -> dict[str, object]:
@@ -35,7 +36,31 @@ def image_files(folder: Path) -> dict[str, object]:
     return {"path": str(folder / "pictures")}
 
 
-OWN_FILES: dict[str, Callable[[Path], dict[str, object]]] = {"csv": csv_file, "image_folder": image_files}
+def sound_files(folder: Path) -> dict[str, object]:
+    for n in range(60):
+        path = folder / "sounds" / ("hum", "hiss")[n % 2] / f"{n}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(wav(np.random.default_rng(n).integers(-99, 99, 4000, dtype=np.int16), rate=16000))
+    return {"path": str(folder / "sounds"), "seconds": 0.25}
+
+
+def spoken_digits(folder: Path) -> dict[str, object]:
+    """In the user's cache, where they are looked for."""
+    del folder
+    recordings = cache_folder() / "data/fsdd/recordings"
+    recordings.mkdir(parents=True, exist_ok=True)
+    for n in range(240):
+        noise = np.random.default_rng(n).integers(-99, 99, 2000, dtype=np.int16)
+        (recordings / f"{n % 10}_jo_{n // 10}.wav").write_bytes(wav(noise))
+    return {"seconds": 0.25}
+
+
+OWN_FILES: dict[str, Callable[[Path], dict[str, object]]] = {
+    "csv": csv_file,
+    "image_folder": image_files,
+    "sound_folder": sound_files,
+    "spoken_digits": spoken_digits,
+}
 """Of each data set that needs some: makes small ones in a folder, and gives the options that name them."""
 
 

@@ -24,6 +24,7 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mlp": [*IMAGES, (30,), (1,), (5, 7)],
     "torchvision": IMAGES,
     "ds_resnet": IMAGES,
+    "bc_resnet": [*IMAGES, (1, 40, 98)],
     "airbench": [(1, 28, 28), (3, 32, 32), (3, 33, 20)],
 }
 REQUIRED = {"torchvision": {"name": "resnet18"}}

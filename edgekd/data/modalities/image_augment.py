@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,11 +10,9 @@ from torch.nn import functional
 
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities.image import DRAWN
+from edgekd.data.modalities.noise import noise_like
 from edgekd.data.modalities.spans import spans
 from edgekd.data.tensors import moved
-
-PLACES = 2**20
-"""In how many places the noise of an image can begin."""
 
 
 class ImageAugment:
@@ -46,7 +42,7 @@ class ImageAugment:
         elif options.resize:
             images = _sampled(images, _theta(drawn, options, height, width), "border")
         if options.noise:
-            images = _noise(drawn["noise"], images).mul_(options.noise).add_(images)
+            images = noise_like(images, drawn["noise"]).mul_(options.noise).add_(images)
         if options.erase:
             erased = _squares(drawn, options.erase, images)
             images = (images * (1 - erased)).addcmul_(black, erased)  # exact; torch.where takes three times as long
@@ -130,25 +126,6 @@ def _sampled(images: Tensor, theta: Tensor, outside: str) -> Tensor:
     return functional.grid_sample(
         images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=outside, align_corners=False
     )
-
-
-def _noise(numbers: NDArray[np.float64], images: Tensor) -> Tensor:
-    """A standard normal number for each pixel: float32, in the images' shape.
-
-    An image takes a stretch of one long pool of noise, from a place of its own. Two stretches may overlap, but the
-    same pixel of two images gets the same noise in one case of PLACES only.
-    Source: Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning, section
-    2.1, shares a table of noise so.
-    """
-    pixels = images[0].numel()
-    stretches = _pool(pixels, images.device).unfold(0, pixels, 1)
-    return stretches[moved(np.floor(numbers * PLACES).astype(np.int64), images.device)].reshape(images.shape)
-
-
-@functools.lru_cache(maxsize=4)
-def _pool(pixels: int, device: torch.device) -> Tensor:
-    """Standard normal numbers, float32 (PLACES + pixels,)."""
-    return moved(np.random.default_rng(0).standard_normal(PLACES + pixels, np.float32), device)
 
 
 def _squares(drawn: dict[str, NDArray[np.float64]], side: int, images: Tensor) -> Tensor:

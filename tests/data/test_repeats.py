@@ -81,6 +81,17 @@ def test_rows_of_numbers_are_compared_as_they_are() -> None:
     assert found.compared == 0
 
 
+def test_texts_are_compared_whatever_their_case_and_white_space() -> None:
+    train = np.array(
+        [each.encode() for each in ("A good  film .", "Straße", "other", "of a longer kind than the others")]
+    )
+    test = np.array([each.encode() for each in ("a GOOD film .", "a good film", " STRASSE", "Other", "another")])
+    found = repeats([train[:2], train[2:]], test, ignore)
+    assert found.equal.tolist() == [0, 2, 3]
+    assert found.compared == 0
+    assert module.passes(test) == 1
+
+
 def test_of_very_many_some_are_looked_at_evenly_spaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAIRS", 150 * 4)
     train, test = pictures(150, 1), pictures(40, 3)

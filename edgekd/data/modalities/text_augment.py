@@ -26,7 +26,8 @@ class TextAugment:
     The number of a word decides: below `mask` it is hidden, in the next `replace` it becomes another one. Only words
     that are one piece in every input that shows them are replaced, by such words, of which the vocabulary's r-th comes
     with a probability proportional to 1 / (r + OFFSET): it stands in the order of frequency in training, and that is
-    how often words come. Each text keeps one word that is not hidden.
+    how often words come. Each text keeps one word that is not hidden, among those that every input has room for, where
+    spans lie too.
 
     Source: Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, section 3.2,
     without parts of speech; the law of frequencies is Piantadosi 2014, Zipf's Word Frequency Law in Natural Language,
@@ -46,23 +47,24 @@ class TextAugment:
         texts = {name: _Text(inputs[name], entries) for name, entries in self.entries.items()}
         drawn = moved(numbers, next(iter(texts.values())).tokens.device)
         each_word = drawn[:, 3:]
-        counts = torch.stack([text.words for text in texts.values()]).amax(dim=0)
-        kept = self._kept(drawn[:, :3], counts, each_word.shape[1])
+        # those that every input shows; of a text without any word one shows nothing, and another the unknown one
+        counts = torch.stack([text.words for text in texts.values()]).amin(dim=0).clamp_(min=1)
+        at = torch.arange(each_word.shape[1], device=counts.device)
+        kept = self._kept(drawn[:, :3], counts, at)
         hidden = kept & (each_word < self.options.mask)
         # the highest number is the last to be hidden
-        stays = torch.where(kept, each_word, -1.0).argmax(dim=1, keepdim=True)
+        shown = kept & (at < counts[:, None])
+        stays = torch.where(shown, each_word, -1.0).argmax(dim=1, keepdim=True)
         hidden.scatter_(1, stays, False)
         others = self._others(list(texts.values()), each_word)
         return {**inputs, **{name: text.changed(kept, hidden, others) for name, text in texts.items()}}
 
-    def _kept(self, drawn: Tensor, counts: Tensor, most: int) -> Tensor:
-        """Which words stay: bool (N, W). drawn: (N, 3); counts: of words, int64 (N,)."""
+    def _kept(self, drawn: Tensor, counts: Tensor, at: Tensor) -> Tensor:
+        """Which words stay: bool (N, W). drawn: (N, 3); counts: of words, int64 (N,); at: their places, int64 (W,)."""
         length = torch.minimum((drawn[:, 1] * LONGEST_SPAN).long() + 1, counts)
         first = (drawn[:, 2] * (counts - length + 1)).long()
-        cut = drawn[:, 0] < self.options.span
-        first, end = torch.where(cut, first, 0), torch.where(cut, first + length, counts)
-        at = torch.arange(most, device=counts.device)
-        return (at >= first[:, None]) & (at < end[:, None])
+        inside = (at >= first[:, None]) & (at < (first + length)[:, None])
+        return inside | (drawn[:, :1] >= self.options.span)
 
     def _others(self, texts: Sequence[_Text], each_word: Tensor) -> Tensor:
         """Which word stands for each one, by its number among those that are one piece, or -1: int64 (N, W)."""

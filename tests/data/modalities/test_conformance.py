@@ -33,13 +33,15 @@ SAMPLES: dict[str, NDArray[Any]] = {
     "image": GENERATOR.integers(0, 256, (40, 5, 4, 3), dtype=np.uint8),
     "vector": GENERATOR.normal(3, 2, (40, 6)).astype(np.float32),
     "sound": GENERATOR.integers(-3000, 3000, (40, 2000), dtype=np.int16),
+    "text": np.array([f"Text {number}, a naïve one of two words".encode() for number in range(40)]),
 }
 AUGMENTS = {
     "image": AugmentOptions(shift=1),
     "vector": AugmentOptions(noise=0.1),
     "sound": AugmentOptions(gain=6, noise=0.1),
+    "text": AugmentOptions(mask=0.5),
 }
-WITHOUT_CPP = {"sound"}
+WITHOUT_CPP = {"sound", "text"}
 
 TONES = r'''
 """Sounds of one tone each: samples float32 (N,), in Hz."""
@@ -105,7 +107,8 @@ def test_the_contract_describes_what_is_fed(name: str) -> None:
     feeds = feeds_for(contract, samples)
     assert list(feeds) == [each.name for each in contract.inputs]
     for spec in contract.inputs:
-        assert feeds[spec.name].dtype == spec.dtype == "float32"
+        assert feeds[spec.name].dtype == spec.dtype
+        assert spec.dtype in ("float32", "int32")
         assert feeds[spec.name].shape == (len(samples), *spec.shape)
         assert np.isfinite(feeds[spec.name]).all()
 
@@ -219,6 +222,7 @@ def test_an_option_without_use_is_refused_by_name(name: str) -> None:
         for option, value in every.items()
         if (reason := _refusal(name, AugmentOptions.model_validate({option: value}), specs)) is not None
     }
+    assert refused
     assert set(refused) < set(every)
     for option, reason in refused.items():
         assert f"have no use for {option!r}" in reason

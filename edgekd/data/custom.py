@@ -25,9 +25,9 @@ class UserDataset(UserComponent, Dataset):
     """`callable(**options)` -> a mapping with five keys, so that the file need not import edgekd.
 
     `train_images`, `test_images`: uint8 (N, H, W) or (N, H, W, C) with C 1 or 3; with `modality: vector` instead
-    `train_features`, `test_features`: numbers (N, F), none missing. `train_labels`, `test_labels`: whole numbers
-    (N,), from 0; `classes`: the name of each. Arrays that are larger than memory may be mapped files (`numpy.memmap`),
-    features then as float32.
+    `train_features`, `test_features`: numbers (N, F), none missing; with `modality: text` `train_texts`, `test_texts`:
+    str or UTF-8 bytes (N,). `train_labels`, `test_labels`: whole numbers (N,), from 0; `classes`: the name of each.
+    Arrays that are larger than memory may be mapped files (`numpy.memmap`), features then as float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -162,3 +162,10 @@ def test_the_inputs_themselves_stay() -> None:
 def test_cutmix_of_vectors_is_refused_with_what_there_is_instead() -> None:
     with pytest.raises(ValueError, match="cutmix takes boxes out of images, features is none\nmixup is for every"):
         Mixing(BOTH, VECTOR, 10)
+
+
+def test_numbers_of_words_are_not_mixed() -> None:
+    ids = [{"name": "ids", "dtype": "int32", "shape": [8], "preprocessing": {}}]
+    for options in (MIXUP, CUTMIX):
+        with pytest.raises(ValueError, match="ids: numbers of words cannot be mixed\nleave mixup and cutmix out"):
+            Mixing(options, ids, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def changed(texts: list[str], specs: list[dict[str, Any]], seed: int = 0, **opti
 
 def within_noise(hits: int, cases: int, share: float) -> bool:
     """Four standard errors of a binomial."""
-    return abs(hits - cases * share) < 4 * (cases * share * (1 - share)) ** 0.5
+    return abs(hits - cases * share) < 4 * math.sqrt(cases * share * (1 - share))
 
 
 def test_a_share_of_the_words_is_hidden_in_all_inputs_alike(specs: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,19 @@ def test_whatever_the_text_it_has_the_numbers_of_the_official_tokenizer(
     for length in (512, 7):
         wanted = official(texts, truncation=True, max_length=length)["input_ids"]
         assert [tokenizer.numbers(each, length) for each in texts] == wanted
+
+
+def test_every_character_is_in_a_word_as_the_library_has_it() -> None:
+    """But for the letters and compositions that ANY leaves out."""
+    tokenizers = pytest.importorskip("tokenizers")
+    clean, split = tokenizers.normalizers.BertNormalizer(), tokenizers.pre_tokenizers.BertPreTokenizer()
+    own = Tokenizer(["[PAD]", "[UNK]"], **{key: each for key, each in _of(["[UNK]"]).items() if key != "vocabulary"})
+    known = [code for code in range(1, 0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    known.remove(0x11938)
+    assert len(known) > 250_000
+    for start in range(0, len(known), 5000):
+        text = " ".join(f"a{chr(code)}b" for code in known[start : start + 5000])
+        assert own.words(text) == [word for word, _ in split.pre_tokenize_str(clean.normalize_str(text))]
 
 
 @pytest.mark.parametrize(("lowercase", "strip"), [(True, False), (False, True), (False, False)])

@@ -197,6 +197,14 @@ def test_words_that_one_input_has_no_room_for_are_changed_in_the_other_as_if_it_
         assert [word.replace("[UNK]", "[MASK]") for word in one[: len(other)]][:-1] == other[:-1]
 
 
+def test_the_beginning_of_a_word_is_no_word_of_one_piece(specs: list[dict[str, Any]]) -> None:
+    short = [{**specs[0], "shape": [3]}, specs[1]]
+    ids, pieces = changed(["a b cd"] * CASES, short, replace=0.99)
+    assert {row[2] for row in ids} == {"c"}
+    assert {row[2] for row in pieces} == {"c ##d"}
+    assert all(one[:2] == other[:2] != ["a", "b"] for one, other in zip(ids, pieces, strict=True) if "a" not in one)
+
+
 def test_a_text_looks_the_same_in_every_batch_and_input_alone(specs: list[dict[str, Any]]) -> None:
     texts = ["a cd zz b ab c . e f", "b", "\u200b", "c d e f g h i"]
     change, inputs, made = augment(specs, mask=0.2, replace=0.3, span=0.5), fed(texts, specs), drawn(4, specs)

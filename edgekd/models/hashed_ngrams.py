@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgekd.models.text_inputs import PADDING
-from edgekd.models.text_network import Table, TextNetwork, there
+from edgekd.models.text_network import Table, TextNetwork, entries, there
 
 FACTOR, PRIME = 1_640_531_527, 2_147_483_647
 """Of the hash, both below 2³¹: a product of what is below PRIME, and a token more, is below 2⁶²."""
@@ -20,7 +20,7 @@ class HashedNgrams(TextNetwork):
         super().__init__(place)
         self.table = table
         if longest > 1:
-            self.hashed = nn.Embedding(buckets, table.outputs)
+            self.hashed = entries(buckets, table.outputs)
         self.longest, self.buckets = longest, buckets
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(table.outputs, classes)

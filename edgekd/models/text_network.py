@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from edgekd.models.text_inputs import PADDING
 
+START = 0.1
+"""torch's own, 1, is too large: most entries are seen a few times, and stay close to the noise that they start as."""
+
 
 class TextNetwork(nn.Module):
     """place: of the input that it reads, among those that it is called with: tokens int32 (N, L)."""
@@ -68,6 +71,14 @@ class WordDropout(nn.Module):
         return values * (kept / (1 - self.share))
 
 
+def entries(count: int, width: int) -> nn.Embedding:
+    """A fresh table of numbers of standard deviation START."""
+    table = nn.Embedding(count, width)
+    with torch.no_grad():
+        table.weight.mul_(START)
+    return table
+
+
 class Table(nn.Sequential):
     """The numbers of each entry of a vocabulary, tokens (N, L) -> (N, L, outputs): `entries` (V, width), then words
     left out in training, and where outputs are not width `wider`, a linear layer to outputs.
@@ -77,7 +88,7 @@ class Table(nn.Sequential):
 
     def __init__(self, vocabulary: int, width: int, outputs: int | None = None, word_dropout: float = 0) -> None:
         super().__init__()
-        self.add_module("entries", nn.Embedding(vocabulary, width))
+        self.add_module("entries", entries(vocabulary, width))
         if word_dropout:
             self.add_module("words", WordDropout(word_dropout))
         if outputs is not None and outputs != width:

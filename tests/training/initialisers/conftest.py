@@ -56,6 +56,10 @@ class Case:
         return self.of(self.student, 1), self.of(self.teacher, 0)
 
     @property
+    def contract(self) -> ModelContract:
+        return contract_of(self.shape)
+
+    @property
     def inputs(self) -> list[Tensor]:
         return [torch.zeros(2, *self.shape, dtype=torch.float64)]
 
@@ -65,10 +69,14 @@ class Case:
         return torch.randn(8, *self.shape, generator=generator, dtype=torch.float64)
 
 
-def registered(use: str, shape: tuple[int, ...], teacher: dict[str, Any], student: dict[str, Any]) -> Case:
-    contract = ModelContract(
+def contract_of(shape: tuple[int, ...]) -> ModelContract:
+    return ModelContract(
         modality="any", inputs=(InputSpec(name="input", shape=shape),), classes=tuple(map(str, range(CLASSES)))
     )
+
+
+def registered(use: str, shape: tuple[int, ...], teacher: dict[str, Any], student: dict[str, Any]) -> Case:
+    contract = contract_of(shape)
 
     def make(**options: Any) -> nn.Module:
         made = component_class(MODELS, use).model_validate({"use": use, **options})

@@ -28,7 +28,8 @@ KEEPS = get_args(Keep)
 
 
 def start(student: nn.Module, teacher: nn.Module, case: Case, keep: Keep = "norm", seed: int = 0) -> Taken:
-    return Narrowed(use="narrowed", network="teacher", keep=keep).fill(student, teacher, case.inputs, seed)
+    start = Narrowed(use="narrowed", network="teacher", keep=keep)
+    return start.fill(student, teacher, case.inputs, seed, case.contract)
 
 
 def answers(network: nn.Module, case: Case) -> Tensor:

@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
 
+from edgekd.config.component import component_class
+from edgekd.config.export import ExportOptions
+from edgekd.config.registry import SCHEMES
 from edgekd.errors import ConfigError
+from edgekd.graph.export import export_onnx
+from edgekd.graph.quantization.base import Scheme
+from edgekd.graph.quantization.quantize import make_candidate
+from edgekd.graph.runtime import run_onnx
 from edgekd.models.bc_resnet import BroadcastedResNet
 from edgekd.models.broadcasted import Broadcasted
 from edgekd.records.contract import InputSpec, ModelContract
@@ -77,3 +88,32 @@ def test_an_input_of_too_few_pitches_is_refused_with_a_way_out() -> None:
     with pytest.raises(ConfigError, match="halves the 7 pitches of its input three times") as error:
         built((1, 7, 20))
     assert "8 pitches" in str(error.value.hint)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bc_resnet") / "m.onnx"
+    network = built((1, 24, 61)).train()
+    torch.manual_seed(0)
+    for _ in range(30):  # batch norm learns what comes, so that the answers differ
+        network(torch.randn(64, 1, 24, 61))
+    export_onnx(network.eval(), contract((1, 24, 61)), path, ExportOptions())
+    return path
+
+
+def test_its_file_has_only_operators_that_8_bit_files_have_too(exported: Path) -> None:
+    found = {node.op_type for node in onnx.load(exported).graph.node}
+    assert found == {"Conv", "Relu", "Add", "AveragePool", "GlobalAveragePool", "Reshape", "Gemm"}
+
+
+@pytest.mark.parametrize("scheme", ["int8_qdq", "int8_qoperator"])
+def test_in_8_bits_it_says_nearly_the_same(exported: Path, scheme: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    feeds = {"mel": torch.randn(200, 1, 24, 61).numpy()}
+    made = component_class(SCHEMES, scheme).model_validate({"use": scheme})
+    assert isinstance(made, Scheme)
+    make_candidate(made, exported, feeds, tmp_path / "int8.onnx")
+    exact, rounded = (run_onnx(path, feeds) for path in (exported, tmp_path / "int8.onnx"))
+    spread = exact - exact.mean(axis=0)
+    correlation = np.corrcoef(spread.ravel(), (rounded - exact.mean(axis=0)).ravel())[0, 1]
+    assert correlation > 0.9  # of a net that learned nothing, on noise

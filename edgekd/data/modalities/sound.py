@@ -421,8 +421,8 @@ def _check(rules: Mapping[str, Any]) -> None:
         ValueError: the contract names a rule that this program does not know.
     """
     for rule, way in RULES.items():
-        if rule != "resampling" and rules[rule] != way:
-            raise ValueError(f"the contract says {rule}: {rules[rule]!r}, which this program does not know")
+        if rule != "resampling" and rules.get(rule) != way:
+            raise ValueError(f"the contract says {rule}: {rules.get(rule)!r}, which this program does not know")
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

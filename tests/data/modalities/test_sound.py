@@ -58,7 +58,8 @@ def test_the_bands_are_what_the_formula_gives_in_plain_loops(rate: int, extra: d
 
 @pytest.mark.parametrize("hz", [150, 440, 1000, 2500, 3700])
 def test_a_tone_lights_the_band_whose_middle_is_nearest_in_pitch(hz: float) -> None:
-    edges = np.linspace(*(2595 * np.log10(1 + np.array([60.0, 4000.0]) / 700)), 26)
+    lowest, highest = 2595 * np.log10(1 + np.array([60.0, 4000.0]) / 700)
+    edges = np.linspace(lowest, highest, 26)
     middles = 700 * (10 ** (edges[1:-1] / 2595) - 1)
     bands = sound.log_mel(tone(hz)[np.newaxis], RULES)[0]
     assert (bands.argmax(axis=1) == np.abs(middles - hz).argmin()).all()

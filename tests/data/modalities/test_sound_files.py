@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import wave
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import signal
 from scipy.io import wavfile
 
@@ -47,15 +49,15 @@ def test_a_file_of_the_standard_library_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32, np.float64])
 def test_every_kind_that_scipy_writes_becomes_the_nearest_sixteen_bits(kind: Any) -> None:
     coarse = NOISE // 256 * 256  # what 8 bits can hold
-    stored = {
+    stored: dict[Any, NDArray[Any]] = {
         np.uint8: coarse // 256 + 128,
         np.int16: coarse,
         np.int32: coarse.astype(np.int64) * 65536,
         np.float32: coarse / 32768,
         np.float64: coarse / 32768,
-    }[kind].astype(kind)
+    }
     stream = io.BytesIO()
-    wavfile.write(stream, 8000, stored)
+    wavfile.write(stream, 8000, stored[kind].astype(kind))
     np.testing.assert_array_equal(fitted(stream.getvalue()), coarse)
 
 
@@ -147,12 +149,12 @@ def test_damage_is_told_and_never_a_traceback(damage: bytes, at: int) -> None:
 )
 def test_resampling_is_what_scipys_polyphase_filter_gives(found: int, wanted: int) -> None:
     values = np.random.default_rng(1).normal(0, 1000, 3001)
-    shared = np.gcd(found, wanted)
+    shared = math.gcd(found, wanted)
     up, down = wanted // shared, found // shared
     larger = max(up, down)
     half = RULES["crossings"] * larger
     low_pass = signal.firwin(2 * half + 1, RULES["cutoff"] / larger, window=("kaiser", RULES["beta"]))
-    expected = signal.resample_poly(values, up, down, window=low_pass)
+    expected = signal.resample_poly(values, up, down, window=low_pass)  # type: ignore[call-overload]  # coefficients too
     made = sound.resampled(values, found, wanted, RULES)
     assert made.shape == expected.shape
     np.testing.assert_allclose(made, expected, rtol=0, atol=1e-8)

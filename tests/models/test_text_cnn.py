@@ -28,9 +28,7 @@ def test_a_convolution_is_pooled_over_the_windows_around_each_word_of_the_text(p
         words = network.table(text[0, :7])  # word by word, by hand
         weight, bias = (dict(network.named_parameters())[f"convolutions.0.{each}"] for each in ("weight", "bias"))
         around = functional.pad(words.T, (1, 1))
-        values = torch.stack(
-            [(weight * around[:, at : at + 3]).sum(dim=(1, 2)) + bias for at in range(7)]
-        ).clamp(min=0)
+        values = torch.stack([(weight * around[:, at : at + 3]).sum(dim=(1, 2)) + bias for at in range(7)]).clamp(min=0)
         pooled = {"max": [values.amax(0)], "mean": [values.mean(0)], "both": [values.amax(0), values.mean(0)]}[pooling]
         expected = network.head(torch.cat([*pooled, words.mean(0)]))
         assert torch.allclose(network(text)[0], expected, atol=1e-5)

@@ -206,7 +206,11 @@ def test_weights_that_cannot_be_loaded_are_refused_in_one_line(tmp_path: Path, s
     ("given", "words", "hint"),
     [
         (text_contract(pieces=None), "reads the pieces of words that it was trained with", "vocab.txt"),
-        (text_contract(pieces=FULL[:-1]), "trained with a vocabulary of 18 pieces, the one of the data has 17", "vocab"),
+        (
+            text_contract(pieces=FULL[:-1]),
+            "trained with a vocabulary of 18 pieces, the one of the data has 17",
+            "vocab",
+        ),
         (text_contract(65), "takes texts of at most 64 pieces, those of the data have up to 65", "pieces_length: 64"),
     ],
 )
@@ -240,7 +244,12 @@ except ConfigError as error:
 
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_name_of_the_hub_without_network_says_where_to_put_the_files(tmp_path: Path, offline: str) -> None:
-    settings = {"HF_HUB_OFFLINE": offline, "HF_HOME": str(tmp_path), "EDGEKD_DATA": str(tmp_path), "HOME": str(tmp_path)}
+    settings = {
+        "HF_HUB_OFFLINE": offline,
+        "HF_HOME": str(tmp_path),
+        "EDGEKD_DATA": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
     run = subprocess.run(
         [sys.executable, "-c", OFFLINE],
         check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60,

@@ -37,6 +37,20 @@ GOALS = {
         "exit code": "0 on an idle machine",
     },
     "digits": {"minutes to the verdict": "under 2", "exit code": "0 on an idle machine"},
+    "sst2": {
+        "minutes to the verdict": "at most 12",
+        "teacher accuracy %": "at least 88.5",
+        "shipped accuracy %": "at least 83",
+        "shipped bytes": "at most 307,200",
+        "speed-up over the teacher": "at least 50",
+    },
+    "trec": {
+        "teacher accuracy %": "at least 96",
+        "shipped accuracy %": "at least 93",
+        "shipped bytes": "at most 307,200",
+        "speed-up over the teacher": "at least 50",
+    },
+    "spoken_digits": {"shipped accuracy %": "at least 98", "student parameters": "at most 10,000"},
 }
 
 

@@ -16,6 +16,8 @@ from edgekd.models.custom import UserModel
 from edgekd.records.contract import InputSpec, ModelContract
 from edgekd.training.network import build_network, count_parameters
 
+from .test_text_networks import OPTIONS
+
 IMAGES: list[tuple[int, ...]] = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 33, 20)]
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "conv": IMAGES,
@@ -27,6 +29,8 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "bc_resnet": [*IMAGES, (1, 40, 98)],
     "airbench": [(1, 28, 28), (3, 32, 32), (3, 33, 20)],
 }
+TEXTS = {"transformers", "text_cnn", "text_ngrams", "text_transformer"}
+"""They read numbers of words: `test_text_networks.py`."""
 REQUIRED = {"torchvision": {"name": "resnet18"}}
 
 
@@ -42,7 +46,8 @@ def model(use: str, **options: object) -> Model:
 
 
 def test_there_are_shapes_for_every_model_in_the_registry() -> None:
-    assert set(SHAPES) == set(MODELS.members)
+    assert set(SHAPES) | TEXTS == set(MODELS.members)
+    assert {each.partition(" ")[0] for each in OPTIONS} == TEXTS
 
 
 @pytest.mark.parametrize(("name", "shape"), [(name, shape) for name in SHAPES for shape in SHAPES[name]])
@@ -60,7 +65,7 @@ def test_every_model_gives_one_logit_a_class_and_learns(name: str, shape: tuple[
     assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", MODELS.members)
+@pytest.mark.parametrize("name", SHAPES)
 def test_the_seed_alone_decides_the_weights_and_the_global_generator_stays(name: str) -> None:
     torch.manual_seed(99)
     state = torch.random.get_rng_state()
@@ -167,7 +172,7 @@ def test_weights_are_drawn_in_the_order_in_which_the_layers_compute(name: str, o
     assert torch.equal(network(images), expected(images))
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS.members if name != "mlp"])
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "mlp"])
 def test_a_model_for_images_says_that_rows_are_none(name: str) -> None:
     words = rf"the model {name} needs inputs of shape \(channels, height, width\), these are \(30,\)"
     with pytest.raises(ConfigError, match=words) as error:

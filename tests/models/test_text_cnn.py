@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -14,7 +16,7 @@ from edgekd.training.replicas import obstacle
 from .text_contracts import CUT, model, some, text_contract
 
 
-def convolutions(**options: object) -> NgramConvolutions:
+def convolutions(**options: Any) -> NgramConvolutions:
     network = build_network(model("text_cnn", **options), text_contract(), 0)
     assert isinstance(network, NgramConvolutions)
     return network
@@ -26,7 +28,7 @@ def test_a_convolution_is_pooled_over_the_windows_around_each_word_of_the_text(p
     text = some([7], 12, len(CUT))
     with torch.no_grad():
         words = network.table(text[0, :7])  # word by word, by hand
-        weight, bias = (dict(network.named_parameters())[f"convolutions.0.{each}"] for each in ("weight", "bias"))
+        weight, bias = (network.get_parameter(f"convolutions.0.{each}") for each in ("weight", "bias"))
         around = functional.pad(words.T, (1, 1))
         values = torch.stack([(weight * around[:, at : at + 3]).sum(dim=(1, 2)) + bias for at in range(7)]).clamp(min=0)
         pooled = {"max": [values.amax(0)], "mean": [values.mean(0)], "both": [values.amax(0), values.mean(0)]}[pooling]
@@ -37,12 +39,14 @@ def test_a_convolution_is_pooled_over_the_windows_around_each_word_of_the_text(p
 def test_a_convolution_that_is_negative_on_the_whole_text_counts_zero_and_padding_does_not_win() -> None:
     network = convolutions(kernels=[2], channels=4)
     with torch.no_grad():
-        bias = dict(network.named_parameters())["convolutions.0.bias"]
+        bias = network.get_parameter("convolutions.0.bias")
         bias.fill_(-1000)
         assert torch.allclose(network(some([5], 12, len(CUT))), network.head.bias)
         bias.fill_(0)
-        dict(network.named_parameters())["convolutions.0.weight"].fill_(-1)
-        network.table[0].weight.fill_(1)  # every word is negative; nothing there would be 0, and more
+        network.get_parameter("convolutions.0.weight").fill_(-1)
+        network.get_parameter("table.entries.weight").fill_(
+            1
+        )  # every word is negative; nothing there would be 0, and more
         assert torch.allclose(network(some([5], 12, len(CUT))), network.head.bias)
 
 

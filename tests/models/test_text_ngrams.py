@@ -30,7 +30,8 @@ def test_the_answer_is_the_mean_over_all_tokens_and_all_in_a_row(ngrams: int, le
     assert isinstance(network, HashedNgrams)
     text = some([length], 12, len(CUT))
     tokens = text[0, :length].tolist()
-    found = [network.table[0].weight[each] for each in tokens]
+    table = network.get_parameter("table.entries.weight")
+    found = [table[each] for each in tokens]
     for count in range(2, ngrams + 1):
         for start in range(length - count + 1):
             code = tokens[start]

@@ -19,8 +19,10 @@ def test_attention_is_that_of_torch() -> None:
     state = theirs.state_dict()
     mine.load_state_dict(
         {
-            **{"read.weight": state["in_proj_weight"], "read.bias": state["in_proj_bias"]},
-            **{"write.weight": state["out_proj.weight"], "write.bias": state["out_proj.bias"]},
+            "read.weight": state["in_proj_weight"],
+            "read.bias": state["in_proj_bias"],
+            "write.weight": state["out_proj.weight"],
+            "write.bias": state["out_proj.bias"],
         }
     )
     values, empty = torch.randn(2, 7, 12), torch.arange(7) >= torch.tensor([[7], [4]])

@@ -25,8 +25,14 @@ MINI_LM = Path("models/all-MiniLM-L6-v2")
 
 def preprocessing(vocabulary: tuple[str, ...], first: int = -1, last: int = -1) -> dict[str, JsonValue]:
     return {
-        **{"lowercase": True, "accents": False, "vocabulary": list(vocabulary), "continuation": "##", "unknown": 1},
-        **{"bytes": vocabulary.index("<0x00>") if "<0x00>" in vocabulary else -1, "first": first, "last": last},
+        "lowercase": True,
+        "accents": False,
+        "vocabulary": list(vocabulary),
+        "continuation": "##",
+        "unknown": 1,
+        "bytes": vocabulary.index("<0x00>") if "<0x00>" in vocabulary else -1,
+        "first": first,
+        "last": last,
         "longest_word": 100,
     }
 
@@ -70,15 +76,20 @@ def save_bert(folder: Path, *, classes: int | None = None, **settings: Any) -> P
     from transformers import BertConfig, BertForSequenceClassification, BertModel
 
     sizes: Mapping[str, Any] = {
-        **{"vocab_size": len(FULL), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2},
-        **{"intermediate_size": 32, "max_position_embeddings": 64, "initializer_range": 0.5},
+        "vocab_size": len(FULL),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.5,
         **({} if classes is None else {"num_labels": classes}),
         **settings,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = (BertModel if classes is None else BertForSequenceClassification)(BertConfig(**sizes))
-    network.half().save_pretrained(folder)
+    network.to(torch.float16).save_pretrained(folder)
     return folder
 
 

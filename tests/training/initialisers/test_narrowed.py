@@ -16,12 +16,17 @@ from torch import Tensor, nn
 
 from edgekd.config.registry import INITIALISERS, MODELS
 from edgekd.errors import ConfigError
+from edgekd.models.base import blank_inputs
 from edgekd.training.initialisers.base import Taken
 from edgekd.training.initialisers.following import follow
 from edgekd.training.initialisers.narrowed import Keep, Narrowed
 from edgekd.training.initialisers.narrowing import LARGER, OTHERWISE, UNKNOWN, UNPAIRED
 from edgekd.training.initialisers.pairing import pairs
 from edgekd.training.initialisers.units import Followed
+from edgekd.training.network import build_network
+from tests.models.test_models import TEXTS
+from tests.models.text_contracts import model as text_model
+from tests.models.text_contracts import text_contract
 from tests.training.initialisers.conftest import CASES, CLASSES, REGISTERED, Case
 
 KEEPS = get_args(Keep)
@@ -78,7 +83,16 @@ def wanted_sizes(mine: Followed, theirs: Followed) -> dict[int, int]:
 
 
 def test_there_is_a_case_for_every_architecture() -> None:
-    assert set(REGISTERED) == set(MODELS.members)
+    assert set(REGISTERED) | TEXTS == set(MODELS.members)
+
+
+@pytest.mark.parametrize("use", sorted(TEXTS - {"transformers"}))
+def test_a_network_for_texts_is_refused_in_one_line(use: str) -> None:
+    """What it computes depends on how long the texts are."""
+    network, contract = build_network(text_model(use), text_contract(), 0), text_contract()
+    with pytest.raises(ConfigError, match="the layers of a .* cannot be followed") as caught:
+        Narrowed(use="narrowed", network="teacher").fill(network, network, blank_inputs(contract, 2), 0, contract)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("keep", KEEPS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edgekd.config.component import Component
 from edgekd.errors import ConfigError
@@ -21,6 +21,22 @@ def blank_inputs(contract: ModelContract, samples: int) -> tuple[Tensor, ...]:
         torch.zeros(samples, *each.shape, dtype=torch.int32 if each.dtype == "int32" else torch.float32)
         for each in contract.inputs
     )
+
+
+def drawn_inputs(contract: ModelContract, samples: int, seed: int) -> tuple[Tensor, ...]:
+    """As `blank_inputs`, of random numbers that the seed alone decides: normal ones, or those of entries."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[Tensor] = []
+    for each in contract.inputs:
+        if each.dtype == "int32":
+            entries = len(cast("list[str]", each.preprocessing["vocabulary"]))
+            numbers = torch.randint(1, entries, (samples, *each.shape), generator=generator)
+            drawn.append(numbers.to(torch.int32))
+        else:
+            drawn.append(torch.randn(samples, *each.shape, generator=generator))
+    return tuple(drawn)
 
 
 class Model(Component):

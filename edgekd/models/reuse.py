@@ -83,15 +83,15 @@ class Reuse:
 
 
 def reusing(
-    network: nn.Module, lender: nn.Module, samples: Sequence[tuple[int, ...]], *, reduction: int, names: tuple[str, str]
+    network: nn.Module, lender: nn.Module, inputs: Sequence[Tensor], *, reduction: int, names: tuple[str, str]
 ) -> nn.Module:
-    """The network, changed to end in a frozen copy of the lender's classifier; samples: shapes of a batch that both
-    take. The names of all layers before the projector stay.
+    """The network, changed to end in a frozen copy of the lender's classifier; inputs: a batch of random ones,
+    such as both take. The names of all layers before the projector stay.
 
     Raises:
         ConfigError: one of the two, which are called `names`, does not end in a linear layer.
     """
-    mine, theirs = ending(network, samples, names[0]), ending(lender, samples, names[1])
+    mine, theirs = ending(network, inputs, names[0]), ending(lender, inputs, names[1])
     classifier = copy.deepcopy(lender.get_submodule(theirs.classifier)).requires_grad_(False)
     place = mine.pool or mine.classifier
     within = "" if mine.pool else ".classifier"
@@ -113,15 +113,14 @@ def lend(lender: nn.Module, network: nn.Module) -> Reuse:
     return reuse
 
 
-def ending(network: nn.Module, samples: Sequence[tuple[int, ...]], name: str) -> Ending:
-    """How a fresh network ends, found by one pass of random samples; the network stays as it is.
+def ending(network: nn.Module, inputs: Sequence[Tensor], name: str) -> Ending:
+    """How a fresh network ends, found by one pass of a batch of random ones; the network stays as it is.
 
     Raises:
         ConfigError: it does not end in a linear layer.
     """
-    generator = torch.Generator().manual_seed(0)
     with _watched(network) as calls:
-        logits = network(*(torch.randn(shape, generator=generator) for shape in samples))
+        logits = network(*inputs)
     once = [each for each in calls if sum(other.layer is each.layer for other in calls) == 1]
     linear = [each for each in once if isinstance(each.layer, nn.Linear) and each.read.ndim == 2]
     last = next((each for each in reversed(linear) if torch.equal(each.output, logits)), None)

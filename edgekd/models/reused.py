@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgekd.models.base import Model
+from edgekd.models.base import Model, drawn_inputs
 from edgekd.records.contract import ModelContract
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Reused(Model):
         with torch.random.fork_rng(devices=[]):  # its weights are copied from the trained one
             torch.manual_seed(0)  # how it ends is found by running it: whoever builds this again finds the same
             lender = self.lender.build(contract)
-        samples = [(16, *each.shape) for each in contract.inputs]
-        return reusing(network, lender, samples, reduction=self.reduction, names=(self.body.use, self.lender.use))
+        inputs = drawn_inputs(contract, 16, seed=0)
+        return reusing(network, lender, inputs, reduction=self.reduction, names=(self.body.use, self.lender.use))
 
     def lend(self, lender: nn.Module, network: nn.Module) -> Reuse:
         """Gives the fresh network, which was built here, the trained lender's classifier; where it has what."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgekd.errors import ConfigError
-from edgekd.models.base import Model
+from edgekd.models.base import Model, drawn_inputs
 from edgekd.models.reuse import Ending, Projector, Reuse, ending, lend, reusing
 from edgekd.models.reused import Reused
 from edgekd.models.whitening import Scaled
@@ -18,6 +19,8 @@ from edgekd.training.network import build_network
 from edgekd.training.taps import answers
 
 from .test_models import contract, model
+from .text_contracts import model as text_model
+from .text_contracts import save_bert, text_contract
 
 IMAGES = (3, 16, 16)
 
@@ -32,7 +35,7 @@ def reuse_of(network: nn.Module) -> Reuse:
 
 
 def found(made: Model, shape: tuple[int, ...] = IMAGES) -> Ending:
-    return ending(made.build(contract(shape)), [(8, *shape)], made.use)
+    return ending(made.build(contract(shape)), drawn_inputs(contract(shape), 8, seed=0), made.use)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,9 @@ class Functional(nn.Module):
 
 def test_what_no_layer_gives_is_read_at_the_classifier() -> None:
     lender = Functional()
-    network = reusing(Functional(), lender, [(8, *IMAGES)], reduction=2, names=("own", "own"))
+    network = reusing(
+        Functional(), lender, drawn_inputs(contract(IMAGES), 8, seed=0), reduction=2, names=("own", "own")
+    )
     reuse = reuse_of(network)
     assert (reuse.projector, reuse.classifier, reuse.features) == ("fc.projector", "fc.classifier", "fc:input")
     images = torch.randn(3, *IMAGES, generator=torch.Generator().manual_seed(0))
@@ -149,7 +154,7 @@ class GlobalConvolution(nn.Sequential):
 
 
 def test_a_layer_with_weights_is_never_taken_for_pooling() -> None:
-    assert ending(GlobalConvolution(), [(8, *IMAGES)], "own").pool is None
+    assert ending(GlobalConvolution(), drawn_inputs(contract(IMAGES), 8, seed=0), "own").pool is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,7 @@ def test_a_layer_with_weights_is_never_taken_for_pooling() -> None:
 def test_a_network_without_a_linear_classifier_at_its_end_is_refused_by_name(last: nn.Module) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), last)
     with pytest.raises(ConfigError, match=r"the last layer of the model own\.py:net is no nn\.Linear"):
-        ending(network, [(2, *IMAGES)], "own.py:net")
+        ending(network, drawn_inputs(contract(IMAGES), 2, seed=0), "own.py:net")
 
 
 def test_built_of_another_seed_it_is_the_same_network() -> None:
@@ -174,8 +179,19 @@ def test_built_of_another_seed_it_is_the_same_network() -> None:
 def test_looking_for_the_end_changes_nothing() -> None:
     network = build_network(model("conv"), contract(IMAGES), seed=0).train()
     before, state = copy.deepcopy(network.state_dict()), torch.random.get_rng_state()
-    ending(network, [(8, *IMAGES)], "conv")
+    ending(network, drawn_inputs(contract(IMAGES), 8, seed=0), "conv")
     assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(each.training for each in network.modules())
     assert not any(each._forward_hooks for each in network.modules())
+
+
+@pytest.mark.parametrize("use", ["text_cnn", "text_ngrams", "text_transformer"])
+def test_a_network_for_texts_ends_in_the_classifier_of_one_that_reads_pieces(tmp_path: Path, use: str) -> None:
+    lender = text_model("transformers", name=str(save_bert(tmp_path / "bert")))
+    whole = Reused(use="reused", body=text_model(use), lender=lender, reduction=2)
+    network = build_network(whole, text_contract(), seed=5)
+    assert network.get_submodule("head.projector.0").out_features == 16
+    teacher = build_network(lender, text_contract(), seed=1)
+    lend(teacher, network)
+    assert torch.equal(network.get_parameter("head.classifier.weight"), teacher.get_parameter("head.weight"))

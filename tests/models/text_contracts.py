@@ -89,7 +89,7 @@ def save_bert(folder: Path, *, classes: int | None = None, **settings: Any) -> P
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = (BertModel if classes is None else BertForSequenceClassification)(BertConfig(**sizes))
-    network.to(torch.float16).save_pretrained(folder)
+    network.half().save_pretrained(folder)  # type: ignore[no-untyped-call]
     return folder
 
 

@@ -49,7 +49,7 @@ def fill_table(
         )
     found = principal(outputs, width)
     if frequent is not None:
-        found *= weights(len(ids), frequent)[known].unsqueeze(1)
+        found *= weights(len(known), frequent).unsqueeze(1)
     with torch.no_grad():
         size = table.pow(2).mean().sqrt()
         table.zero_()
@@ -78,8 +78,8 @@ def principal(values: Tensor, count: int) -> Tensor:
 
 
 def weights(entries: int, frequent: float) -> Tensor:
-    """a / (a + p) with a = frequent and p the probability of each entry: in proportion to 1 / its place, by Zipf's law,
-    from 2 on, as model2vec has it."""
+    """a / (a + p) with a = frequent and p the probability of each of so many entries: in proportion to 1 / its place
+    among them, by Zipf's law, from 2 on, as model2vec has it."""
     chances = 1 / torch.arange(2, entries + 2, dtype=torch.float64)
     return frequent / (frequent + chances / chances.sum())
 

@@ -20,7 +20,8 @@ class TokenTable(Initialiser):
     teacher has no piece for (bytes, padding, what is unknown) starts at zero, the mean of the others.
 
     The table keeps the size that its numbers had when it was fresh. How often an entry occurs is not in the contract:
-    by Zipf's law it follows from its place, for the entries are in the order of their frequency.
+    by Zipf's law it follows from its place among those that the teacher reads, for they are in the order of their
+    frequency.
 
     Source: Tulkens and van Dongen 2024, Model2Vec; Arora et al. 2017, A Simple but Tough-to-Beat Baseline for Sentence
     Embeddings, section 3: the weights a / (a + p).

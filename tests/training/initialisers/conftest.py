@@ -154,6 +154,7 @@ REGISTERED = {
     "ds_cnn": registered("ds_cnn", (3, 8, 8), {"width": 8, "depth": 2}, {"width": 5, "depth": 2, "growth": 1.5}),
     "ds_resnet": registered("ds_resnet", (3, 16, 16), {"stem": 6, "width": 12}, {"stem": 4, "width": 7}),
     "airbench": registered("airbench", (3, 20, 20), {"widths": (9, 14, 16)}, {"widths": (5, 8, 9)}),
+    "bc_resnet": registered("bc_resnet", (1, 16, 9), {"width": 1}, {"width": 0.5}),
     "torchvision": registered("torchvision", (3, 32, 32), {"name": "mnasnet1_0"}, {"name": "mnasnet0_5"}),
 }
 CASES = {

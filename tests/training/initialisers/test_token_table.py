@@ -78,8 +78,8 @@ def test_an_entrys_numbers_are_the_weighted_principal_components_of_what_is_said
             said.append(teacher.outputs(text)[0].numpy().mean(axis=0))
     expected = PCA(8, svd_solver="full").fit_transform(np.array(said, dtype=np.float64))
     if frequent is not None:
-        zipf = 1 / np.arange(2, len(CUT) + 2)
-        expected *= (frequent / (frequent + zipf / zipf.sum()))[2 : 2 + KNOWN, None]
+        zipf = 1 / np.arange(2, KNOWN + 2)
+        expected *= (frequent / (frequent + zipf / zipf.sum()))[:, None]
     expected *= size / np.sqrt(np.mean(expected**2))
     found = table_of(student)[2 : 2 + KNOWN].numpy()
     signs = np.sign((found * expected).sum(axis=0))
@@ -87,6 +87,15 @@ def test_an_entrys_numbers_are_the_weighted_principal_components_of_what_is_said
     others = torch.cat([table_of(student)[:2], table_of(student)[2 + KNOWN :]])
     assert len(others) == 258
     assert not others.any(), "padding, what is unknown, and bytes start at zero"
+
+
+def test_bytes_before_the_words_change_nothing(teacher: Pretrained) -> None:
+    """They stand there in a vocabulary that is cut, and are no frequent words."""
+    words, cut = student_of(), student_of(contract=text_contract(ids=(*CUT[:2], *CUT[-256:], *WORDS)))
+    fill(words, teacher)
+    fill(cut, teacher, text_contract(ids=(*CUT[:2], *CUT[-256:], *WORDS)))
+    one, other = table_of(words)[2 : 2 + KNOWN], table_of(cut)[-KNOWN:]
+    assert torch.allclose(other * (one.norm() / other.norm()), one, atol=1e-6)
 
 
 def test_components_are_those_of_scikit_learn_and_their_signs_do_not_depend_on_the_values_order() -> None:

@@ -320,3 +320,26 @@ def test_the_real_weights_say_what_they_said(monkeypatch: pytest.MonkeyPatch) ->
     alike = np.corrcoef(seen[0].numpy())
     assert alike[0, 1] > 0.75
     assert alike[np.triu_indices(4, 1)][1:].max() < 0.3
+
+
+@pytest.mark.parametrize("classifies", [False, True])
+@pytest.mark.parametrize("kind", ["distilbert", "electra", "albert", "mobilebert"])
+def test_encoders_of_other_kinds_are_loaded_and_learn(tmp_path: Path, kind: str, classifies: bool) -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    sizes: dict[str, Any] = {"vocab_size": len(FULL), "hidden_size": 16, "num_attention_heads": 2, "num_labels": 3}
+    sizes |= {"num_hidden_layers": 1, "pad_token_id": 0, "embedding_size": 16, "intermediate_size": 32}
+    if kind == "mobilebert":
+        sizes |= {"true_hidden_size": 16, "intra_bottleneck_size": 16}
+    torch.manual_seed(0)
+    settings = AutoConfig.for_model(kind, **sizes)
+    (AutoModelForSequenceClassification if classifies else AutoModel).from_config(settings).save_pretrained(
+        tmp_path / kind
+    )
+    network = network_of(tmp_path / kind).train()
+    assert isinstance(network, Classifier if classifies else Headed)
+    network(IDS, pieces()).square().sum().backward()
+    assert all(each.grad is not None for each in network.parameters()), "some weights can never learn"
+    short, long = pieces([5, 3])[:, :5], pieces([5, 3])
+    with torch.no_grad():
+        assert torch.allclose(network.eval().answer(short), network.answer(long), atol=1e-6)

@@ -333,9 +333,8 @@ def test_encoders_of_other_kinds_are_loaded_and_learn(tmp_path: Path, kind: str,
         sizes |= {"true_hidden_size": 16, "intra_bottleneck_size": 16}
     torch.manual_seed(0)
     settings = AutoConfig.for_model(kind, **sizes)
-    (AutoModelForSequenceClassification if classifies else AutoModel).from_config(settings).save_pretrained(
-        tmp_path / kind
-    )
+    made = AutoModelForSequenceClassification if classifies else AutoModel
+    made.from_config(settings).save_pretrained(tmp_path / kind)  # type: ignore[no-untyped-call]
     network = network_of(tmp_path / kind).train()
     assert isinstance(network, Classifier if classifies else Headed)
     network(IDS, pieces()).square().sum().backward()

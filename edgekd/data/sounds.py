@@ -61,7 +61,7 @@ class Sounds(Dataset):
         description="length of every sound: a longer recording is cut behind, a shorter one ends in silence",
     )
     mels: int | None = Field(
-        None, ge=4, le=256, description="bands of pitch; by default 40, and 24 where the rate is below 16,000"
+        None, ge=4, le=256, description="bands of pitch; by default 40, and 16 where the rate is below 16,000"
     )
     window_ms: float | None = Field(None, gt=0, le=1000, description="length of a frame; by default 32")
     hop_ms: float | None = Field(None, gt=0, le=1000, description="from one frame to the next; by default 16")

@@ -100,7 +100,7 @@ def specify(samples: Any, reading: Mapping[str, Any] = {}) -> list[dict[str, Any
         "window": window,
         "hop": round(HOP_S * rate),
         "fft": 1 << (window - 1).bit_length(),
-        "mels": 40 if rate >= RATE else 24,
+        "mels": 40 if rate >= RATE else 16,
         "low_hz": LOW_HZ,
         "high_hz": min(rate / 2, 8000.0),
         "floor": FLOOR,

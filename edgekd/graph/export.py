@@ -80,7 +80,8 @@ def _free_axes(spec: InputSpec, options: ExportOptions) -> dict[int, Any]:
     """The dimensions of an input that each call may choose, by their place."""
     axes = {0: torch.export.Dim("batch")} if options.batch == "dynamic" else {}
     if spec.varies:
-        axes[len(spec.shape)] = torch.export.Dim(_length_of(spec))
+        # a network may have as many positions as that, and no more
+        axes[len(spec.shape)] = torch.export.Dim(_length_of(spec), max=spec.shape[-1])
     return axes
 
 

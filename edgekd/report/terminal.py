@@ -127,12 +127,7 @@ def _print_target(record: RunRecord, target: str, console: Console) -> None:
         console.print()
     console.print(_table(record, target, evaluation, latency))
     if latency is not None:
-        confidence = f"{latency.confidence * 100:g} %"
-        print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
-        if latency.lengths:
-            told = ", ".join(f"{count} {name}" for name, count in latency.lengths.items())
-            print_line(console, f"times: of inputs as long as 90 % of the validation samples need, {told}", "dim")
-        _print_against_fp32(evaluation.shipped, latency, console)
+        _print_times(evaluation.shipped, latency, console)
     for line in _doubts(record, evaluation):
         print_line(console, f"! {line}", "yellow")
     levels = record.all(LevelsRecord).get(target)
@@ -214,8 +209,13 @@ def _speedup(latency: LatencyRecord, name: str, reference: str) -> str:
     return f"{pair.speedup:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _print_against_fp32(shipped: str, latency: LatencyRecord, console: Console) -> None:
-    """How the file that ships compares with the fp32 one that it was made of."""
+def _print_times(shipped: str, latency: LatencyRecord, console: Console) -> None:
+    """What the numbers are, and how the file that ships compares with the fp32 one that it was made of."""
+    confidence = f"{latency.confidence * 100:g} %"
+    print_line(console, f"accuracy in %; [..] are 95 % intervals of accuracy, {confidence} of speed-up", "dim")
+    if latency.lengths:
+        told = ", ".join(f"{count} {name}" for name, count in latency.lengths.items())
+        print_line(console, f"times: of inputs as long as 90 % of the validation samples need, {told}", "dim")
     pair = next((each for each in latency.comparisons if (each.model, each.baseline) == (shipped, FP32)), None)
     if pair is None:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.errors import StageError
 from edgekd.training.lesson import Answers
+from edgekd.training.random_numbers import DrawnApart
+from edgekd.training.seeds import derived_seed
 from edgekd.training.taps import answers, undisturbed
 from edgekd.training.workers import Workers
 
@@ -29,23 +31,30 @@ class Replicas:
     def __init__(self, module: nn.Module, workers: Workers) -> None:
         self.workers = workers
         self.modules = [module, *(_twin(module) for _ in range(workers.shards - 1))]
+        self._draws: bool | None = None  # whether it takes random numbers in training; found out when it is trained
+        self._attempts = 0
 
     def answers(self, inputs: Mapping[str, Tensor], taps: Sequence[str] = ()) -> Answers:
         """What the network says to the batch, each shard in its own thread."""
         return self._joined(self._shards(inputs, taps), inputs)
 
     def attempt(self, inputs: Mapping[str, Tensor], taps: Sequence[str] = ()) -> Attempt:
-        """As `answers`, to be followed by `Attempt.backward`.
+        """As `answers`, to be followed by `Attempt.backward`. What dropout leaves out in a shard depends on torch's
+        seed and on how many attempts there were since `train`.
 
         Raises:
-            StageError: the network took random numbers, which shards take in the order in which they happen to run.
+            StageError: the network took other random numbers than `DrawnApart` gives, which shards would take in the
+                order in which they happen to run.
         """
+        self._attempts += 1
         if len(self.modules) == 1:
             with self._own_random_numbers():
                 shards = self._shards(inputs, taps)
         else:
+            if self._draws is None:
+                self._draws = _draws_random_numbers(self.modules[0], tuple(inputs.values()))
             before = torch.random.get_rng_state()
-            shards = self._shards(inputs, taps)
+            shards = self._shards(inputs, taps, self._shard_seeds() if self._draws else None)
             if not torch.equal(before, torch.random.get_rng_state()):
                 raise StageError("the network draws random numbers, but did not in its first pass", hint=WAY_OUT)
         return Attempt(self, shards, self._joined(shards, inputs))
@@ -82,17 +91,28 @@ class Replicas:
                     theirs.copy_(mine)
 
     def train(self) -> None:
+        """Begins an epoch."""
+        self._attempts = 0
         for module in self.modules:
             module.train()
 
-    def _shards(self, inputs: Mapping[str, Tensor], taps: Sequence[str]) -> list[Answers]:
+    def _shard_seeds(self) -> list[int]:
+        """Of each shard of this process, others in every attempt."""
+        first = self.workers.group.rank * len(self.modules)
+        purposes = (f"shard {first + shard}, attempt {self._attempts}" for shard in range(len(self.modules)))
+        return [derived_seed(torch.initial_seed(), each) for each in purposes]
+
+    def _shards(
+        self, inputs: Mapping[str, Tensor], taps: Sequence[str], seeds: Sequence[int] | None = None
+    ) -> list[Answers]:
         slices = self.workers.own_slices(_count(inputs))
         learns = torch.is_grad_enabled()  # of the thread that asks; others begin with true
 
         def part(shard: int) -> Answers:
             # .data: slices share a count of changes in place, and one shard's change would invalidate all
             mine = [each[slices[shard]].data for each in inputs.values()]
-            with torch.set_grad_enabled(learns), self.workers.arithmetic():
+            apart = nullcontext() if seeds is None else DrawnApart(seeds[shard])
+            with torch.set_grad_enabled(learns), self.workers.arithmetic(), apart:
                 return answers(self.modules[shard], mine, taps)
 
         return self.workers.each(part)
@@ -178,8 +198,8 @@ def obstacle(module: nn.Module, inputs: Sequence[Tensor]) -> str | None:
             reached = torch.autograd.grad(logits, own, allow_unused=True)
             if any(each is not None for each in reached):
                 return "a copy of the network leads back to the original's layers"
-    if _draws_random_numbers(module, inputs):
-        return "the network draws random numbers (dropout), which shards would take in any order"
+    if _draws_random_numbers(module, inputs, DrawnApart(0)):
+        return "the network draws random numbers, and not by dropout, which shards would take in any order"
     return None
 
 
@@ -189,12 +209,13 @@ def batch_norm_statistics(module: nn.Module) -> list[Tensor]:
     return [kept for each in layers for kept in (each.running_mean, each.running_var) if kept is not None]
 
 
-def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor]) -> bool:
-    """Whether a forward pass in training takes random numbers."""
+def _draws_random_numbers(module: nn.Module, inputs: Sequence[Tensor], apart: DrawnApart | None = None) -> bool:
+    """Whether a forward pass in training takes random numbers; with `apart`, others than those."""
     trial = copy.deepcopy(module).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
-        trial(*(each.clone() for each in inputs))
+        with apart or nullcontext():
+            trial(*(each.clone() for each in inputs))
         return not torch.equal(before, torch.random.get_rng_state())
 
 

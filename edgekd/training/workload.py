@@ -15,9 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgekd.errors import ConfigError
 from edgekd.training.execution import SMALLEST_SHARD, Execution
 from edgekd.training.lesson import Batch, Shapes
-from edgekd.training.replicas import obstacle
+from edgekd.training.replicas import batch_norm_statistics, obstacle
 from edgekd.training.workers import Workers
 
+SMALLEST_WITHOUT_BATCH_NORM = 8
 SMALL_STEP = 5e7
 """Operations of all networks' forward passes, below which a second thread gains nothing."""
 CROSSING = "a layer that a loss reads gives something else than an output a sample"
@@ -84,7 +85,8 @@ def settled(
     asked = isinstance(shards, int)
     if not asked:
         cores = execution.shards * execution.threads
-        cut = max(1, min(execution.shards, rows // processes // SMALLEST_SHARD))
+        smallest = SMALLEST_SHARD if batch_norm_statistics(network) else SMALLEST_WITHOUT_BATCH_NORM
+        cut = max(1, min(cores, rows // processes // smallest))
         execution = replace(execution, shards=cut, threads=max(1, cores // cut))
         if operations.student + operations.teachers < SMALL_STEP:
             return replace(execution, shards=1, threads=1)

@@ -184,7 +184,7 @@ class Around(nn.Module):
         (lambda: Around("gradient hook"), "has hooks on its gradients"),
         (lambda: Around("lock"), r"cannot be copied \(cannot pickle"),
         (lambda: torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), "does not share its weights"),
-        (network, "draws random numbers"),
+        (network, None),
         (lambda: nn.Sequential(nn.Flatten(), nn.RReLU()), "draws random numbers"),
         (lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten()), None),
         (lambda: nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 10))), None),
@@ -213,6 +213,65 @@ class Later(nn.Module):
             self.layer.weight.data = self.layer.weight.data * 0.5
         logits: Tensor = self.layer(functional.dropout(x.flatten(1), 0.1, self.how == "dropout" and self.passes > 2))
         return logits
+
+
+class Dropping(nn.Module):
+    """Says which inputs are left, by a layer and by a function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = functional.dropout(x.flatten(1), 0.25, self.training)
+        return torch.cat([left, nn.Dropout(0.5).train(self.training)(x.flatten(1))], dim=1)
+
+
+def dropped(replicas: Replicas, epoch: int, steps: int = 2) -> list[Tensor]:
+    torch.manual_seed(epoch)
+    replicas.train()
+    return [replicas.attempt({"image": torch.ones(600, 1, 8, 8)}).answers.logits for _ in range(steps)]
+
+
+def test_dropout_leaves_out_the_same_in_shards_whichever_thread_is_quicker(workers: Workers) -> None:
+    first, again = (dropped(Replicas(Dropping(), workers), epoch=3) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+    replicas = Replicas(Dropping(), workers)
+    dropped(replicas, epoch=2, steps=3)
+    assert all(map(torch.equal, first, dropped(replicas, epoch=3)))  # as after a checkpoint
+
+
+def test_dropout_is_another_one_in_each_shard_step_and_epoch(workers: Workers) -> None:
+    replicas = Replicas(Dropping(), workers)
+    one, two = dropped(replicas, epoch=0)
+    other, shards = dropped(replicas, epoch=1)[0], [one[:200], one[200:400], one[400:]]
+    for mine, theirs in ((one, two), (one, other), (shards[0], shards[1]), (shards[1], shards[2])):
+        assert 0.2 < float(((mine > 0) == (theirs > 0)).float().mean()) < 0.8
+
+
+def test_dropout_leaves_out_the_share_that_is_asked_and_scales_the_rest(workers: Workers) -> None:
+    (said, _) = dropped(Replicas(Dropping(), workers), epoch=0)
+    function, layer = said[:, :64], said[:, 64:]
+    for found, share in ((function, 0.25), (layer, 0.5)):
+        assert float((found == 0).float().mean()) == pytest.approx(share, abs=0.01)
+        assert torch.allclose(found[found != 0], torch.tensor(1 / (1 - share)))
+
+
+def test_the_gradient_goes_where_nothing_was_left_out(workers: Workers) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64, bias=False), nn.Dropout(0.5))
+    replicas = Replicas(module, workers)
+    replicas.train()
+    attempt = replicas.attempt({"image": torch.ones(3, 1, 8, 8)})
+    torch.autograd.backward(attempt.answers.logits.sum())
+    attempt.backward()
+    kept = (attempt.answers.logits != 0).sum(dim=0).float()  # in how many of the three samples each output was there
+    gradient = module.get_parameter("1.weight").grad
+    assert gradient is not None
+    assert torch.allclose(gradient, 2 * kept[:, None].expand(64, 64))
+
+
+def test_no_dropout_of_a_shard_takes_numbers_that_losses_draw(workers: Workers) -> None:
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    Replicas(Dropping(), workers).attempt({"image": torch.ones(6, 1, 8, 8)})
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_random_numbers_that_come_later_are_not_taken_in_any_order(workers: Workers) -> None:

@@ -17,6 +17,7 @@ from .conftest import network
 from .test_teachers import batch
 
 FOUR = Execution(shards=4, threads=2)
+EIGHT = Execution(shards=8, threads=1)
 
 
 def dry(operations: float, crossing: frozenset[str] = frozenset()) -> DryPass:
@@ -28,16 +29,25 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+
+
 @pytest.mark.parametrize(
     ("module", "operations", "shards", "expected"),
     [
-        (plain(), SMALL_STEP * 2, "auto", FOUR),
+        (plain(), SMALL_STEP * 2, "auto", EIGHT),
+        (normed(), SMALL_STEP * 2, "auto", FOUR),
         (plain(), SMALL_STEP / 2, "auto", Execution(shards=1, threads=1)),
         (plain(), SMALL_STEP / 2, 4, FOUR),
-        (network(), SMALL_STEP * 2, "auto", Execution(shards=1, threads=8)),
+        (network(), SMALL_STEP * 2, "auto", FOUR),
+        (nn.Sequential(plain(), nn.RReLU()), SMALL_STEP * 2, "auto", Execution(shards=1, threads=8)),
         (network(), SMALL_STEP / 2, "auto", Execution(shards=1, threads=1)),
     ],
-    ids=["large", "small", "small, but asked for", "large with dropout", "small with dropout"],
+    ids=[
+        *("large", "large with batch norm", "small", "small, but asked for", "large with dropout"),
+        *("large with random slopes", "small with dropout"),
+    ],
 )
 def test_the_execution_follows_from_the_network(
     module: nn.Module, operations: float, shards: int | str, expected: Execution
@@ -45,9 +55,9 @@ def test_the_execution_follows_from_the_network(
     assert settled(FOUR, module, batch(128), dry(operations), shards=shards, section="teacher") == expected
 
 
-def test_shards_of_a_network_with_dropout_are_refused_by_their_place() -> None:
+def test_shards_of_a_network_that_draws_otherwise_than_by_dropout_are_refused_by_their_place() -> None:
     with pytest.raises(ConfigError, match=r"^teacher\.shards: .*draws random numbers") as error:
-        settled(FOUR, network(), batch(), dry(SMALL_STEP * 2), shards=4, section="teacher")
+        settled(FOUR, nn.Sequential(plain(), nn.RReLU()), batch(), dry(SMALL_STEP * 2), shards=4, section="teacher")
     assert "leave `shards` out" in str(error.value.hint)
 
 
@@ -57,13 +67,20 @@ def test_precision_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "expected"),
-    [(128, FOUR), (96, Execution("float32", 3, 2)), (20, Execution("float32", 1, 8))],
+    ("make", "samples", "expected"),
+    [
+        (normed, 128, FOUR),
+        (normed, 96, Execution("float32", 3, 2)),
+        (normed, 20, Execution("float32", 1, 8)),
+        (plain, 128, EIGHT),
+        (plain, 20, Execution("float32", 2, 4)),
+        (plain, 12, Execution("float32", 1, 8)),
+    ],
 )
 def test_a_batch_of_all_samples_there_are_is_cut_into_parts_that_are_large_enough(
-    samples: int, expected: Execution
+    make: Callable[[], nn.Module], samples: int, expected: Execution
 ) -> None:
-    found = settled(FOUR, plain(), batch(samples), dry(SMALL_STEP * 2), shards="auto", section="teacher")
+    found = settled(FOUR, make(), batch(samples), dry(SMALL_STEP * 2), shards="auto", section="teacher")
     assert found == expected
 
 

@@ -104,7 +104,8 @@ def _products(graph: onnx.GraphProto) -> Iterator[_Product]:
         else:
             continue
         scales = constants.get(one[1]), constants.get(other[1])
-        if other[0] in constants and scales[0] is not None and scales[1] is not None:
+        # an 8-bit product takes one scale for its activation; rows of a table that is stored in 8 bits have more
+        if other[0] in constants and scales[0] is not None and scales[0].size == 1 and scales[1] is not None:
             weights = _by_output(node, _shifted(constants[other[0]], constants.get(_third(other))))
             held = constants.get(bias, np.zeros(1, np.int64)).astype(np.int64).reshape(-1)
             yield _Product(weights, _largest(constants.get(_third(one))), held, (scales[0], scales[1]))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.config.training import TrainingOptions
-from edgekd.data.modalities.base import fed_at_once, feeds_for, modality, specs_of
+from edgekd.data.modalities.base import fed_at_once, feeds_for, lengths_of, modality, specs_of
 from edgekd.data.samples import UNLABELLED, Split
 from edgekd.data.tensors import moved
 from edgekd.records.contract import ModelContract
+from edgekd.training.buckets import by_length
 from edgekd.training.layout import laid_out, tensors_of
 from edgekd.training.lesson import Batch, Mixed
 from edgekd.training.looks import Look, alternated, looks_of
@@ -50,6 +51,8 @@ class Views:
         self.count = max(look.count for look in self.looks)
         self.labelled = float((split.labels != UNLABELLED).mean())
         self._resident: dict[str, Tensor] | None = None
+        lengths = list(lengths_of(contract, split.samples).values())
+        self._lengths = sum(lengths[1:], lengths[0]) if lengths else None
 
     def reside(self, device: torch.device) -> None:
         """Keeps the samples in the memory of this accelerator, if there is room: fed once, float32.
@@ -72,9 +75,13 @@ class Views:
         self._resident = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def epoch(self, number: int, workers: Workers = ALONE) -> Iterator[Batch]:
-        """The batches, from 0; a ragged last one is left out, another one in each epoch."""
-        order = np.random.default_rng([self.seed, number, 1]).permutation(len(self.split))
-        for rows in np.split(order[: self.steps * self.batch_size], self.steps):
+        """The batches, from 0; a ragged last one is left out, another one in each epoch. Where lengths vary, those of
+        a batch are about as long as each other."""
+        generator = np.random.default_rng([self.seed, number, 1])
+        order = generator.permutation(len(self.split))[: self.steps * self.batch_size]
+        if self._lengths is not None:
+            order = by_length(order, self._lengths, self.batch_size, generator)
+        for rows in np.split(order, self.steps):
             yield self.batch(rows, number % self.count, workers)
 
     def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE, look: int | None = None) -> Batch:

@@ -249,3 +249,14 @@ def test_a_second_view_is_pinned_so_that_recorded_answers_stay_valid() -> None:
     pinned = [view_table(7, 2, 1, 2, stream).ravel().tolist() for stream in ((), (3,), (2,), (4,))]
     assert len({each[0] for each in pinned}) == 4
     assert pinned[1] == [0.8996264322889888, 0.13513327779053286]
+
+
+def test_texts_of_a_batch_are_about_as_long_as_each_other() -> None:
+    drawn = np.random.default_rng(0)
+    texts = np.array([b" ".join([b"word"] * int(count)) for count in drawn.integers(1, 40, 400)])
+    contract = contract_for("text", texts, ("a", "b"))
+    options = TrainingOptions(epochs=2, batch_size=16)
+    made = Views(Split(texts, drawn.integers(0, 2, 400)), contract, options, seed=0, section="teacher")
+    lengths = [(batch.inputs["ids"] != 0).sum(dim=1) for batch in made.epoch(0)]
+    assert np.mean([int(each.max() - each.min()) for each in lengths]) < 4
+    assert len({int(row) for batch in made.epoch(1) for row in batch.rows}) == 400

@@ -228,9 +228,8 @@ def fed_at_once(contract: ModelContract, limit_bytes: int = FED_BYTES) -> int:
     return max(1, limit_bytes // each_bytes)
 
 
-def usual_lengths(contract: ModelContract, samples: Rows, share: float = 0.9) -> dict[str, int]:
-    """Of each input whose length varies how many places that share of the samples needs at most, of those that are
-    given; what a device is mostly fed is as short."""
+def lengths_of(contract: ModelContract, samples: Rows) -> dict[str, NDArray[np.int64]]:
+    """Of each input whose length varies how many places every sample needs: int64 (N,)."""
     varying = {each.name for each in contract.inputs if each.varies}
     if not varying:
         return {}
@@ -241,7 +240,13 @@ def usual_lengths(contract: ModelContract, samples: Rows, share: float = 0.9) ->
             if name in varying:
                 used = np.asarray(fed.reshape(len(fed), -1, fed.shape[-1]) != 0).max(axis=1)
                 lengths[name].append(fed.shape[-1] - used[:, ::-1].argmax(axis=1))
-    return {name: int(np.ceil(np.quantile(np.concatenate(each), share))) for name, each in lengths.items()}
+    return {name: np.concatenate(each) for name, each in lengths.items()}
+
+
+def usual_lengths(contract: ModelContract, samples: Rows, share: float = 0.9) -> dict[str, int]:
+    """Of each input whose length varies how many places that share of the samples needs at most; what a device is
+    mostly fed is as short."""
+    return {name: int(np.ceil(np.quantile(each, share))) for name, each in lengths_of(contract, samples).items()}
 
 
 def asked_for(options: AugmentOptions, used: Collection[str], noun: str) -> bool:

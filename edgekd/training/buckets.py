@@ -12,8 +12,8 @@ WINDOW = 32
 def by_length(
     order: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The rows of `order`, whole batches of them, so that those of a batch are about as long, and batches of all lengths
-    come in any order.
+    """The rows of `order`, whole batches of them, so that those of a batch are about as long, and batches of all
+    lengths come in any order.
 
     lengths: int64, of every row.
 

@@ -87,18 +87,19 @@ class Recorded:
         return None
 
     def _ask(self, view: int, workers: Workers) -> dict[str, Tensor]:
-        samples = len(self.views.split)
+        samples, order = len(self.views.split), self.views.shortest_first()
         parts: dict[str, list[Tensor]] = {port: [] for port in self.ports}
         chunk = answered_at_once(self.views.contract)
         for start in range(0, samples, chunk):
-            batch = self.views.batch(np.arange(start, min(start + chunk, samples)), view, workers, self.look)
+            batch = self.views.batch(order[start : start + chunk], view, workers, self.look)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(start)  # a teacher that draws random numbers takes none of the student's
                 said = self.teacher(batch, self.taps, workers)
             for port, each in zip(self.ports, (said.logits, *(said.taps[tap] for tap in self.taps)), strict=True):
                 parts[port].append(_short(each).cpu())
             self.told(f"view {view + 1}/{self.count}")
-        kept = {name: torch.cat(each) for name, each in parts.items()}
+        places = torch.from_numpy(np.argsort(order))
+        kept = {name: torch.cat(each)[places] for name, each in parts.items()}
         if workers.group.leads:
             with contextlib.suppress(OSError):  # what cannot be kept costs time only
                 self._write(view, kept)

@@ -84,6 +84,11 @@ class Views:
         for rows in np.split(order, self.steps):
             yield self.batch(rows, number % self.count, workers)
 
+    def shortest_first(self) -> NDArray[np.int64]:
+        """All rows, so that those of a few in a row are about as long; as they stand where all are of one length."""
+        rows = np.arange(len(self.split))
+        return rows if self._lengths is None else rows[np.argsort(self._lengths, kind="stable")]
+
     def batch(self, rows: NDArray[np.int64], view: int, workers: Workers = ALONE, look: int | None = None) -> Batch:
         """These samples in this view on the workers' device, each shard of them made in its own thread; look: which one
         alone, by default all.

@@ -260,3 +260,7 @@ def test_texts_of_a_batch_are_about_as_long_as_each_other() -> None:
     lengths = [(batch.inputs["ids"] != 0).sum(dim=1) for batch in made.epoch(0)]
     assert np.mean([int(each.max() - each.min()) for each in lengths]) < 4
     assert len({int(row) for batch in made.epoch(1) for row in batch.rows}) == 400
+    order = made.shortest_first()
+    taken = (made.batch(order, 0).inputs["ids"] != 0).sum(dim=1)
+    assert torch.equal(taken, taken.sort().values)
+    assert sorted(order.tolist()) == list(range(400))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,7 +67,9 @@ class TransformersModel(Model):
         known = super().identity()
         assert isinstance(known, dict)
         options: JsonValue = self.model_dump(mode="json", exclude={"name"})
-        return {**known, "options": options, "content": weights_digest(self.folder)}
+        need_library()
+        found = {"content": weights_digest(self.folder), "transformers": version("transformers")}
+        return {**known, "options": options, **found}
 
     def build(self, contract: ModelContract) -> nn.Module:
         need_library()

@@ -14,7 +14,7 @@ from edgekd.errors import ConfigError, placed
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.records.contract import ModelContract
 from edgekd.records.splits import SplitsRecord
-from edgekd.stages.modality import feeding_identity
+from edgekd.stages.modality import training_identity
 
 if TYPE_CHECKING:
     from edgekd.data.samples import LabelledData, Rows
@@ -37,7 +37,8 @@ class DataStage(Stage):
     seeded = True
 
     def identity(self) -> JsonValue:
-        return {"dataset": self.dataset.identity(), "modality": feeding_identity(self.dataset.modality)}
+        # all of its code: what makes the contract, such as the choice of a vocabulary, need not be in its own file
+        return {"dataset": self.dataset.identity(), "modality": training_identity(self.dataset.modality)}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         del inputs

@@ -6,6 +6,7 @@ file outside the place that the case works in, and a damaged thing that passes a
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import hashlib
 import io
@@ -28,12 +29,16 @@ import yaml
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import JsonValue
+from scipy.io import wavfile
 
 from edgekd.cli.subjects import given as given_model
 from edgekd.cli.subjects import load_target
 from edgekd.config.pipeline import load_pipeline
 from edgekd.data.csv import Csv
 from edgekd.data.image_folder import ImageFolder
+from edgekd.data.modalities.base import contract_for, feeds_for, modality
+from edgekd.data.sound_folder import SoundFolder
+from edgekd.data.text import Text
 from edgekd.devices.channel import Channel
 from edgekd.devices.ssh import SshWorkspace
 from edgekd.errors import EdgekdError
@@ -271,6 +276,44 @@ def tables(draw: Draw, place: Place) -> None:
     path.write_bytes(draw(damaged_bytes(text.encode())) if draw(st.booleans()) else text.encode("utf-8", "replace"))
     data = Csv.model_validate({"use": "csv", "path": str(path), "label": "kind"}).load(Silent())
     assert np.isfinite(np.asarray(data.train.samples)).all()
+
+
+def texts(draw: Draw, place: Place) -> None:
+    """Lines, tables and objects with a label and a text each; then what a device reads, one text a line."""
+    ending = draw(st.sampled_from(["txt", "csv", "tsv", "jsonl"]))
+    told = [("good", f"a fine day, number {number}") for number in range(6)] + [("bad", "rain\u00e9") for _ in range(6)]
+    forms = {"txt": "{} {}", "csv": '{},"{}"', "tsv": "{}\t{}", "jsonl": '{{"label": "{}", "text": "{}"}}'}
+    head = {"csv": "label,text\n", "tsv": "label\ttext\n"}.get(ending, "")
+    text = head + "".join(f"{forms[ending].format(*each)}\n" for each in told)
+    path = place.inside / f"texts.{ending}"
+    damaged = draw(damaged_text(text))
+    path.write_bytes(draw(damaged_bytes(text.encode())) if draw(st.booleans()) else damaged.encode("utf-8", "replace"))
+    with contextlib.suppress(ValueError):
+        assert modality("text").read(path, []).dtype.kind == "S"
+    data = Text.model_validate({"use": "text", "train": str(path), "test": 0.3}).load(Silent())
+    contract = contract_for("text", data.train.samples, data.classes, data.reading)
+    ids = feeds_for(contract, data.test.samples)["ids"]
+    vocabulary = contract.inputs[0].preprocessing["vocabulary"]
+    assert isinstance(vocabulary, list)
+    assert (ids < len(vocabulary)).all()
+    assert (ids[:, 0] > 0).all()
+
+
+def sounds(draw: Draw, place: Place) -> None:
+    root = place.inside / "sounds"
+    files = []
+    for word in ("yes", "no"):
+        (root / word).mkdir(parents=True)
+        for number in range(4):
+            files.append(root / word / f"{number}.wav")
+            wavfile.write(files[-1], 8000, np.arange(900, dtype=np.int16))
+    for path in draw(st.lists(st.sampled_from(files), min_size=1, max_size=3, unique=True)):
+        path.write_bytes(draw(damaged_bytes(path.read_bytes())))
+    options = {"use": "sound_folder", "path": str(root), "rate": 8000, "seconds": 0.1, "test": 0.5}
+    data = SoundFolder.model_validate(options).load(Silent())
+    assert np.asarray(data.train.samples).dtype == np.int16
+    contract = contract_for("sound", data.train.samples, data.classes, data.reading)
+    assert np.isfinite(feeds_for(contract, data.test.samples)["mel"]).all()
 
 
 # ONNX files
@@ -644,6 +687,8 @@ AREAS = (
     Area("assignments", assignments),
     Area("data folders", data_folders),
     Area("tables", tables),
+    Area("texts", texts),
+    Area("sounds", sounds),
     Area("onnx files", onnx_files, onnx_honest),
     Area("manifests", manifests, bundle_honest),
     Area("bundle files", bundle_files, bundle_honest),

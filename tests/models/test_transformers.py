@@ -91,8 +91,8 @@ def test_dropout_is_in_training_only_and_what_is_asked_for(tmp_path: Path) -> No
         assert not torch.equal(network.train()(IDS, text), network(IDS, text))
         still = network_of(folder, dropout=0).train()
         assert torch.equal(still(IDS, text), still(IDS, text))
-    assert obstacle(still, [IDS, text]) is None
-    assert "dropout" in str(obstacle(network, [IDS, text]))
+    for each in (still, network):  # either can be trained in shards
+        assert obstacle(each, [IDS, text]) is None
 
 
 @pytest.mark.parametrize(("freeze", "stay"), [("none", 0), ("embeddings", 1), ("encoder", 99)])

@@ -41,7 +41,7 @@ from edgekd.report.selection import selected
 from edgekd.report.shifts import print_shifts
 from edgekd.report.study import print_study
 from edgekd.report.targets import print_targets
-from edgekd.report.text import duration, print_check, print_line, print_verdict
+from edgekd.report.text import duration, print_check, print_line, print_verdict, ratio
 
 TOLD_STAGES = 4
 
@@ -204,9 +204,9 @@ def _speedup(latency: LatencyRecord, name: str, reference: str) -> str:
         return "1"
     pair = latency.comparison(name, reference)
     if pair.speedup_interval is None:
-        return f"{pair.speedup:.2f}"
+        return ratio(pair.speedup)
     low, high = pair.speedup_interval
-    return f"{pair.speedup:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{ratio(pair.speedup)} [{ratio(low)}, {ratio(high)}]"
 
 
 def _print_times(shipped: str, latency: LatencyRecord, console: Console) -> None:

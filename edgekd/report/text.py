@@ -44,6 +44,11 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return next(((factor, unit) for factor, unit in ((1e6, "µs"), (1e3, "ms")) if seconds * factor < 999.5), (1.0, "s"))
 
 
+def ratio(value: float) -> str:
+    """As many digits as leave room for three columns with intervals: 9.56, 148.3, 1,204."""
+    return f"{value:.2f}" if value < 99.995 else f"{value:.1f}" if value < 999.95 else f"{value:,.0f}"
+
+
 def three_digits(number: float) -> str:
     """Three significant digits, and every digit before the point."""
     return f"{number:,.0f}" if number >= 99.95 else f"{number:#.3g}"

@@ -4,7 +4,7 @@ import pytest
 
 from edgekd.records.run import StageOutcome
 from edgekd.report.terminal import time_spent
-from edgekd.report.text import duration
+from edgekd.report.text import duration, ratio
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,16 @@ from edgekd.report.text import duration
 )
 def test_a_time_keeps_three_digits_in_the_unit_that_shows_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.50"), (9.557, "9.56"), (99.996, "100.0"), (148.34, "148.3"), (999.96, "1,000"), (12044.2, "12,044")],
+)
+def test_a_ratio_keeps_so_few_digits_that_three_of_them_with_intervals_fit_side_by_side(
+    value: float, text: str
+) -> None:
+    assert ratio(value) == text
 
 
 def outcome(name: str, seconds: float, state: str = "ran") -> StageOutcome:

@@ -109,7 +109,25 @@ def subject_of(part: Given, shapes: Mapping[str, tuple[int, ...]], inputs: Path 
 
     if inputs is not None and not inputs.is_file():
         raise ConfigError(f"no such input file: {inputs}")
+    if inputs is None and part.manifest is not None and part.folder is not None:
+        shapes = {**_usual_shapes(part.manifest, part.folder), **shapes}
     return Subject(part.path, beside=part.beside, session=part.session, inputs=inputs, shapes=shapes)
+
+
+def _usual_shapes(manifest: Manifest, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Of one sample, for the inputs whose length varies: as long as 90 % of the golden samples need."""
+    if not any(each.varies for each in manifest.contract.inputs):
+        return {}
+    import numpy as np
+
+    from edgekd.data.modalities.base import usual_lengths
+
+    try:
+        samples = np.load(folder / manifest.golden_samples, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {folder / manifest.golden_samples}: {error}") from error
+    lengths = usual_lengths(manifest.contract, samples)
+    return {each.name: (1, *each.shape[:-1], lengths[each.name]) for each in manifest.contract.inputs if each.varies}
 
 
 def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -62,9 +62,7 @@ class AugmentOptions(Section):
         description="Gaussian noise on every feature or pixel, in standard deviations of the training samples",
     )
     erase: int = Field(0, ge=0, le=256, description="side of the square that is blanked at a random place, in pixels")
-    mask: float = Field(
-        0.0, ge=0, lt=1, description="share of the words of a text that are hidden: each becomes the unknown one"
-    )
+    mask: float = Field(0.0, ge=0, lt=1, description="share of the words of a text that are hidden behind one mark")
     replace: float = Field(
         0.0, ge=0, lt=1, description="share of the words of a text that another one of the training texts stands for"
     )

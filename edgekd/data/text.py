@@ -40,7 +40,7 @@ class TokenizerOptions(Section):
     size: int = Field(SIZE, ge=1, le=1 << 20, description="how many pieces, the most frequent ones, students know")
     length: int | None = Field(
         None,
-        ge=1,
+        ge=2,
         le=4096,
         description="pieces of a text that students read; by default those of the longest training text, up to 256",
     )

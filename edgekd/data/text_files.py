@@ -37,7 +37,7 @@ def read_texts(path: Path, text: str, label: str | None, encoding: str) -> list[
     try:
         if path.is_dir():
             found = list(_of_folder(path, label is not None, encoding))
-        elif path.suffix in TABLES:
+        elif path.suffix.lower() in TABLES:
             found = list(_of_table(path, text, label, encoding))
         else:
             found = list(_of_lines(path, label is not None, encoding))
@@ -103,7 +103,7 @@ def _of_lines(path: Path, labelled: bool, encoding: str) -> Iterator[Told]:
 def _of_table(path: Path, text: str, label: str | None, encoding: str) -> Iterator[Told]:
     wanted = [text] if label is None else [text, label]
     lines = _lines(decoded(path, encoding))
-    rows = _objects(path, lines) if path.suffix == ".jsonl" else _cells(path, lines)
+    rows = _objects(path, lines) if path.suffix.lower() == ".jsonl" else _cells(path, lines)
     for where, names, row in rows:
         for column in wanted:
             if column not in names:
@@ -119,7 +119,7 @@ def _of_table(path: Path, text: str, label: str | None, encoding: str) -> Iterat
 def _cells(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Sequence[str], dict[str, Any]]]:
     """Place, names and cells of each row. In .tsv nothing is quoted; of .csv the first line shows the delimiter."""
     first = next(iter(lines), "")
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         reader = csv.reader((f"{line}\n" for line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.reader(

@@ -85,6 +85,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         raise ValueError(f"{found} is no UTF-8 text\nexpected {FITS}") from None
     except OSError as error:
         raise ValueError(f"cannot read {error.filename or found}: {error.strerror}") from error
+    except (AttributeError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"{found} is damaged, or no tokenizer.json\nexpected {FITS}") from None
     missing = [each for each in ("[UNK]", "[CLS]", "[SEP]") if each not in vocabulary.entries]
     if missing or vocabulary.entries[0] != "[PAD]":
         lacking = f"it has no {missing[0]}" if missing else f"its first entry is {vocabulary.entries[0]!r}"
@@ -94,7 +96,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 def _from_lines(path: Path) -> Vocabulary:
     entries = tuple(line.rstrip() for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
-    beside = path.with_name("tokenizer_config.json")
+    whole, beside = path.with_name("tokenizer.json"), path.with_name("tokenizer_config.json")
+    if whole.is_file() and not beside.is_file():
+        return Vocabulary(entries, *_case(_object(whole).get("normalizer") or {}))
     rules = _object(beside) if beside.is_file() else {}
     lowercase = rules.get("do_lower_case", True) is not False
     return Vocabulary(entries, lowercase, _keeps_accents(rules.get("strip_accents"), lowercase))
@@ -119,13 +123,17 @@ def _from_json(path: Path) -> Vocabulary:
     numbers = {number: entry for entry, number in model["vocab"].items()}
     if sorted(numbers) != list(range(len(numbers))):
         raise ValueError(f"{path} does not fit: the numbers of its entries have gaps\nexpected {FITS}")
-    lowercase = before.get("lowercase", True)
-    return Vocabulary(
-        tuple(numbers[number] for number in range(len(numbers))),
-        lowercase,
-        _keeps_accents(before.get("strip_accents"), lowercase),
-        model.get("max_input_chars_per_word", LONGEST_WORD),
-    )
+    longest = model.get("max_input_chars_per_word", LONGEST_WORD)
+    entries = tuple(numbers[number] for number in range(len(numbers)))
+    if type(longest) is not int or longest < 1 or not all(isinstance(each, str) for each in entries):
+        raise ValueError(f"{path} does not fit: an entry is no text, or the longest word no number\nexpected {FITS}")
+    return Vocabulary(entries, *_case(before), longest)
+
+
+def _case(normalizer: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether words are written small, and whether their accents stay."""
+    lowercase = normalizer.get("lowercase", True) is not False
+    return lowercase, _keeps_accents(normalizer.get("strip_accents"), lowercase)
 
 
 def _keeps_accents(strip: bool | None, lowercase: bool) -> bool:

@@ -99,6 +99,12 @@ class Pricing:
         self._section = section = section_of(pipeline)
         self._pipeline, self._contract, self._folder, self._progress = pipeline, contract, folder, progress
         self._seed = pipeline.config.seed
+        if any(each.varies for each in contract.inputs):
+            raise ConfigError(
+                f"shapes are searched for inputs of one size, and those of {contract.modality} vary in length",
+                where="fit",
+                hint="`edgekd sweep` tries other options of a student",
+            )
         feeds = feeds_for(shipped_contract(contract, pipeline.config.export), samples)
         self._stands = [Stand(target, feeds) for target in pipeline.targets]
         self._calibration: FedRows = fed_rows(contract, samples[:CALIBRATED_ON])

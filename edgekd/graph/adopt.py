@@ -32,14 +32,14 @@ def adopt(file: Path, contract: ModelContract, path: Path, wanted: Normalisation
     """
     model = load_model(file)
     names = [str(each.name) for each in model.graph.output]
-    spec = pieces_of(contract) if reads_pieces(model.graph) else None
+    spec = pieces_of(contract, file) if reads_pieces(model.graph) else None
     if len(names) == 1 and not external_files(file) and wanted is None and spec is None:
         shutil.copyfile(file, path)
         return
     if len(names) > 1:
         keep_output(model.graph, logits_among(names, contract, file))
     if spec is not None:
-        take_pieces(model.graph, spec)
+        take_pieces(model.graph, spec, file)
     if wanted is not None:
         _normalise(model.graph, contract, wanted, file)
     path.write_bytes(model.SerializeToString(deterministic=True))

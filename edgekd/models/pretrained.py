@@ -141,7 +141,9 @@ def _check_pieces(folder: Path, settings: PretrainedConfig, pieces: Tokens) -> N
     Raises:
         ConfigError: the network was trained with others, or takes no texts of that length.
     """
-    found, wanted = len(pieces.vocabulary), settings.vocab_size
+    found, wanted = len(pieces.vocabulary), getattr(settings, "vocab_size", None)
+    if wanted is None:
+        raise ConfigError(f"{folder} holds no network for texts: it has no vocabulary", hint=MATCHING)
     if found != wanted:
         raise ConfigError(
             f"{folder} was trained with a vocabulary of {wanted} pieces, the one of the data has {found}",
@@ -167,6 +169,7 @@ def _order(names: Mapping[int, str], classes: Sequence[str]) -> list[int] | None
     told_apart = [names[place] for place in sorted(names)]
     if len(told_apart) != len(classes):
         return None
-    if sorted(told_apart) == sorted(classes):
-        return [told_apart.index(each) for each in classes]
+    theirs, ours = ([each.casefold() for each in names] for names in (told_apart, classes))
+    if sorted(theirs) == sorted(ours):
+        return [theirs.index(each) for each in ours]
     return list(range(len(classes)))

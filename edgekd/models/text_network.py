@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,19 @@ from edgekd.models.text_inputs import PADDING
 
 START = 0.1
 """torch's own, 1, is too large: most entries are seen a few times, and stay close to the noise that they start as."""
+
+
+_WHOLE = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole_length() -> Iterator[None]:
+    """Inside it, in this thread, no batch is trimmed, so that what a layer says of each place has one form for all."""
+    before = _WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(before)
 
 
 class TextNetwork(nn.Module):
@@ -41,7 +57,7 @@ class PieceReader(TextNetwork):
 def trimmed(tokens: Tensor) -> Tensor:
     """The tokens of a batch as far as its longest text goes, at least one: most batches are far shorter than the
     longest text of all. A graph that is recorded keeps the length as it is: it holds for any."""
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if _WHOLE.get() or torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return tokens
     used = (tokens != PADDING).any(dim=0).nonzero()
     return tokens[:, : int(used[-1]) + 1 if len(used) else 1]

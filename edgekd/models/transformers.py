@@ -1,4 +1,4 @@
-"""A text network that others trained before: any encoder or classifier of Hugging Face's transformers."""
+"""A text network that others trained before: one of Hugging Face's transformers with BERT's pieces."""
 
 from __future__ import annotations
 

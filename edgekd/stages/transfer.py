@@ -69,6 +69,13 @@ class TransferStage(Stage):
             wanted = [tuple(each.shape) for each in contract.inputs if not each.varies]
             specs = kind.specify(samples, reading) if wanted else []
             forms = [tuple(each["shape"]) for each in specs if not each.get("varies", False)]
+            otherwise = [
+                f"{rule} {value!r}, not {each.preprocessing[rule]!r}"
+                for each in contract.inputs
+                for rule, value in reading.items()
+                # numbers, such as a rate, say what the samples are; how a file became them may differ
+                if type(value) is int and each.preprocessing.get(rule, value) != value
+            ]
         except ValueError as error:
             what, _, hint = str(error).partition("\n")
             raise ConfigError(what, where="distill.transfer", hint=hint or None) from error
@@ -76,5 +83,11 @@ class TransferStage(Stage):
             raise ConfigError(
                 f"its samples are of the form {forms[0]}, those of `data` {wanted[0]}",
                 where="distill.transfer",
-                hint="of an image folder `size` and `color` make them alike",
+                hint="of an image folder `size` and `color` make them alike, of sounds `rate` and `seconds`",
+            )
+        if otherwise:
+            raise ConfigError(
+                f"its samples are read otherwise than those of `data`: {', '.join(otherwise)}",
+                where="distill.transfer",
+                hint="give both the same options",
             )

@@ -72,10 +72,9 @@ class OnnxTeacher(OwnNormalisation, Teacher):
     def _session(self, contract: ModelContract) -> InferenceSession:
         from edgekd.graph.adopt import adopt
         from edgekd.graph.inspect import load_model
-        from edgekd.graph.token_inputs import pieces_of, reads_pieces
+        from edgekd.graph.token_inputs import reads_pieces
 
-        as_it_is = pieces_of(contract) is None or not reads_pieces(load_model(self.path).graph)
-        if self.normalisation is None and as_it_is:
+        if self.normalisation is None and not reads_pieces(load_model(self.path).graph):
             return _session(self.path)
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             adopted = Path(folder) / self.path.name
@@ -115,6 +114,11 @@ def _input_names(session: InferenceSession, contract: ModelContract, path: Path)
         wanted_type = "tensor(int32)" if spec.dtype == "int32" else "tensor(float)"
         if theirs.type != wanted_type:
             raise ConfigError(f"{path}: its input {theirs.name!r} is {theirs.type}, the data gives {wanted_type}")
+        if spec.varies and isinstance(theirs.shape[-1], int):
+            raise ConfigError(
+                f"{path}: its input {theirs.name!r} takes {theirs.shape[-1]} places only, where shorter ones may come",
+                hint="export it with a free length beside the free batch",
+            )
         wanted = (0, *spec.shape)
         fits = len(theirs.shape) == len(wanted) and all(
             not isinstance(have, int) or have == want for have, want in zip(theirs.shape[1:], wanted[1:], strict=True)

@@ -7,7 +7,7 @@ A layer can be tapped when it runs once in a pass and gives one tensor: where it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from edgekd.config.section import nearest
 from edgekd.errors import ConfigError
 from edgekd.models.names import INPUT
+from edgekd.models.text_network import whole_length
 from edgekd.training.lesson import Answers
 
 LIST = "`edgekd list layers PIPELINE` names those that can be tapped"
@@ -34,7 +35,7 @@ def answers(module: nn.Module, inputs: Sequence[Tensor], taps: Sequence[str] = (
     Raises:
         LayerError: the module has no such layer, or it cannot be tapped.
     """
-    with _recorded(module, taps) as outputs:
+    with _recorded(module, taps) as outputs, whole_length() if taps else nullcontext():
         logits = module(*inputs).float()
     for name in taps:
         if name not in outputs:
@@ -61,7 +62,8 @@ def layers(module: nn.Module, inputs: Sequence[Tensor]) -> list[tuple[str, tuple
     with ExitStack() as stack, undisturbed(module):
         for name, layer in _named(module).items():
             watch(name, layer, stack)
-        module(*inputs)
+        with whole_length():
+            module(*inputs)
     once = {name: found[0] for name, found in shapes.items() if len(found) == 1}
     return [(name, shape) for name in started if (shape := once.get(name)) is not None]
 

@@ -172,3 +172,32 @@ def test_the_zip_of_the_bundle_holds_the_vocabulary_once(ran: Place) -> None:
         manifest = archive.read("manifest.json").decode()
     assert manifest.count('"##n"') <= 1
     assert np.char.count(manifest, '"vocabulary"') == 1
+
+
+def test_a_bundle_is_measured_again_at_the_usual_length_of_its_golden_samples(ran: Place) -> None:
+    bundle = next(ran.folder.glob("runs/*/*/bundle"))
+    done = ran.edgekd("bench", bundle, "--seconds", "2", "--end-to-end")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "end to end" in done.stdout
+    checked = ran.edgekd("check", bundle, "--target", "here.yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_layers_along_a_text_are_compared_whatever_the_lengths_of_the_batches(ran: Place, tmp_path: Path) -> None:
+    """Each shard and each part of a recording would be cut to its own longest text."""
+    for name in ("train.txt", "test.csv", "more.txt"):
+        (tmp_path / name).write_bytes((ran.folder / name).read_bytes())
+    losses = "losses: [{use: kd}, {use: sp, student: table, teacher: network.embeddings, weight: 10}]"
+    pipeline = PIPELINE.replace("bert", str(ran.folder / "bert")).replace("losses: [{use: kd}]", losses)
+    place = place_with(tmp_path, pipeline.replace("epochs: 12", "epochs: 2"))
+    done = place.edgekd("run", "p.yaml", "--until", "train", "--set", "distill.shards=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_shape_is_not_searched_for_texts(ran: Place, tmp_path: Path) -> None:
+    for name in ("train.txt", "test.csv", "more.txt"):
+        (tmp_path / name).write_bytes((ran.folder / name).read_bytes())
+    place = place_with(tmp_path, PIPELINE.replace("bert", str(ran.folder / "bert")) + "fit: {budget: {p50_ms: 5}}\n")
+    done = place.edgekd("fit", "p.yaml")
+    assert done.returncode == 2
+    assert "fit: shapes are searched for inputs of one size, and those of text vary in length" in done.stderr

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgekd.errors import ConfigError
 from edgekd.graph.adopt import adopt
 from edgekd.graph.runtime import run_onnx
 from edgekd.records.contract import InputSpec, ModelContract
@@ -20,8 +21,14 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")
 CONTRACT = ModelContract(
     modality="text",
     inputs=(
-        InputSpec(name="ids", dtype="int32", shape=(9,), varies=True),
-        InputSpec(name="pieces", dtype="int32", shape=(12,), varies=True),
+        InputSpec(name="ids", dtype="int32", shape=(9,), varies=True, preprocessing={"first": -1}),
+        InputSpec(
+            name="pieces",
+            dtype="int32",
+            shape=(12,),
+            varies=True,
+            preprocessing={"first": 2, "last": 3, "vocabulary": [str(each) for each in range(50)]},
+        ),
     ),
     classes=("a", "b", "c"),
 )
@@ -105,3 +112,38 @@ def test_such_a_teacher_answers_what_it_answers_there(file: Path) -> None:
     teacher = OnnxTeacher(use="onnx", path=file)
     feeds = {"ids": np.zeros((20, 9), np.int32), "pieces": pieces()}
     assert teacher.open(CONTRACT)(feeds) == pytest.approx(expected(pieces()), abs=1e-4)
+
+
+def test_without_a_vocabulary_of_the_teachers_it_is_given_no_other_numbers(file: Path, tmp_path: Path) -> None:
+    students = CONTRACT.model_copy(update={"inputs": CONTRACT.inputs[:1]})
+    with pytest.raises(
+        ConfigError, match=r"takes the pieces of words \(input_ids\), and the data say of none"
+    ) as error:
+        OnnxTeacher(use="onnx", path=file).open(students)
+    assert "tokenizer: {vocabulary" in str(error.value.hint)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_another_vocabulary_than_its_own_is_told(file: Path, tmp_path: Path) -> None:
+    rules = {**CONTRACT.inputs[1].preprocessing, "vocabulary": ["a", "b", "c"]}
+    other = CONTRACT.inputs[1].model_copy(update={"preprocessing": rules})
+    contract = CONTRACT.model_copy(update={"inputs": (CONTRACT.inputs[0], other)})
+    with pytest.raises(ConfigError, match="trained with a vocabulary of 50 pieces, the one of the data has 3"):
+        adopt(file, contract, tmp_path / "model.onnx")
+
+
+def test_a_file_of_one_length_is_refused_where_shorter_texts_may_come(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.onnx"
+    torch.onnx.export(
+        Named(),
+        tuple(torch.ones(2, 12, dtype=torch.int64) for _ in NAMES),
+        path,
+        input_names=list(NAMES),
+        output_names=["logits"],
+        dynamo=True,
+        external_data=False,
+        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in NAMES),
+        verbose=False,
+    )
+    with pytest.raises(ConfigError, match="takes 12 places only, where shorter ones may come"):
+        OnnxTeacher(use="onnx", path=path).open(CONTRACT)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from edgekd.data.base import Dataset
 from edgekd.data.csv import Csv
 from edgekd.data.image_folder import ImageFolder
 from edgekd.data.samples import UNLABELLED
+from edgekd.data.sound_folder import SoundFolder
 from edgekd.data.text import Text
 from edgekd.errors import ConfigError
 from edgekd.pipeline.stage import Context
@@ -103,3 +105,23 @@ def test_images_must_have_the_same_size_and_channels(tmp_path: Path) -> None:
         transferred(images(tmp_path / "larger", 7), contract, tmp_path / "b")
     with pytest.raises(ConfigError, match=r"of the form \(1, 6, 6\), those of `data` \(3, 6, 6\)"):
         transferred(images(tmp_path / "grey", 6, "L"), contract, tmp_path / "c")
+
+
+def sounds(folder: Path, rate: int, seconds: float, milliseconds: float) -> SoundFolder:
+    for n in range(20):
+        path = folder / ("no", "yes")[n % 2] / f"{n}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(n).integers(-9000, 9000, round(rate * seconds))
+        wavfile.write(path, rate, noise.astype(np.int16))
+    frames = {"window_ms": milliseconds, "hop_ms": milliseconds / 2, "mels": 16}
+    return SoundFolder.model_validate(
+        {"use": "sound_folder", "path": str(folder), "rate": rate, "seconds": seconds, "test": 0.2, **frames}
+    )
+
+
+def test_sounds_of_another_rate_are_refused_though_they_have_as_many_samples_and_bands(tmp_path: Path) -> None:
+    contract = contract_of(sounds(tmp_path / "slow", 8000, 1.0, 32), tmp_path / "data")
+    told, _ = transferred(sounds(tmp_path / "also", 8000, 1.0, 32), contract, tmp_path / "alike")
+    assert told == "16 sounds without labels"
+    with pytest.raises(ConfigError, match=r"read otherwise than those of `data`: rate 16000, not 8000"):
+        transferred(sounds(tmp_path / "quick", 16000, 0.5, 16), contract, tmp_path / "other")

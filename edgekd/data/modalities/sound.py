@@ -371,8 +371,9 @@ def augmentation(options: AugmentOptions, specs: Sequence[Spec]) -> Augment | No
     if not asked_for(options, {"gain", "delay", "noise", "hide_time", "hide_pitch"}, NOUN):
         return None
     (spec,) = specs
-    seconds = spec["preprocessing"]["samples"] / spec["preprocessing"]["rate"]
-    if options.delay >= seconds:
+    rules = spec["preprocessing"]
+    seconds = rules["samples"] / rules["rate"]
+    if options.delay * rules["rate"] >= (spec["shape"][-1] - 1) * rules["hop"]:
         raise ValueError(f"delay: of a sound of {seconds:g} s nothing would be left\ntake less than its length")
     from edgekd.data.modalities.sound_augment import SoundAugment
 

@@ -118,7 +118,7 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.bytes_]:  # noqa: ARG0
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a regular file")
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return _read_npy(path)
         content = path.read_bytes()
     except OSError as error:
@@ -134,7 +134,10 @@ def read(path: Path, specs: Sequence[Spec]) -> NDArray[np.bytes_]:  # noqa: ARG0
         what = _wrong(line)
         if what:
             raise ValueError(f"{path}:{number}: {what}")
-    return np.array([line.rstrip(b"\r") for line in lines])
+    try:
+        return accepted([line.rstrip(b"\r") for line in lines])
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 def shifted(

@@ -16,6 +16,7 @@ from edgekd.data.tensors import moved
 
 LONGEST_SPAN = 5
 OFFSET = 2.7
+BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 BEGINS, GOES_ON, FRAMES = 1, 2, 3
 """What an entry is in its word; FRAMES: it stands before or behind all words. Padding is 0."""
 
@@ -40,12 +41,14 @@ class TextAugment:
         words = [each for each in _whole_words(specs[0]) if each in shared]
         self.entries = {spec["name"]: _Entries(spec, words) for spec in specs}
         frequency = np.cumsum(1 / (np.arange(1, len(words) + 1) + OFFSET))
-        self.cumulative = torch.from_numpy(frequency / frequency[-1] if words else frequency)
+        self.cumulative = torch.from_numpy(frequency / frequency[-1] if words else frequency).float()
 
     def __call__(self, inputs: dict[str, Tensor], numbers: NDArray[np.float64]) -> dict[str, Tensor]:
         """numbers: float64 (N, 3 + W) in [0, 1): whether there is a span, its length and place, then one a word."""
         texts = {name: _Text(inputs[name], entries) for name, entries in self.entries.items()}
-        drawn = moved(numbers, next(iter(texts.values())).tokens.device)
+        # float32 for accelerators that know no other, below 1 as they were
+        below_one = np.minimum(numbers, BELOW_ONE).astype(np.float32)
+        drawn = moved(below_one, next(iter(texts.values())).tokens.device)
         each_word = drawn[:, 3:]
         # those that every input shows; of a text without any word one shows nothing, and another the unknown one
         counts = torch.stack([text.words for text in texts.values()]).amin(dim=0).clamp_(min=1)

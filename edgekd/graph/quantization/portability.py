@@ -67,10 +67,11 @@ def saturates_without_vnni(graph: onnx.GraphProto) -> bool:
 
     Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, PMADDUBSW.
     """
+    tables = {node.input[0] for node in graph.node if node.op_type == "Gather"}  # nothing is multiplied by them
     return any(
         int(np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0)) > 64
         for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1 and tensor.name not in tables
     )
 
 

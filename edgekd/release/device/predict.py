@@ -34,6 +34,7 @@ except ImportError as missing:
 SCHEMA = 2
 LONGEST_S = 600.0  # what answering may take: a model may never end
 LARGEST_MANIFEST = 1 << 26
+MOST_AT_ONCE = 64  # samples: what a model computes of them must find room on a small device
 
 
 class UnusableError(Exception):
@@ -116,18 +117,25 @@ class Model:
                 name = str(path) if len(samples) == 1 else f"{path}:{number}"
                 yield Answer(name, self.classes[best], float(shares[best]))
 
+    def _short(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        """As long as the longest sample of the batch, where the rest is padding, which changes no answer."""
+        return {**feeds, **{each["name"]: _trimmed(feeds[each["name"]]) for each in self.specs if each.get("varies")}}
+
     def _run(self, output: str, feeds: dict[str, Any], count: int) -> Any:
-        feeds = {**feeds, **{each["name"]: _trimmed(feeds[each["name"]]) for each in self.specs if each.get("varies")}}
         size = self.batch
         if not isinstance(size, int):
-            return self.session.run([output], feeds)[0]
+            parts = [
+                {name: fed[at : at + MOST_AT_ONCE] for name, fed in feeds.items()}
+                for at in range(0, count, MOST_AT_ONCE)
+            ]
+            return np.concatenate([self.session.run([output], self._short(part))[0] for part in parts])
         # a model with a fixed batch: the last one is filled up, and what that answers is dropped
         padded = {
             name: np.concatenate([fed, np.zeros((-count % size, *fed.shape[1:]), fed.dtype)])
             for name, fed in feeds.items()
         }
         answers = [
-            self.session.run([output], {name: fed[at : at + size] for name, fed in padded.items()})[0]
+            self.session.run([output], self._short({name: fed[at : at + size] for name, fed in padded.items()}))[0]
             for at in range(0, count, size)
         ]
         return np.concatenate(answers)[:count]

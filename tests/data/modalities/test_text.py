@@ -289,3 +289,13 @@ def test_the_card_tells_inputs_and_rules() -> None:
     assert "lower case, accents off" in facts["preprocessing"]
     assert "260 entries" in facts["preprocessing"]
     assert "UTF-8 bytes" in facts["preprocessing"]
+
+
+def test_lines_that_would_take_more_memory_than_there_is_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each text takes as much room as the longest one."""
+    monkeypatch.setattr(text, "MOST_BYTES", 10_000)
+    (tmp_path / "lines.txt").write_text("a" * 500 + "\nshort" * 30)
+    with pytest.raises(ValueError, match=r"lines\.txt: text 0 \(counted from 0\) has 500 bytes"):
+        text.read(tmp_path / "lines.txt", [])

@@ -113,3 +113,11 @@ def test_a_table_in_halves_is_judged_by_columns(fp32: Path, tmp_path: Path) -> N
     make_candidate(scheme, fp32, {"ids": IDS}, tmp_path / "h.onnx", (), None)
 
     assert table_of((tmp_path / "h.onnx").read_bytes()).dtype == np.float16
+
+
+def test_a_table_saturates_no_sum_for_nothing_is_multiplied_by_it(fp32: Path, tmp_path: Path) -> None:
+    scheme = Int8Qdq(use="int8_qdq", reduce_range=True)
+    made = make_candidate(scheme, fp32, {"ids": IDS}, tmp_path / "q.onnx", (), None)
+
+    assert np.abs(table_of((tmp_path / "q.onnx").read_bytes()).astype(int)).max() > 64
+    assert "saturation" not in {each.name for each in made.cautions}

@@ -81,7 +81,7 @@ def test_a_good_file_is_read_with_its_defaults(folder: Path) -> None:
         ("temperature: 4", "temperature: .nan", "p.yaml:12: distill.temperature: input should be a finite number, found nan", ""),
         ("use: digits", "use: digit", "p.yaml:3: data: unknown dataset 'digit'", "did you mean 'digits'?"),
         ("use: conv", "use: cnov", "p.yaml:5: teacher.model: unknown model 'cnov'", "did you mean 'conv'?"),
-        ("model: conv", "model: vgg", "p.yaml:9: student.model: unknown model 'vgg'", "one of airbench, conv, ds_cnn, ds_resnet, mlp, resnet, torchvision"),
+        ("model: conv", "model: vgg", "p.yaml:9: student.model: unknown model 'vgg'", "one of airbench, bc_resnet, conv, ds_cnn, ds_resnet, mlp, resnet, text_cnn, text_ngrams, text_transformer, torchvision, transformers"),
         ("use: kd", "use: kdd", "p.yaml:16: distill.losses.1: unknown loss 'kdd'", "did you mean 'kd'?"),
         ("width: 16", "widht: 16", "p.yaml:5: teacher.model.widht: unknown key", "did you mean 'width'?"),
         ("weight: 0.1", "weight: heavy", "p.yaml:15: distill.losses.0.weight: expected a number, found 'heavy'", ""),
@@ -198,7 +198,12 @@ def test_a_checkpoint_decides_results_by_its_content(folder: Path) -> None:
 def test_every_shipped_pipeline_is_right_and_names_its_schema(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cifar10-png.tar").touch()  # the only file of a user's own that they name
+    (tmp_path / "cifar10-png.tar").touch()  # what they name of a user's own
+    weights = tmp_path / "models/all-MiniLM-L6-v2"
+    weights.mkdir(parents=True)
+    (weights / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n")
+    for name in ("config.json", "model.safetensors"):
+        (weights / name).touch()
     monkeypatch.setenv("EDGEKD_DATA", str(tmp_path))
     loaded = load_pipeline(path)
     assert loaded.config.name == path.stem

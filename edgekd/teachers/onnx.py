@@ -74,7 +74,8 @@ class OnnxTeacher(OwnNormalisation, Teacher):
         from edgekd.graph.inspect import load_model
         from edgekd.graph.token_inputs import reads_pieces
 
-        if self.normalisation is None and not reads_pieces(load_model(self.path).graph):
+        texts = any(each.dtype == "int32" for each in contract.inputs)
+        if self.normalisation is None and not (texts and reads_pieces(load_model(self.path).graph)):
             return _session(self.path)
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             adopted = Path(folder) / self.path.name

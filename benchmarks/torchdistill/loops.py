@@ -22,9 +22,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from edgekd.agent.machine import cpu_facts
+from edgekd.config.paths import data_folders
 from edgekd.config.pipeline import load_pipeline
 from edgekd.config.training import AugmentOptions
-from edgekd.data.base import Dataset, data_folders
+from edgekd.data.base import Dataset
 from edgekd.data.mnist import Mnist
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split

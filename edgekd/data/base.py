@@ -10,11 +10,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import Component
-from edgekd.config.paths import cache_folder, data_folders, find_data
 from edgekd.data.samples import LabelledData
 from edgekd.progress import Progress
-
-__all__ = ["Amount", "Dataset", "cache_folder", "data_folders", "find_data"]
 
 
 def _finite_number(value: object) -> object:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from edgekd.data.base import Amount, Dataset, find_data
+from edgekd.config.paths import find_data
+from edgekd.data.base import Amount, Dataset
 from edgekd.data.content import content_digest, same_content
 from edgekd.data.labels import class_names, class_numbers
 from edgekd.data.samples import LabelledData, Split

@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.base import Dataset, data_folders
+from edgekd.config.paths import data_folders
+from edgekd.data.base import Dataset
 from edgekd.data.samples import LabelledData, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress

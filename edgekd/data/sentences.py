@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgekd.data.base import data_folders
+from edgekd.config.paths import data_folders
 from edgekd.data.samples import LabelledData
 from edgekd.data.text import TextDataset, split_of
 from edgekd.data.text_files import Told, read_texts

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, JsonValue, model_validator
 
-from edgekd.data.base import data_folders
+from edgekd.config.paths import data_folders
 from edgekd.data.content import content_digest
 from edgekd.data.image_files import FolderFiles
 from edgekd.data.samples import LabelledData, Split

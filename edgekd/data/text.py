@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, ValidationI
 from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import identity
+from edgekd.config.paths import find_data
 from edgekd.config.section import Section
-from edgekd.data.base import Dataset, find_data
+from edgekd.data.base import Dataset
 from edgekd.data.content import content_digest, same_content
 from edgekd.data.labels import class_names, class_numbers
 from edgekd.data.modalities.text import accepted

@@ -12,8 +12,9 @@ from PIL import Image
 from pydantic import JsonValue
 
 from edgekd.config.component import component_class
+from edgekd.config.paths import cache_folder
 from edgekd.config.registry import DATASETS, MODALITIES
-from edgekd.data.base import Dataset, cache_folder
+from edgekd.data.base import Dataset
 from edgekd.data.mnist import Mnist
 from edgekd.data.modalities.base import contract_for, modality
 from edgekd.data.samples import LabelledData, Split

@@ -81,12 +81,8 @@ def _free_axes(spec: InputSpec, options: ExportOptions) -> dict[int, Any]:
     axes = {0: torch.export.Dim("batch")} if options.batch == "dynamic" else {}
     if spec.varies:
         # a network may have as many positions as that, and no more
-        axes[len(spec.shape)] = torch.export.Dim(_length_of(spec), max=spec.shape[-1])
+        axes[len(spec.shape)] = torch.export.Dim(f"{spec.name}_length", max=spec.shape[-1])
     return axes
-
-
-def _length_of(spec: InputSpec) -> str:
-    return f"{spec.name}_length"
 
 
 def _drop_unread_inputs(graph: onnx.GraphProto) -> None:

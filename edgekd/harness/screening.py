@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +67,7 @@ def screen(
     seed: int,
     progress: Progress,
     *,
-    lengths: Mapping[str, int] = MappingProxyType({}),
+    lengths: Mapping[str, int] = {},
 ) -> ScreeningRecord:
     """Every candidate, each with its own session options: how right it is on the samples of `feeds`, as many of them
     as the time allows, and what it costs against each other; "fp32" is one of `trials`. One that loses more than

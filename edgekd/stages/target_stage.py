@@ -6,7 +6,6 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import JsonValue
@@ -36,7 +35,7 @@ class Fed(NamedTuple):
 
     feeds: Feeds
     raw: Feeds
-    lengths: Mapping[str, int] = MappingProxyType({})
+    lengths: Mapping[str, int] = {}
     """Of inputs that may be shorter, to how many places they were cut."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgekd.config.target import TargetProfile
@@ -48,7 +47,7 @@ class Trials:
         samples: int,
         seed: int,
         progress: Progress,
-        lengths: Mapping[str, int] = MappingProxyType({}),
+        lengths: Mapping[str, int] = {},
     ) -> ScreeningRecord:
         """feeds, labels: of validation samples, in any order but that of the classes, for the time may be up after a
         few; `samples`: how many of them there are, of which these may be a part. lengths: see `screen`.

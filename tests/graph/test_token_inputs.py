@@ -60,22 +60,26 @@ class Named(nn.Module):
         return logits
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bert") / "bert.onnx"
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=32)
+def exported(path: Path, free: dict[int, torch.export.Dim]) -> Path:
+    """free: the dimensions that a call may choose."""
     torch.onnx.export(
-        Named(),
+        Named().train(False),
         tuple(torch.ones(2, 12, dtype=torch.int64) for _ in NAMES),
         path,
         input_names=list(NAMES),
         output_names=["logits"],
         dynamo=True,
         external_data=False,
-        dynamic_shapes=tuple({0: batch, 1: length} for _ in NAMES),
+        dynamic_shapes=tuple(free for _ in NAMES),
         verbose=False,
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=32)}
+    return exported(tmp_path_factory.mktemp("bert") / "bert.onnx", free)
 
 
 def pieces(length: int = 12) -> NDArray[np.int32]:
@@ -133,17 +137,6 @@ def test_another_vocabulary_than_its_own_is_told(file: Path, tmp_path: Path) -> 
 
 
 def test_a_file_of_one_length_is_refused_where_shorter_texts_may_come(tmp_path: Path) -> None:
-    path = tmp_path / "fixed.onnx"
-    torch.onnx.export(
-        Named(),
-        tuple(torch.ones(2, 12, dtype=torch.int64) for _ in NAMES),
-        path,
-        input_names=list(NAMES),
-        output_names=["logits"],
-        dynamo=True,
-        external_data=False,
-        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in NAMES),
-        verbose=False,
-    )
+    path = exported(tmp_path / "fixed.onnx", {0: torch.export.Dim("batch")})
     with pytest.raises(ConfigError, match="takes 12 places only, where shorter ones may come"):
         OnnxTeacher(use="onnx", path=path).open(CONTRACT)

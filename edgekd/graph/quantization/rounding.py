@@ -20,3 +20,9 @@ def quantized(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8]
     scale = (np.abs(weights).max(axis=others, keepdims=True) / LARGEST).astype(np.float32)
     scale[scale < np.finfo(np.float32).tiny] = 1  # a channel of zeros, or of what is as good as zero
     return np.rint(weights / scale).astype(np.int8), scale.reshape(-1)
+
+
+def made_smaller(shape: tuple[int, ...], axis: int) -> bool:
+    """Whether a float32 constant of this shape takes fewer bytes of a file as `quantized` has it."""
+    elements = int(np.prod(shape))
+    return elements + 4 * shape[axis] + OVERHEAD_BYTES < 4 * elements

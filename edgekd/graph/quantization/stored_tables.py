@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgekd.graph.quantization.rounding import OPSET, OVERHEAD_BYTES, quantized
+from edgekd.graph.quantization.rounding import OPSET, made_smaller, quantized
 from edgekd.graph.slim import graphs_of
 
 
@@ -42,7 +41,7 @@ def row_tables(graph: onnx.GraphProto) -> dict[str, tuple[onnx.TensorProto, list
     for tensor in graph.initializer:
         gathers = [node for node in graph.node if _takes_rows(node, tensor.name)]
         floats = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-        if floats and gathers and reading[tensor.name] == len(gathers) and _smaller(*tensor.dims):
+        if floats and gathers and reading[tensor.name] == len(gathers) and made_smaller(tuple(tensor.dims), axis=1):
             found[tensor.name] = (tensor, gathers)
     return found
 
@@ -50,7 +49,3 @@ def row_tables(graph: onnx.GraphProto) -> dict[str, tuple[onnx.TensorProto, list
 def _takes_rows(node: onnx.NodeProto, table: str) -> bool:
     axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
     return node.op_type == "Gather" and node.input[0] == table and axis == 0 and node.input[1] != table
-
-
-def _smaller(rows: int, columns: int) -> bool:
-    return rows * columns + np.dtype(np.float32).itemsize * columns + OVERHEAD_BYTES < 4 * rows * columns

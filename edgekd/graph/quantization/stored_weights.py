@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from edgekd.errors import StageError
 from edgekd.graph.inspect import load_model
-from edgekd.graph.quantization.rounding import OPSET, OVERHEAD_BYTES, quantized
+from edgekd.graph.quantization.rounding import OPSET, made_smaller, quantized
 from edgekd.graph.quantization.stored_tables import store_tables
 from edgekd.graph.slim import graphs_of, slim
 
@@ -35,7 +34,7 @@ def quantize_weights(fp32: Path) -> bytes:
     axes = output_axes(model.graph)
     for tensor in model.graph.initializer:
         axis = axes.get(tensor.name)
-        if axis is None or not _smaller(tuple(tensor.dims), axis):
+        if axis is None or not made_smaller(tuple(tensor.dims), axis):
             tensors.append(tensor)
             continue
         stored, scale = quantized(numpy_helper.to_array(tensor), axis)
@@ -95,8 +94,3 @@ def _output_axis(node: onnx.NodeProto) -> int | None:
         case "Gemm":
             return 0 if any(each.name == "transB" and each.i for each in node.attribute) else 1
     return None
-
-
-def _smaller(shape: tuple[int, ...], axis: int) -> bool:
-    elements = int(np.prod(shape))
-    return elements + 4 * shape[axis] + OVERHEAD_BYTES < 4 * elements

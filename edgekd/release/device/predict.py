@@ -122,20 +122,16 @@ class Model:
         return {**feeds, **{each["name"]: _trimmed(feeds[each["name"]]) for each in self.specs if each.get("varies")}}
 
     def _run(self, output: str, feeds: dict[str, Any], count: int) -> Any:
-        size = self.batch
-        if not isinstance(size, int):
-            parts = [
-                {name: fed[at : at + MOST_AT_ONCE] for name, fed in feeds.items()}
-                for at in range(0, count, MOST_AT_ONCE)
-            ]
-            return np.concatenate([self.session.run([output], self._short(part))[0] for part in parts])
-        # a model with a fixed batch: the last one is filled up, and what that answers is dropped
-        padded = {
-            name: np.concatenate([fed, np.zeros((-count % size, *fed.shape[1:]), fed.dtype)])
-            for name, fed in feeds.items()
-        }
+        size = MOST_AT_ONCE
+        if isinstance(self.batch, int):
+            # a model with a fixed batch: the last one is filled up, and what that answers is dropped
+            size = self.batch
+            feeds = {
+                name: np.concatenate([fed, np.zeros((-count % size, *fed.shape[1:]), fed.dtype)])
+                for name, fed in feeds.items()
+            }
         answers = [
-            self.session.run([output], self._short({name: fed[at : at + size] for name, fed in padded.items()}))[0]
+            self.session.run([output], self._short({name: fed[at : at + size] for name, fed in feeds.items()}))[0]
             for at in range(0, count, size)
         ]
         return np.concatenate(answers)[:count]

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, ValidationI
 from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import identity
-from edgekd.config.paths import find_data
+from edgekd.config.paths import data_folders, find_data
 from edgekd.config.section import Section
 from edgekd.data.base import Dataset
 from edgekd.data.content import content_digest, same_content
@@ -57,7 +57,11 @@ class TokenizerOptions(Section):
         if vocabulary is not None:
             found = find_data(vocabulary, info.context)
             if found is None:
-                raise ValueError(f"no such file or folder: {vocabulary}")
+                places = ", ".join(map(str, data_folders()))
+                raise ValueError(
+                    f"no such file or folder: {vocabulary}\nput it beside this file, or into one of: {places}; "
+                    "EDGEKD_DATA names a data folder of your own"
+                )
             read_vocabulary(found)
         return vocabulary
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, JsonValue, field_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from edgekd.config.component import UserComponent
 from edgekd.config.registry import MODALITIES
@@ -16,7 +16,9 @@ from edgekd.config.section import nearest
 from edgekd.data.base import Dataset
 from edgekd.data.content import content_digest
 from edgekd.data.modalities.base import modality
+from edgekd.data.modalities.sound import RATES
 from edgekd.data.samples import LabelledData, Split
+from edgekd.data.tokenizer import TokenizerOptions
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 
@@ -26,8 +28,10 @@ class UserDataset(UserComponent, Dataset):
 
     `train_images`, `test_images`: uint8 (N, H, W) or (N, H, W, C) with C 1 or 3; with `modality: vector` instead
     `train_features`, `test_features`: numbers (N, F), none missing; with `modality: text` `train_texts`, `test_texts`:
-    str or UTF-8 bytes (N,). `train_labels`, `test_labels`: whole numbers (N,), from 0; `classes`: the name of each.
-    Arrays that are larger than memory may be mapped files (`numpy.memmap`), features then as float32.
+    str or UTF-8 bytes (N,); with `modality: sound` `train_sounds`, `test_sounds`: int16 (N, T), and one key more,
+    `rate`: their samples a second, by default 16,000. `train_labels`, `test_labels`: whole numbers (N,), from 0;
+    `classes`: the name of each. Arrays that are larger than memory may be mapped files (`numpy.memmap`), features then
+    as float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -38,6 +42,9 @@ class UserDataset(UserComponent, Dataset):
         description="files and folders that the callable reads, relative to this file: a change in them is noticed, in "
         "hidden files too",
     )
+    tokenizer: TokenizerOptions | None = Field(
+        None, description="how texts become numbers: vocabulary, size, length, pieces_length"
+    )
 
     @field_validator("modality")
     @classmethod
@@ -46,10 +53,17 @@ class UserDataset(UserComponent, Dataset):
             raise ValueError(f"unknown {MODALITIES.singular} {name!r}\n{nearest(name, MODALITIES.members)}")
         return name
 
+    @model_validator(mode="after")
+    def _reads_texts(self) -> Self:
+        if self.tokenizer is not None and self.modality != "text":
+            raise ValueError("`tokenizer` is of texts\nsay `modality: text`, or leave it out")
+        return self
+
     def identity(self) -> JsonValue:
         validation: JsonValue = self.validation
         return {
             "callable": super().identity(),
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.identity(),
             "modality": self.modality,
             "validation": validation,
             "labelled": self.labelled,
@@ -73,7 +87,22 @@ class UserDataset(UserComponent, Dataset):
                 f"{self.use}: training {kind.NOUN} are of shape {train.samples.shape[1:]}, "
                 f"test {kind.NOUN} of {test.samples.shape[1:]}"
             )
-        return LabelledData(train, test, classes)
+        return LabelledData(train, test, classes, self._reading(given))
+
+    def _reading(self, given: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """What `specify` is told."""
+        if self.tokenizer is not None:
+            return self.tokenizer.reading()
+        if self.modality != "sound" or "rate" not in given:
+            return {}
+        rate = given["rate"]
+        whole = isinstance(rate, int | np.integer) and not isinstance(rate, bool)
+        self._demand(
+            whole and rate in RATES,
+            f"`rate` is {rate!r}",
+            f"return samples a second, a whole number from {RATES[0]} to {RATES[-1]}",
+        )
+        return {"rate": int(rate)}
 
     def _classes(self, given: object) -> tuple[str, ...]:
         hint = "return their names, a list of texts that all differ"

@@ -152,3 +152,62 @@ def test_a_hidden_file_in_a_folder_of_sources_decides_the_identity(
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the source gone\.bin"):
         dataset(tmp_path, GOOD, sources=["gone.bin"]).identity()
+
+
+TEXTS = """
+import numpy as np
+
+def make():
+    texts = ["a good film", "a bad film", "good, good", "bad"]
+    return dict(
+        train_texts=texts, train_labels=[1, 0, 1, 0], test_texts=texts[:2], test_labels=[1, 0], classes=["-", "+"],
+    )
+"""
+
+
+def test_texts_are_read_by_the_vocabulary_that_the_pipeline_names(tmp_path: Path) -> None:
+    from edgekd.data.modalities.text import specify
+
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\ngood\nfilm\nbad\n,\nnever\n")
+    tokenizer = {"vocabulary": "vocab.txt", "size": 3, "length": 7}
+    source = dataset(tmp_path, TEXTS, modality="text", tokenizer=tokenizer)
+    before = source.identity()
+    data = source.load(Silent())
+    ids, pieces = specify(data.train.samples, data.reading)
+    assert ids["shape"] == [7]
+    assert ids["preprocessing"]["vocabulary"][-3:] == ["good", "a", "film"]
+    assert len(pieces["preprocessing"]["vocabulary"]) == 10
+
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\ngood\nfilm\nbad\n,\never\n")
+    assert dataset(tmp_path, TEXTS, modality="text", tokenizer=tokenizer).identity() != before
+
+
+def test_a_tokenizer_is_of_texts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pipe.yaml.*`tokenizer` is of texts"):
+        dataset(tmp_path, GOOD, tokenizer={"size": 8})
+
+
+SOUNDS = """
+import numpy as np
+
+def make(rate=8000):
+    sounds = (np.random.default_rng(0).normal(size=(4, 8000)) * 1000).astype(np.int16)
+    return dict(
+        train_sounds=sounds, train_labels=[1, 0, 1, 0], test_sounds=sounds[:2], test_labels=[1, 0],
+        classes=["-", "+"], rate=rate,
+    )
+"""
+
+
+def test_sounds_have_the_rate_that_the_function_says(tmp_path: Path) -> None:
+    from edgekd.data.modalities.sound import specify
+
+    data = dataset(tmp_path, SOUNDS, modality="sound").load(Silent())
+    (mel,) = specify(data.train.samples, data.reading)
+    assert (mel["preprocessing"]["rate"], mel["preprocessing"]["mels"]) == (8000, 16)
+
+
+@pytest.mark.parametrize("rate", [0, 10**9, True, "fast", 8000.0])
+def test_a_rate_that_is_none_is_told(tmp_path: Path, rate: object) -> None:
+    with pytest.raises(ConfigError, match=r"make: `rate` is .*"):
+        dataset(tmp_path, SOUNDS, modality="sound", rate=rate).load(Silent())

@@ -117,7 +117,9 @@ class DistillSection(TrainingOptions):
         None, description="settings that are chosen on validation samples, in trainings before the student's"
     )
     control: bool = Field(
-        False, description="trains the same student without a teacher too, to see what distillation gained"
+        False,
+        description="trains the same student without a teacher too, to see what distillation gained; of texts it is "
+        "shown unchanged ones, for a label need not hold for a changed text",
     )
 
 

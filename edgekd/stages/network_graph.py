@@ -12,7 +12,9 @@ from edgekd.config.pipeline import PeerSection, Pipeline, PipelineConfig, Varian
 from edgekd.config.registry import LOSSES
 from edgekd.config.reuse import ReusedClassifier
 from edgekd.config.section import nearest
-from edgekd.config.training import TrainingOptions
+from edgekd.config.training import AugmentOptions, TrainingOptions
+from edgekd.data.base import Dataset
+from edgekd.data.modalities.base import modality
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 from edgekd.models.reused import Reused
@@ -141,14 +143,18 @@ def _control(config: PipelineConfig) -> TrainedNetwork:
     student begins with, or would if it did not start from another network; with a classifier of its own and without a
     projector, for a frozen classifier without its features is nothing that anybody would ship.
 
-    Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part.
+    Its loss is the student's terms that need no teacher: their weights only scale a sum that has no other part. Where
+    labels do not hold for changed samples it is shown them as they are: no teacher tells it what became of them.
     """
+    options = _options(config.distill)
+    if not modality(cast("Dataset", config.data).modality).LABELS_HOLD:
+        options = options.model_copy(update={"augment": AugmentOptions()})
     untaught = [loss for loss in cast("list[Loss]", config.distill.losses) if not loss.taught]
     return TrainedNetwork(
         name=CONTROL,
         section="distill",
         model=cast("Model", config.student.model),
-        options=_options(config.distill),
+        options=options,
         losses=tuple(untaught or default_losses(taught=False)),
         sources=(),
     )

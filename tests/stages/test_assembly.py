@@ -172,6 +172,24 @@ def test_the_control_is_the_student_but_for_teachers_and_what_needs_them(folder:
     assert nodes["validate@here"].inputs["control"] == ("remake@control.here", "model")
 
 
+def test_the_control_is_shown_texts_as_they_are_for_a_label_need_not_hold_for_changed_ones(folder: Path) -> None:
+    (folder / "texts.txt").write_text("".join(f"{n % 2} word{n}\n" for n in range(20)))
+    nodes = plan_of(
+        folder,
+        f"data={{use: text, train: {folder}/texts.txt, test: 0.2}}",
+        "teacher.model=text_cnn",
+        "student.model=text_cnn",
+        "distill.control=true",
+        "distill.augment={mask: 0.1, span: 0.2}",
+    )
+    student, control = (
+        cast("dict[str, dict[str, JsonValue]]", decided_by(nodes[f"train@{name}"])["options"])
+        for name in ("student", "control")
+    )
+    assert (student["augment"]["mask"], student["augment"]["span"]) == (0.1, 0.2)
+    assert set(control["augment"].values()) <= {0, None}
+
+
 START = "student.start={use: narrowed, network: teacher}"
 
 

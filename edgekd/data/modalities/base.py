@@ -51,6 +51,8 @@ class Modality(Protocol):
     NOUN: str
     RAW: bool
     """Whether a file can take the samples as they are; `raw` then says how."""
+    LABELS_HOLD: bool
+    """Whether a sample that `augmentation` has changed keeps its label: a text without a word may not."""
     LIMITS: Sequence[str]
     """What the model card says of where the accuracy ends, a sentence each."""
 

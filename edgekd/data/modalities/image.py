@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEY = "images"
 NOUN = "images"
 RAW = True
+LABELS_HOLD = True
 COUNTED_BYTES = 1 << 20  # of pixels whose values are counted in one go
 LIMITS = (
     "The accuracy holds for images like the test images; nothing in the model notices an image of another kind, and "

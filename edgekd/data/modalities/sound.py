@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEY = "sounds"
 NOUN = "sounds"
 RAW = False
+LABELS_HOLD = True
 LIMITS = (
     "The accuracy holds for sounds like the test sounds; nothing in the model notices a sound of another kind, or "
     "silence, and each is given one of the classes.",

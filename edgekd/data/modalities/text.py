@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEY = "texts"
 NOUN = "texts"
 RAW = False
+LABELS_HOLD = False
 LIMITS = (
     "The accuracy holds for texts like the test texts; nothing in the model notices a text of another kind or "
     "language, and each is given one of the classes.",

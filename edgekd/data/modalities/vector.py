@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEY = "features"
 NOUN = "rows"
 RAW = False
+LABELS_HOLD = True
 LIMITS = (
     "The accuracy holds for rows like the test rows; nothing in the model notices a row of another kind, and each is "
     "given one of the classes.",

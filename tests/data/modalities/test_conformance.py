@@ -51,6 +51,7 @@ import numpy as np
 KEY = "tones"
 NOUN = "tones"
 RAW = False
+LABELS_HOLD = True
 LIMITS = ("Nothing is known of noise.",)
 
 def accepted(samples):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgekd.config.section import did_you_mean
 from edgekd.config.source import Source
 from edgekd.errors import ConfigError
 
@@ -39,10 +41,18 @@ def check(model: type[Model], source: Source, *, folder: Path | None = None) -> 
     try:
         return model.model_validate(source.data, context={"folder": folder or source.path.resolve().parent})
     except ValidationError as error:
-        found = [_translate(source, detail) for detail in error.errors()]
-        # a mistyped key comes before the key that it leaves missing
+        found = [_translate(source, detail) for detail in _without_what_mistyped_keys_leave_missing(error.errors())]
         first, *others = sorted(found, key=lambda each: (_line(each.where), each.what.endswith("is missing")))
         raise ConfigError(first.what, hint=first.hint, where=first.where, others=tuple(others)) from None
+
+
+def _without_what_mistyped_keys_leave_missing(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    told = {(each["loc"][:-1], each["ctx"]["hint"]) for each in details if each["type"] == "unknown_key"}
+    return [
+        each
+        for each in details
+        if each["type"] != "missing" or (each["loc"][:-1], did_you_mean(str(each["loc"][-1]))) not in told
+    ]
 
 
 def _translate(source: Source, detail: ErrorDetails) -> ConfigError:

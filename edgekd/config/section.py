@@ -71,4 +71,8 @@ def nearest(name: str, known: Any) -> str:
     """A hint: the most similar known name, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names)}"
+    return did_you_mean(close[0]) if close else f"one of {', '.join(names)}"
+
+
+def did_you_mean(name: str) -> str:
+    return f"did you mean {name!r}?"

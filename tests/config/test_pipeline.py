@@ -133,6 +133,17 @@ def test_every_error_of_a_file_is_told_in_its_order(folder: Path) -> None:
     ]
 
 
+def test_a_mistyped_key_is_told_and_not_what_it_leaves_missing(folder: Path) -> None:
+    (folder / "p.yaml").write_text(
+        GOOD.replace("distill:", "distil:").replace("  epochs: 2\n  temp", "  epochs: 0\n  temp")
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(folder / "p.yaml")
+    assert caught.value.what == "distil: unknown key"
+    assert caught.value.hint == "did you mean 'distill'?"
+    assert not caught.value.others
+
+
 def test_missing_binary_and_folder_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")

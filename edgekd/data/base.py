@@ -14,16 +14,19 @@ from edgekd.data.samples import LabelledData
 from edgekd.progress import Progress
 
 
-def _finite_number(value: object) -> object:
+def _share_or_number(value: object) -> object:
     try:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool) and math.isfinite(float(value)):
-            return value
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):  # no number, or a whole one that is too long
-        pass
-    raise PydanticCustomError("number", "expected a number")
+        number = math.nan
+    if not math.isfinite(number):
+        raise PydanticCustomError("number", "expected a number")
+    if abs(number) > 1 and not number.is_integer():
+        raise PydanticCustomError("share", "expected a share (below 1) or a whole number")
+    return value
 
 
-Amount = Annotated[float | int, BeforeValidator(_finite_number)]
+Amount = Annotated[float | int, BeforeValidator(_share_or_number)]
 """A share (below 1) or a number; true is none, though pydantic would take it for 1."""
 
 

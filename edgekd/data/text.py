@@ -52,7 +52,7 @@ def _share_or_file(value: object) -> object:
         number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
         number = None
-    if number is not None and 0 < number < float("inf"):
+    if number is not None and (0 < number < 1 or (number >= 1 and number.is_integer())):
         return number if number < 1 else int(number)
     if (isinstance(value, str) and number is None) or isinstance(value, Path):
         return Path(value)

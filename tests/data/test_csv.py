@@ -251,6 +251,13 @@ def test_a_share_or_number_is_a_number_and_all_else_is_one_fault(table: Path, op
     assert faults(table, **{option: amount}) == [(f"{option}: expected a number, found {amount!r}", None)]
 
 
+@pytest.mark.parametrize("option", ["test", "validation", "labelled"])
+def test_a_share_is_below_one_and_a_number_is_whole(table: Path, option: str) -> None:
+    assert faults(table, **{option: 5.7}) == [
+        (f"{option}: expected a share (below 1) or a whole number, found 5.7", None)
+    ]
+
+
 def test_a_share_may_be_written_as_yaml_takes_for_text(table: Path) -> None:
     assert len(load(table, test="2e-1").test) == 4
 

@@ -266,7 +266,7 @@ def test_options_that_do_not_fit_are_told_before_anything_is_read(tmp_path: Path
     other = made(tmp_path / "test", "lines.txt", rows(8, 8))
     ((what, _),) = faults(path, label=None, test=str(other))
     assert "texts without labels are no test" in what
-    for wrong in (True, None, 0, -1, float("inf"), ["a"]):
+    for wrong in (True, None, 0, -1, 5.7, "5.7", float("inf"), ["a"]):
         ((what, _),) = faults(path, test=wrong)
         assert what.startswith("test: expected a share (below 1) or number of texts, or a file")
     assert faults(path, encoding="utf-16")[0][0].startswith("encoding: ")

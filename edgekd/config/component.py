@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
 from edgekd.closure import closure
@@ -51,6 +52,15 @@ class UserComponent(Component):
 
     use_group: str
     use_folder: Path
+
+    @model_validator(mode="after")
+    def _options_can_be_kept(self) -> Self:
+        for name, value in self.options.items():
+            try:
+                json.dumps(value, allow_nan=False, default=str)
+            except ValueError:
+                raise ValueError(f"`{name}` holds .nan or .inf\ngive finite numbers: records are JSON") from None
+        return self
 
     @property
     def options(self) -> dict[str, JsonValue]:

@@ -144,7 +144,10 @@ class UserDataset(UserComponent, Dataset):
 
     def _array(self, given: Mapping[str, Any], key: str) -> NDArray[Any]:
         with self.called(does=f"gave {key} that are no array", hint="rows of one shape, as numpy.asarray takes them"):
-            return np.asarray(given[key])
+            rows = given[key]
+            # as they are: NumPy would make texts of all that lies among texts, each with room for the longest
+            texts = isinstance(rows, (list, tuple)) and any(isinstance(each, (str, bytes)) for each in rows)
+            return np.array(rows, dtype=object) if texts else np.asarray(rows)
 
     def _demand(self, fulfilled: Any, what: str, hint: str) -> None:
         if not fulfilled:

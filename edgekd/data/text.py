@@ -112,7 +112,9 @@ class Text(TextDataset):
         if isinstance(self.test, Path) and self.label is None:
             raise ValueError("texts without labels are no test\nleave `test` out, or name the column of the labels")
         paths = [self.train, *([self.test] if isinstance(self.test, Path) else [])]
-        if (self.text, self.label or "label") != ("text", "label") and not any(path.suffix in TABLES for path in paths):
+        if (self.text, self.label or "label") != ("text", "label") and not any(
+            path.suffix.lower() in TABLES for path in paths
+        ):
             raise ValueError(
                 f"`text` and `label` are columns, and {paths[0]} has none: a line is a label, a blank and a text\n"
                 f"leave them out, or give a file with the ending {', '.join(TABLES)}"

@@ -129,9 +129,11 @@ def _cells(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Sequence[str
             strict=True,
         )
     names: list[str] = []
+    ended = 0
     try:
         for row in reader:
             where = f"{path}:{reader.line_num}"
+            ended = reader.line_num
             if not names:
                 names = [name.strip() for name in row]
                 _demand_names(names, where)
@@ -144,7 +146,11 @@ def _cells(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Sequence[str
             elif row:
                 yield where, names, dict(zip(names, row, strict=True))
     except csv.Error as error:
-        raise ConfigError(str(error), where=f"{path}:{reader.line_num}") from error
+        raise ConfigError(
+            f"the row that begins here is no CSV: {error}",
+            where=f"{path}:{ended + 1}",
+            hint="close its quotes, write a quote in a cell twice, or give a .jsonl file",
+        ) from error
 
 
 def _demand_names(names: Sequence[str], where: str) -> None:

@@ -182,6 +182,32 @@ def test_texts_are_read_by_the_vocabulary_that_the_pipeline_names(tmp_path: Path
     assert dataset(tmp_path, TEXTS, modality="text", tokenizer=tokenizer).identity() != before
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("float('nan')", r"train_texts: text 3 \(counted from 0\) is of type float"),
+        ("5", r"train_texts: text 3 \(counted from 0\) is of type int"),
+        ("None", r"train_texts: text 3 \(counted from 0\) is of type NoneType"),
+        ("'bad\\0'", r"train_texts: text 3 \(counted from 0\): the character 0 at byte 3"),
+        ("b'caf\\xe9'", r"train_texts: text 3 \(counted from 0\): not UTF-8: byte 3"),
+    ],
+)
+def test_what_lies_among_texts_and_is_none_is_told_by_its_row(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        dataset(tmp_path, TEXTS.replace('"bad"]', f"{text}]"), modality="text").load(Silent())
+
+
+def test_texts_may_be_str_and_utf_8_side_by_side(tmp_path: Path) -> None:
+    data = dataset(tmp_path, TEXTS.replace('"bad"]', "'caf\u00e9'.encode()]"), modality="text").load(Silent())
+    assert data.train.samples[3].decode() == "caf\u00e9"
+
+
+@pytest.mark.parametrize("value", [float("nan"), [1, float("inf")], {"a": float("-inf")}])
+def test_an_option_that_no_record_can_keep_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"pipe.yaml.*data: `count` holds .nan or .inf"):
+        dataset(tmp_path, GOOD, count=value)
+
+
 def test_a_tokenizer_is_of_texts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pipe.yaml.*`tokenizer` is of texts"):
         dataset(tmp_path, GOOD, tokenizer={"size": 8})

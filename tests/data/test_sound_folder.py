@@ -118,7 +118,7 @@ def test_what_is_trained_on_is_what_the_device_reads(split: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a WAV file"),
+        (b"", "the file is empty"),
         (constant(1)[:-5], "it is cut off: 8000 bytes of samples by its header, 7995 are there"),
         (wav(np.zeros(0, np.int16)), "it is of zero length: no samples"),
         (wav(np.zeros(8, np.int16), channels=2), "it has 2 channels"),

@@ -236,6 +236,8 @@ def opened(content: bytes) -> Wav:
     Raises:
         ValueError: it is none, is cut off or empty, or holds what is not read here; the message is one line.
     """
+    if not content:
+        raise ValueError("the file is empty")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise ValueError("not a WAV file")
     at, form = 12, None

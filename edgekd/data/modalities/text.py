@@ -60,10 +60,15 @@ def accepted(samples: Any) -> NDArray[np.bytes_]:
     """
     given = np.asarray(samples) if not isinstance(samples, (list, tuple)) else np.array(samples, dtype=object)
     texts = given.tolist() if given.ndim == 1 else []
-    if not texts or not all(isinstance(each, (str, bytes)) for each in texts):
+    if not any(isinstance(each, (str, bytes)) for each in texts):
         raise ValueError(f"{given.dtype} {given.shape} is not an array of texts\nexpected str or UTF-8 bytes (N,)")
     coded = []
     for row, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise ValueError(
+                f"text {row} (counted from 0) is of type {type(text).__name__}\n"
+                "give str or UTF-8 bytes, or leave the row out"
+            )
         try:
             coded.append(text.encode() if isinstance(text, str) else text)
             what = _wrong(coded[-1])

@@ -95,7 +95,7 @@ def test_short_ones_end_in_silence_and_long_ones_are_cut_behind() -> None:
 
 FLOATS = np.array([0, np.nan], "<f4").tobytes()
 REFUSED = [
-    (b"", "not a WAV file"),
+    (b"", "the file is empty"),
     (b"RIFF", "not a WAV file"),
     (b"no sound at all, just text", "not a WAV file"),
     (wav(NOISE).replace(b"RIFF", b"RIFX"), "not a WAV file"),

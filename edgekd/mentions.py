@@ -96,12 +96,27 @@ def _parsed(content: bytes, package: str) -> Mentions:
             base = _base(node, package)
             imports.update(f"{base}.{alias.name}".lstrip(".") for alias in node.names)
             imports.add(base)
+        elif (called := _imported_by_call(node, package)) is not None:
+            imports.add(called)
+            waiting.extend(ast.iter_child_nodes(node))
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str) and len(node.value) <= LONGEST_TEXT and len(node.value.split()) == 1:
                 texts.add(node.value)
         else:
             waiting.extend(ast.iter_child_nodes(node))
     return Mentions(frozenset(imports - {""}), frozenset(texts))
+
+
+def _imported_by_call(node: ast.AST, package: str) -> str | None:
+    """The module of `import_module("name")`, `importlib.import_module(".name", __package__)`, `__import__("name")`."""
+    if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+        return None
+    function, name = node.func, node.args[0].value
+    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if called not in ("import_module", "__import__") or not isinstance(name, str):
+        return None
+    level = len(name) - len(name.lstrip("."))
+    return _base(ast.ImportFrom(name[level:] or None, [], level), package)
 
 
 def _for_type_checkers(test: ast.expr) -> bool:

@@ -7,8 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edgekd.progress import Silent
+
+# a shared machine may make any one example fifty times slower
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 class Told(Silent):

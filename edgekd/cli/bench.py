@@ -37,7 +37,7 @@ def bench(
         float | None, typer.Option("--deadline", metavar="MS", help="With --every: when an answer is too late.")
     ] = None,
     clients: Annotated[
-        int | None, typer.Option("--clients", min=1, help="Throughput: so many threads call one session.")
+        int | None, typer.Option("--clients", min=1, max=1024, help="Throughput: so many threads call one session.")
     ] = None,
     raw: Annotated[bool, typer.Option("--end-to-end", help="Time bundles also from raw samples to the label.")] = False,
     seed: Seed = 0,

@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from edgekd.visible import visible
 BUG = 70  # sysexits' EX_SOFTWARE
 OUTPUT_LOST = 4
 INTERRUPTED = 130
+PATIENCE_S = 10.0  # for what ends with the process
 ASCII = {"µ": "u", "×": "x", "±": "+-", "–": "-", "·": "*", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "²": "^2"}
 
 
@@ -47,7 +50,14 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         print(f"the output is incomplete: {failure.strerror}", file=sys.stderr)
         code = OUTPUT_LOST
     sys.stderr.flush()
+    threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
     sys.exit(code)
+
+
+def _end_anyway(code: int) -> None:
+    """Ends the process although a thread of other people's code goes on; the interpreter would wait for it for ever."""
+    time.sleep(PATIENCE_S)
+    os._exit(code)
 
 
 def _code_of(command: Callable[[], object]) -> int:
@@ -78,12 +88,23 @@ def _unforeseen(error: Exception) -> int:
         trouble = disk_error(error, Path(tempfile.gettempdir()))
         _tell(str(trouble), trouble.hint)
         return trouble.exit_code
+    if isinstance(error, FileNotFoundError) and _is_homeless():
+        _tell("the working directory is gone", "change to one that is there")
+        return UsageError.exit_code
     if isinstance(error, MemoryError):
         _tell("out of memory", "close other programs, or give it more")
         return EdgekdError.exit_code
     reason = visible(str(error).partition("\n")[0], 300)
     _tell(f"a bug in edgekd: {type(error).__name__}: {reason}", _report(error))
     return BUG
+
+
+def _is_homeless() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _report(error: Exception) -> str:

@@ -20,6 +20,17 @@ def init(
     to: Annotated[Path, typer.Option("--to", help="The pipeline file to write.")] = Path("pipelines/own.yaml"),
 ) -> None:
     """Write a commented pipeline for your own folder of images, and a target file for this machine."""
+    try:
+        _write(images, to)
+    except (OSError, RuntimeError, UnicodeError) as error:  # RuntimeError: links in a circle
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        named = error.filename if isinstance(error, OSError) and error.filename else to
+        raise UsageError(
+            f"cannot write a pipeline: {named}: {reason}", hint="choose another place with --to"
+        ) from error
+
+
+def _write(images: Path, to: Path) -> None:
     if not images.exists():
         raise UsageError(f"no such folder: {images}", hint="give the folder that holds one folder of images a class")
     if to.exists():

@@ -28,7 +28,7 @@ def others_code(name: str, file: Path | None, *, does: str = "failed", hint: str
         ConfigError: it raised something, SystemExit and its own KeyboardInterrupt included; with the line that did.
         KeyboardInterrupt: the user pressed Ctrl-C, or a signal ended the process.
     """
-    with _unchanged(), _interruptions() as received:
+    with _unchanged(), interruptions() as received:
         try:
             yield
         except (MemoryError, EdgekdError):  # of the machine; told already
@@ -53,23 +53,33 @@ def _told(name: str, file: Path | None, error: BaseException, does: str, hint: s
     return ConfigError(what, where=where, hint=hint)
 
 
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Which SIGINTs came meanwhile: only by them does the user's Ctrl-C differ from a `raise KeyboardInterrupt`."""
-    received: list[int] = []
+class _Noting:
+    """A handler of SIGINT that notes it in `received`."""
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
         del frame
-        received.append(number)
+        self.received.append(number)
         raise KeyboardInterrupt
 
+
+@contextmanager
+def interruptions() -> Iterator[list[int]]:
+    """Which SIGINTs came meanwhile: only by them does the user's Ctrl-C differ from a `raise KeyboardInterrupt`. One
+    inside another notes in the same list."""
     before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        yield received
+    if isinstance(before, _Noting):
+        yield before.received
         return
-    signal.signal(signal.SIGINT, interrupt)
+    noting = _Noting()
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield noting.received
+        return
+    signal.signal(signal.SIGINT, noting)
     try:
-        yield received
+        yield noting.received
     finally:
         signal.signal(signal.SIGINT, before)
 

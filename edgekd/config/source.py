@@ -90,6 +90,8 @@ def assign(source: Source, dotted: str, text: str, option: str = "--set") -> Sou
         value = None if root is None else _Construction(f"{option} {dotted}").of(root, ())
     except (yaml.YAMLError, RecursionError):
         raise ConfigError(f"{option} {dotted}: {text!r} is not a YAML value") from None
+    if dotted.count(".") >= DEEPEST:
+        raise ConfigError(f"{option} {dotted[:40]}...: more than {DEEPEST} keys inside each other")
     data = _with(source.data, dotted.split("."), value, f"{option} {dotted}")
     assert isinstance(data, dict)
     location = tuple(int(part) if _is_place(part) else part for part in dotted.split("."))

@@ -195,6 +195,11 @@ def last_line_of(file: Path, error: BaseException) -> str:
     return own_line(error, f"{_namespace(file.parent)}.") or f"{file}:1"
 
 
+def last_line(error: BaseException) -> str | None:
+    """file:line of the innermost code that an error went through."""
+    return own_line(error, "")
+
+
 def own_line(error: BaseException, inside: str = NAMESPACE) -> str | None:
     """file:line of the innermost code in a namespace of users' that an error went through, if it went through any."""
     where, trace = None, error.__traceback__

@@ -113,6 +113,8 @@ class UserDataset(UserComponent, Dataset):
         twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
         self._demand(twice is None, f"the class {twice!r} stands twice in `classes`", hint)
         self._demand(all(name.strip() for name in names), "a class in `classes` has no name", hint)
+        odd = next((name for name in names if not _is_text(name)), None)
+        self._demand(odd is None, f"the class {odd!a} holds half of a surrogate pair", hint)
         return names
 
     def _labelled(self, given: Mapping[str, Any], split: str, classes: int) -> Split:
@@ -158,3 +160,11 @@ class UserDataset(UserComponent, Dataset):
             return content_digest(self.use_folder / path, hidden=True)  # who knows what the callable reads
         except OSError as error:
             raise ConfigError(f"{self.use}: cannot read the source {path}: {error.strerror}") from error
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -17,8 +17,9 @@ from typing import Literal
 from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
+from edgekd.config.boundary import interruptions
 from edgekd.config.pipeline import Pipeline
-from edgekd.config.usercode import own_line
+from edgekd.config.usercode import last_line, own_line
 from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, UsageError
 from edgekd.extras import missing
 from edgekd.harness.environment import machine_identity
@@ -66,15 +67,20 @@ def run_plan(
     folder = _new_folder(parent, created)
     error = ""
     try:
-        with running(folder):
+        with running(folder), interruptions() as received:
             _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
             engine.run(plan, selection)
             _unpack_bundle(engine, folder)
             _keep_unreleased(engine, folder)
         dismiss_others()
-    except KeyboardInterrupt:
-        error = "interrupted"
-        raise
+    except KeyboardInterrupt as failure:
+        where = own_line(failure)
+        if received or type(failure) is not KeyboardInterrupt or where is None:
+            error = "interrupted"
+            raise
+        told = StageError("own code failed: KeyboardInterrupt", where=where)
+        error = str(told)
+        raise told from failure
     except EdgekdError as failure:
         locate(failure, pipeline)
         error = str(failure)
@@ -83,7 +89,8 @@ def run_plan(
         raise
     except (Exception, SystemExit) as failure:
         error = f"{type(failure).__name__}: {failure}"
-        where = own_line(failure)
+        # no code of edgekd ends the process: what does was called by the user's, in a package or another thread
+        where = own_line(failure) or (last_line(failure) if isinstance(failure, SystemExit) else None)
         if where is None:
             raise
         told = StageError(f"own code failed: {error}".partition("\n")[0], where=where)

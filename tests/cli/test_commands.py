@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -96,6 +97,23 @@ def test_data_that_is_not_there_says_where_to_put_it(place: Place) -> None:
     assert "data: MNIST is not here and could not be downloaded" in line
     assert "train-images-idx3-ubyte.gz" in hint
     assert str(place.folder / "MNIST" / "raw") in hint
+
+
+def test_a_place_where_no_pipeline_can_be_written_is_told(place: Place) -> None:
+    (place.folder / "photos" / "cat").mkdir(parents=True)
+    os.mkfifo(place.folder / "pipe")
+    (place.folder / "round").symlink_to("round")
+    for to in ("pipe/own.yaml", f"{'x' * 300}/own.yaml", "round/own.yaml", "/proc/own.yaml"):
+        done = place.edgekd("init", "photos", "--to", to)
+        assert (done.returncode, done.stderr.startswith("cannot write a pipeline: ")) == (2, True), done.stderr
+    done = place.edgekd("init", "x" * 300)
+    assert done.returncode == 2, done.stderr
+
+
+def test_a_key_far_too_deep_is_told(place: Place) -> None:
+    done = place.edgekd("plan", DIGITS, "--set", f"{'a.' * 3000}b=1")
+    assert done.returncode == 2
+    assert "more than 100 keys inside each other" in done.stderr
 
 
 def test_the_name_of_a_broken_picture_does_nothing_to_the_terminal(place: Place) -> None:

@@ -124,25 +124,72 @@ def test_a_run_that_vanished_is_told_by_show_plan_and_the_next_run(tmp_path: Pat
     assert "ended without a word" not in place.edgekd("plan", DIGITS).stderr
 
 
-def test_own_code_that_fails_in_the_middle_of_a_training_is_named(tmp_path: Path) -> None:
-    place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store")})
-    place.folder.mkdir()
-    (place.folder / "net.py").write_text(
-        "from torch import nn\n\n\n"
-        "class Late(nn.Module):\n"
-        "    def __init__(self, classes):\n"
-        "        super().__init__()\n"
-        "        self.linear, self.calls = nn.Linear(64, classes), 0\n\n"
-        "    def forward(self, images):\n"
-        "        self.calls += self.training\n"
-        "        if self.calls > 3:\n"
-        "            raise LookupError('too late')\n"
-        "        return self.linear(images.flatten(1))\n\n\n"
-        "def build(contract):\n"
-        "    return Late(len(contract.classes))\n"
+LATE = """
+import sys
+
+from torch import nn
+
+import packaged
+
+
+class Late(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.linear, self.calls = nn.Linear(64, classes), 0
+
+    def forward(self, images):
+        self.calls += self.training
+        if self.calls > 3:
+            {}
+        return self.linear(images.flatten(1))
+
+
+def build(contract):
+    return {}(len(contract.classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "built", "line"),
+    [
+        ("raise LookupError('too late')", "Late", "net.py:17: own code failed: LookupError: too late"),
+        ("sys.exit(0)", "Late", "net.py:17: own code failed: SystemExit: 0"),
+        ("raise KeyboardInterrupt", "Late", "net.py:17: own code failed: KeyboardInterrupt"),
+        ("pass", "packaged.Late", "packaged.py:5: own code failed: SystemExit: 0"),
+        ("pass", "packaged.Late", "packaged.py:5: own code failed: SystemExit"),
+    ],
+)
+def test_own_code_that_fails_or_ends_in_the_middle_of_a_training_is_named(
+    tmp_path: Path, body: str, built: str, line: str
+) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    (installed / "packaged.py").write_text(
+        "import sys\nfrom torch import nn\nclass Late(nn.Linear):\n    def __init__(self, n): super().__init__(64, n)\n"
+        f"    def forward(self, x): return sys.exit({'0' if line.endswith('0') else ''}) if self.training and "
+        "torch.is_grad_enabled() else super().forward(x.flatten(1))\nimport torch\n"
     )
+    place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store"), "PYTHONPATH": str(installed)})
+    place.folder.mkdir()
+    (place.folder / "net.py").write_text(LATE.format(body, built))
     model = f"teacher.model={{use: '{place.folder}/net.py:build'}}"
     done = place.edgekd("run", DIGITS, *(f"--set={each}" for each in (*QUICK, model)))
-    assert done.returncode == 4, done.stderr
-    assert f"{place.folder}/net.py:12: own code failed: LookupError: too late" in done.stderr
+    assert done.returncode in (2, 4), done.stderr
+    assert line in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_thread_that_goes_on_does_not_keep_the_process(tmp_path: Path) -> None:
+    body = (
+        "import threading, time, edgekd.cli.edge as edge; edge.PATIENCE_S = 0.2; "
+        "threading.Thread(target=time.sleep, args=(300,)).start(); raise edge.UsageError('no')"
+    )
+    done = ended(body, tmp_path)
+    assert (done.returncode, done.stderr) == (2, "no\n")
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    body = f"import os; os.mkdir('{tmp_path}/x'); os.chdir('{tmp_path}/x'); os.rmdir('{tmp_path}/x'); os.getcwd()"
+    done = ended(body, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("the working directory is gone\n")

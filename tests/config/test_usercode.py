@@ -58,6 +58,12 @@ EVERYTHING = {
         ("from b import value as v\nvalue = lambda: v", 1, {"b.py"}),
         ("from .b import value as v\nvalue = lambda: v", 1, {"b.py"}),
         ("from . import b\nvalue = lambda: b.value", 1, {"b.py"}),
+        ("import importlib\nvalue = lambda: importlib.import_module('.b', __package__).value", 1, {"b.py"}),
+        (
+            "from importlib import import_module\nvalue = lambda: import_module('.pkg.side', __package__).S",
+            16,
+            {"pkg/__init__.py", "pkg/side.py"},
+        ),
         ("from b import *\nv = value\nvalue = lambda: v", 1, {"b.py"}),
         ("def value():\n    import late\n    return late.value", 4, {"late.py"}),
         ("def value():\n    from plain.part import value\n    return value", 8, {"plain/part.py"}),

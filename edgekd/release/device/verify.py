@@ -135,6 +135,9 @@ def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: A
     import numpy as np
 
     golden = manifest["models"][name]["golden"]
+    tolerance = golden["tolerance"]
+    if type(tolerance) not in (int, float) or not 0 <= tolerance < float("inf"):
+        raise ValueError(f"the tolerance of {name} is {tolerance!r}")
     try:
         # mapped, so that a shape that the file does not hold asks for no memory
         samples, expected = (

@@ -1,9 +1,14 @@
-"""The console entry point, which answers Ctrl-C from its first line on."""
+"""The console entry point, which answers Ctrl-C from its first line on, and ends when it has ended."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from typing import NoReturn
+
+PATIENCE_S = 10.0
 
 
 def main() -> NoReturn:
@@ -11,7 +16,17 @@ def main() -> NoReturn:
         from edgekd.cli import main as command
     except KeyboardInterrupt:
         sys.exit(130)
-    command()
+    try:
+        command()
+    except SystemExit as end:
+        threading.Thread(target=_end_anyway, args=(end.code,), daemon=True).start()
+        raise
+
+
+def _end_anyway(code: int) -> None:
+    """Although a thread that other people's code left goes on: the interpreter would wait for it for ever."""
+    time.sleep(PATIENCE_S)
+    os._exit(code)
 
 
 if __name__ == "__main__":

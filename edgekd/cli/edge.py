@@ -11,8 +11,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +25,6 @@ from edgekd.visible import visible
 BUG = 70  # sysexits' EX_SOFTWARE
 OUTPUT_LOST = 4
 INTERRUPTED = 130
-PATIENCE_S = 10.0  # for what ends with the process
 ASCII = {"µ": "u", "×": "x", "±": "+-", "–": "-", "·": "*", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "²": "^2"}
 
 
@@ -50,14 +47,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         print(f"the output is incomplete: {failure.strerror}", file=sys.stderr)
         code = OUTPUT_LOST
     sys.stderr.flush()
-    threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
     sys.exit(code)
-
-
-def _end_anyway(code: int) -> None:
-    """Ends the process although a thread of other people's code goes on; the interpreter would wait for it for ever."""
-    time.sleep(PATIENCE_S)
-    os._exit(code)
 
 
 def _code_of(command: Callable[[], object]) -> int:

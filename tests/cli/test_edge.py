@@ -179,13 +179,16 @@ def test_own_code_that_fails_or_ends_in_the_middle_of_a_training_is_named(
     assert "Traceback" not in done.stderr
 
 
-def test_a_thread_that_goes_on_does_not_keep_the_process(tmp_path: Path) -> None:
-    body = (
-        "import threading, time, edgekd.cli.edge as edge; edge.PATIENCE_S = 0.2; "
-        "threading.Thread(target=time.sleep, args=(300,)).start(); raise edge.UsageError('no')"
+def test_a_thread_that_own_code_leaves_does_not_keep_the_process(tmp_path: Path) -> None:
+    place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store")})
+    place.folder.mkdir()
+    (place.folder / "mine.py").write_text(
+        "import threading, time\ndef load():\n    threading.Thread(target=time.sleep, args=(300,)).start()\n    1 / 0\n"
     )
-    done = ended(body, tmp_path)
-    assert (done.returncode, done.stderr) == (2, "no\n")
+    begun = time.monotonic()
+    done = place.edgekd("run", DIGITS, f"--set=data={{use: '{place.folder}/mine.py:load'}}")
+    assert (done.returncode, time.monotonic() - begun < 60) == (2, True)
+    assert "mine.py:4: " in done.stderr
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_dropout_differs_between_them_and_the_weights_do_not(tmp_path: Path) -> 
 def test_a_batch_smaller_than_they_are_many_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     said = start(2, {"folder": str(tmp_path), "shards": 1, "batch_size": 1})
     expected = "distill.batch_size: a batch of 1 samples is too small for 2 processes (set it to 64 or more"
-    assert said.count(expected) == 2
+    assert expected in said  # torchrun ends the other one, who may not have come to say it
 
 
 @pytest.mark.parametrize(("size", "pieces", "count"), [(1, 1, 5), (3, 1, 10), (2, 3, 7), (4, 2, 3)])

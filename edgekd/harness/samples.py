@@ -62,9 +62,12 @@ def read_process(path: Path, number: int) -> Process:
 def belongs_together(process: Process) -> bool:
     """Whether the arrays of a process are of one measurement."""
     models = len(process.inferences)
+    timed = set(map(tuple, process.blocks[:, [0, 2]].tolist()))
+    measured = {model for number, model, *_ in process.loads.tolist() if (number, model) in timed}
     settling, counts = process.blocks[:, 4], process.blocks[:, 5]
     return bool(
-        len(process.loads) > 0
+        models > 0
+        and measured == set(range(models))
         and all(((rows >= 0) & (rows < models)).all() for rows in (process.blocks[:, 2], process.loads[:, 1]))
         and ((settling >= 0) & (settling < counts)).all()
         and counts.sum() == len(process.samples)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgekd.agent.timing import Measurement, loop_overhead_ns, time_block
-from edgekd.harness.samples import Process, loads_of, log_ratios, read_process
+from edgekd.harness.samples import Process, belongs_together, loads_of, log_ratios, read_process
 
 
 class Instant:
@@ -82,6 +82,15 @@ def process_of(levels: list[list[float]], number: int = 0) -> Process:
                 samples += [9e9] + [level * (2 if turn < 2 else 1) * (1 + 1e-4 * n) for n in range(4)]
     counts = np.array([50 * len(levels)] * len(levels[0]))
     return Process(number, np.array(blocks), np.array(samples).astype(np.int64), np.array(loads), counts)
+
+
+def test_a_model_without_a_load_that_was_timed_is_no_measurement() -> None:
+    whole = process_of([[1e6, 2e6], [1e6, 2e6]])
+    assert belongs_together(whole)
+    assert not belongs_together(replace(whole, loads=whole.loads[whole.loads[:, 1] == 0]))
+    elsewhere = whole.loads.copy()
+    elsewhere[elsewhere[:, 1] == 1, 0] += 2  # sets of which no block is there
+    assert not belongs_together(replace(whole, loads=elsewhere))
 
 
 def test_settling_and_warm_up_are_kept_apart_from_steady_samples() -> None:

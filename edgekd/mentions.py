@@ -93,7 +93,7 @@ def _parsed(content: bytes, package: str) -> Mentions:
         elif isinstance(node, ast.Import):
             imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = _base(node, package)
+            base = _base(node.module, node.level, package)
             imports.update(f"{base}.{alias.name}".lstrip(".") for alias in node.names)
             imports.add(base)
         elif (called := _imported_by_call(node, package)) is not None:
@@ -116,7 +116,7 @@ def _imported_by_call(node: ast.AST, package: str) -> str | None:
     if called not in ("import_module", "__import__") or not isinstance(name, str):
         return None
     level = len(name) - len(name.lstrip("."))
-    return _base(ast.ImportFrom(name[level:] or None, [], level), package)
+    return _base(name[level:] or None, level, package)
 
 
 def _for_type_checkers(test: ast.expr) -> bool:
@@ -124,10 +124,10 @@ def _for_type_checkers(test: ast.expr) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def _base(node: ast.ImportFrom, package: str) -> str:
-    """The absolute name of what an import takes names from."""
-    if node.level == 0:
-        return node.module or ""
+def _base(module: str | None, level: int, package: str) -> str:
+    """The absolute name of a module, from as many packages up as its name has dots in front."""
+    if level == 0:
+        return module or ""
     parts = package.split(".")
-    above = parts[: len(parts) - (node.level - 1)]
-    return ".".join([*above, *([node.module] if node.module else [])]).lstrip(".")
+    above = parts[: len(parts) - (level - 1)]
+    return ".".join([*above, *([module] if module else [])]).lstrip(".")

@@ -69,6 +69,7 @@ def _code_of(command: Callable[[], object]) -> int:
 def _unforeseen(error: Exception) -> int:
     """A missing library of an extra as wrong usage, the machine's own troubles as the failures of a stage; all else is
     a bug."""
+    from edgekd.config.boundary import working_directory
     from edgekd.pipeline.store import disk_error, is_disk_trouble
 
     if isinstance(error, ImportError) and (command := install_command(error.name or "")):
@@ -78,7 +79,7 @@ def _unforeseen(error: Exception) -> int:
         trouble = disk_error(error, Path(tempfile.gettempdir()))
         _tell(str(trouble), trouble.hint)
         return trouble.exit_code
-    if isinstance(error, FileNotFoundError) and _is_homeless():
+    if isinstance(error, FileNotFoundError) and working_directory() is None:
         _tell("the working directory is gone", "change to one that is there")
         return UsageError.exit_code
     if isinstance(error, MemoryError):
@@ -87,14 +88,6 @@ def _unforeseen(error: Exception) -> int:
     reason = visible(str(error).partition("\n")[0], 300)
     _tell(f"a bug in edgekd: {type(error).__name__}: {reason}", _report(error))
     return BUG
-
-
-def _is_homeless() -> bool:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _report(error: Exception) -> str:

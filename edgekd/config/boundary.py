@@ -88,7 +88,7 @@ def interruptions() -> Iterator[list[int]]:
 def _unchanged() -> Iterator[None]:
     """Puts the working directory, environment, module path, standard streams, warning filters and torch's number of
     threads back."""
-    folder, environment, path = _working_directory(), dict(os.environ), list(sys.path)
+    folder, environment, path = working_directory(), dict(os.environ), list(sys.path)
     filters, shown = list(warnings.filters), warnings.showwarning
     streams = sys.stdin, sys.stdout, sys.stderr
     torch = sys.modules.get("torch")
@@ -106,13 +106,14 @@ def _unchanged() -> Iterator[None]:
             os.environ.clear()
             os.environ.update(environment)
         sys.path[:] = path
-        if folder is not None and folder != _working_directory():
+        if folder is not None and folder != working_directory():
             os.chdir(folder)
         if torch and threads and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
 
-def _working_directory() -> str | None:
+def working_directory() -> str | None:
+    """Its name, or None where it is gone."""
     with suppress(OSError):
         return os.getcwd()  # noqa: PTH109 - the text itself is put back
     return None

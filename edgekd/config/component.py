@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
@@ -196,8 +196,15 @@ def module_code(module: str) -> dict[str, JsonValue]:
     return dict(closure(module))
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """What says itself what decides results: every component, and a section of which not all options do."""
+
+    def identity(self) -> JsonValue: ...
+
+
 def _identity(value: object) -> JsonValue:
-    if isinstance(value, Component):
+    if isinstance(value, Identified):
         return value.identity()
     if isinstance(value, BaseModel):
         return identity(value)

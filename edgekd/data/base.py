@@ -14,12 +14,17 @@ from edgekd.data.samples import LabelledData
 from edgekd.progress import Progress
 
 
-def _share_or_number(value: object) -> object:
+def as_number(value: object) -> float | None:
+    """A number, also where it is written as text, as YAML takes 2e-1; None of all else, and of a truth value."""
     try:
-        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+        return float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):  # no number, or a whole one that is too long
-        number = math.nan
-    if not math.isfinite(number):
+        return None
+
+
+def _share_or_number(value: object) -> object:
+    number = as_number(value)
+    if number is None or not math.isfinite(number):
         raise PydanticCustomError("number", "expected a number")
     if abs(number) > 1 and not number.is_integer():
         raise PydanticCustomError("share", "expected a share (below 1) or a whole number")

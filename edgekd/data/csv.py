@@ -14,12 +14,10 @@ from edgekd.data.base import Amount, Dataset
 from edgekd.data.content import content_digest, same_content
 from edgekd.data.labels import class_names, class_numbers
 from edgekd.data.samples import LabelledData, Split
-from edgekd.data.split import stratified_split
+from edgekd.data.split import TEST_SEED, stratified_split
 from edgekd.data.table import Table, read_table
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-
-TEST_SEED = 0  # fixed: the test rows are the same whatever the pipeline's seed
 
 
 def _name_or_number(value: object) -> object:

@@ -63,7 +63,6 @@ class UserDataset(UserComponent, Dataset):
         validation: JsonValue = self.validation
         return {
             "callable": super().identity(),
-            "tokenizer": None if self.tokenizer is None else self.tokenizer.identity(),
             "modality": self.modality,
             "validation": validation,
             "labelled": self.labelled,

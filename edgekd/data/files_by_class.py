@@ -15,10 +15,8 @@ from edgekd.data.base import Amount, Dataset
 from edgekd.data.class_folders import Kind, layout_of
 from edgekd.data.content import content_digest
 from edgekd.data.image_files import FolderFiles
-from edgekd.data.split import stratified_split
+from edgekd.data.split import TEST_SEED, stratified_split
 from edgekd.errors import ConfigError
-
-TEST_SEED = 0  # fixed: the test files are the same whatever the pipeline's seed
 
 
 class Arranged(NamedTuple):

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from edgekd.data.samples import UNLABELLED
 from edgekd.errors import ConfigError
 
+TEST_SEED = 0  # fixed: the test samples are the same whatever the pipeline's seed
+
 
 def stratified_split(
     labels: NDArray[np.int64], held_out: float | int, seed: int

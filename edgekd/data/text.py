@@ -12,18 +12,16 @@ from pydantic_core import PydanticCustomError
 
 from edgekd.config.component import identity
 from edgekd.config.paths import find_data
-from edgekd.data.base import Dataset
+from edgekd.data.base import Dataset, as_number
 from edgekd.data.content import content_digest, same_content
 from edgekd.data.labels import class_names, class_numbers
 from edgekd.data.modalities.text import accepted
 from edgekd.data.samples import UNLABELLED, LabelledData, Split
-from edgekd.data.split import stratified_split
+from edgekd.data.split import TEST_SEED, stratified_split
 from edgekd.data.text_files import TABLES, Told, read_texts, text_names
 from edgekd.data.tokenizer import TokenizerOptions
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-
-TEST_SEED = 0  # fixed: the test texts are the same whatever the pipeline's seed
 
 
 class TextDataset(Dataset):
@@ -35,23 +33,9 @@ class TextDataset(Dataset):
         TokenizerOptions(), description="how texts become numbers: vocabulary, size, length, pieces_length"
     )
 
-    def settled(self, without: frozenset[str]) -> dict[str, JsonValue]:
-        """The identity, but for the options that say where something lies."""
-        known = super().identity()
-        assert isinstance(known, dict)
-        options = identity(self, without=without | {"tokenizer"})
-        return {**known, "options": {**options, "tokenizer": self.tokenizer.identity()}}
-
-    def identity(self) -> JsonValue:
-        return self.settled(frozenset())
-
 
 def _share_or_file(value: object) -> object:
-    """Texts that are numbers, as YAML has 2e-1, are numbers."""
-    try:
-        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
-    except (ValueError, OverflowError):
-        number = None
+    number = as_number(value)
     if number is not None and (0 < number < 1 or (number >= 1 and number.is_integer())):
         return number if number < 1 else int(number)
     if (isinstance(value, str) and number is None) or isinstance(value, Path):
@@ -128,8 +112,10 @@ class Text(TextDataset):
         self._found_test = find_data(self.test, context) if isinstance(self.test, Path) else None
 
     def identity(self) -> JsonValue:
+        known = super().identity()
+        assert isinstance(known, dict)
         paths = {"train", *(["test"] if self._found_test is not None else [])}
-        known = self.settled(frozenset(paths))  # a moved file is the same
+        options = identity(self, without=frozenset(paths))  # a moved file is the same
         files = [path for path in (self._found, self._found_test) if path is not None]
         try:
             contents: list[JsonValue] = [
@@ -139,7 +125,7 @@ class Text(TextDataset):
             ]
         except OSError as error:
             raise ConfigError(f"cannot read {error.filename or self._found}: {error.strerror}") from error
-        return {**known, "content": contents}
+        return {**known, "options": options, "content": contents}
 
     def load(self, progress: Progress) -> LabelledData:  # noqa: ARG002 - there is little to wait for
         told = read_texts(self._found, self.text, self.label, self.encoding)

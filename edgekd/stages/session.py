@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -66,40 +66,45 @@ def run_plan(
         lay_to_rest(gone)
     folder = _new_folder(parent, created)
     error = ""
+    received: Sequence[int] = ()
     try:
-        with running(folder), interruptions() as received:
+        with interruptions() as received, running(folder):
             _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
             engine.run(plan, selection)
             _unpack_bundle(engine, folder)
             _keep_unreleased(engine, folder)
         dismiss_others()
-    except KeyboardInterrupt as failure:
-        where = own_line(failure)
-        if received or type(failure) is not KeyboardInterrupt or where is None:
-            error = "interrupted"
-            raise
-        told = StageError("own code failed: KeyboardInterrupt", where=where)
-        error = str(told)
-        raise told from failure
     except EdgekdError as failure:
         locate(failure, pipeline)
         error = str(failure)
         if not isinstance(failure, StoreError):  # which the others do not have
             dismiss_others()
         raise
-    except (Exception, SystemExit) as failure:
-        error = f"{type(failure).__name__}: {failure}"
-        # no code of edgekd ends the process: what does was called by the user's, in a package or another thread
-        where = own_line(failure) or (last_line(failure) if isinstance(failure, SystemExit) else None)
-        if where is None:
+    except (Exception, SystemExit, KeyboardInterrupt) as failure:
+        told = _of_own_code(failure, received)
+        if told is None:
+            error = "interrupted" if isinstance(failure, KeyboardInterrupt) else f"{type(failure).__name__}: {failure}"
             raise
-        told = StageError(f"own code failed: {error}".partition("\n")[0], where=where)
         error = str(told)
         raise told from failure
     finally:
         record = _record(pipeline, engine, created, time.monotonic() - started, error, "ended")
         _write(folder, record)
     return folder, record
+
+
+def _of_own_code(failure: BaseException, received: Sequence[int]) -> StageError | None:
+    """What tells that the user's code failed, or None where it did not; received: the SIGINTs that came meanwhile.
+
+    No code of edgekd ends the process: what does was called by the user's, in a package or another thread.
+    """
+    if isinstance(failure, KeyboardInterrupt) and (received or type(failure) is not KeyboardInterrupt):
+        return None
+    where = own_line(failure) or (last_line(failure) if isinstance(failure, SystemExit) else None)
+    if where is None:
+        return None
+    reason = str(failure).partition("\n")[0]
+    return StageError(f"own code failed: {type(failure).__name__}{f': {reason}' if reason else ''}", where=where)
 
 
 def follow_pipeline(pipeline: Pipeline) -> None:

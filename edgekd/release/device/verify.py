@@ -158,14 +158,14 @@ def _golden_problems(folder: Path, manifest: dict[str, Any], name: str, model: A
         if odd:
             return [f"golden samples: {name}: the label of sample {odd[0]} is not that of its largest logit"]
     difference = np.abs(actual - expected).max(axis=1)
-    wrong = np.flatnonzero(~(difference <= golden["tolerance"]))
+    wrong = np.flatnonzero(~(difference <= tolerance))
     if not len(wrong):
         return []
     worst = int(wrong[difference[wrong].argmax()])
     flipped = int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum())
     return [
         f"golden samples: {name}: {len(wrong)} of {len(samples)} answers differ, the most on sample {worst} by "
-        f"{difference[worst]:.4g} (allowed {golden['tolerance']:.4g}); {flipped} labels flip"
+        f"{difference[worst]:.4g} (allowed {tolerance:.4g}); {flipped} labels flip"
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from edgekd.progress import Silent
 
-# a shared machine may make any one example fifty times slower
+# a shared machine may make any one example fifty times slower, and so does the first call of an operation of torch
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 

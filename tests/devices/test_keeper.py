@@ -118,7 +118,7 @@ def speak(answers: bytes) -> Channel:
     return Channel(subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.binary(max_size=60).filter(lambda data: b"\n" not in data))
 def test_an_answer_that_is_none_breaks_the_line(noise: bytes) -> None:
     assume(not is_object(noise))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from edgekd.fit.cost_model import CostModel
@@ -22,7 +22,6 @@ def expected(limit: float | None, room: int | None = None) -> Expected:
     return Expected({"fp32": costs}, {"fp32": sizes}, room, limit, usual=100.0)
 
 
-@settings(deadline=None)
 @given(some.lists(some.tuples(*[some.integers(0, 4)] * 3), min_size=1, max_size=12))
 def test_fronts_are_those_that_a_plain_loop_finds(rows: list[tuple[int, int, int]]) -> None:
     left, number, wanted = set(range(len(rows))), 0, [-1] * len(rows)

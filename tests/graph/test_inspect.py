@@ -85,7 +85,7 @@ def test_a_file_that_is_missing_empty_or_something_else_is_told_in_one_line(tmp_
             load_model(tmp_path / name)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_model_cut_anywhere_is_refused(data: st.DataObject, fp32: Path, tmp_path: Path) -> None:
     whole = fp32.read_bytes()
@@ -96,7 +96,7 @@ def test_a_model_cut_anywhere_is_refused(data: st.DataObject, fp32: Path, tmp_pa
         load_model(tmp_path / "cut.onnx")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_still_a_model_and_never_a_traceback(
     at: float, bit: int, fp32: Path, tmp_path: Path

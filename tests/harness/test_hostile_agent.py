@@ -35,7 +35,7 @@ from edgekd.records.latency import LatencyRecord
 from edgekd.records.runtime import RuntimeSettings
 from edgekd.records.screening import ScreeningRecord
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SCALARS = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=10)
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
@@ -234,7 +234,7 @@ def test_any_change_of_an_honest_answer_is_a_record_or_a_line(
 
 @pytest.mark.parametrize("name", ["predict", "examine", "measure", "screen", "identify", "optimise"])
 @given(lines=st.lists(st.text(max_size=30) | JSON.map(json.dumps), max_size=4), code=st.integers(-70, 300))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pure_noise_is_a_line(
     name: str, lines: list[str], code: int, jobs: dict[str, Callable[[Device], object]]
 ) -> None:

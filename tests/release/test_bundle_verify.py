@@ -291,7 +291,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=JSON)
 def test_any_value_in_any_place_of_the_manifest_is_a_problem_or_harmless(
     data: st.DataObject, value: object, bundle: Path

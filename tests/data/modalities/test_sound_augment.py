@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -104,7 +104,6 @@ def test_what_is_hidden_is_the_mean_in_one_span_of_up_to_that_share(option: str,
     assert hidden.any(axis=0).all()
 
 
-@settings(deadline=None)  # the first one makes the noise
 @given(st.integers(0, 39), st.integers(1, 40))
 def test_a_view_of_a_sound_depends_on_its_own_numbers_alone(row: int, batch: int) -> None:
     bands, drawn = fed(SOUNDS), numbers()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import signal
@@ -160,7 +160,6 @@ def test_resampling_is_what_scipys_polyphase_filter_gives(found: int, wanted: in
     np.testing.assert_allclose(made, expected, rtol=0, atol=1e-8)
 
 
-@settings(deadline=None)  # rates without a common factor take a long filter
 @given(st.integers(1000, 20000), st.integers(1000, 20000), st.integers(1, 40))
 def test_any_two_rates_fit_together(found: int, wanted: int, length: int) -> None:
     made = sound.resampled(np.full(length, 100.0), found, wanted, {**RULES, "crossings": 2})

@@ -79,7 +79,7 @@ def test_every_sentence_has_the_numbers_of_the_official_tokenizer(
 
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_the_text_it_has_the_numbers_of_the_official_tokenizer(
     texts: list[str], specs: list[dict[str, Any]], official: Any
 ) -> None:
@@ -133,7 +133,7 @@ def decoded(numbers: list[int], rules: dict[str, Any]) -> list[str]:
 
 
 @given(each=TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_cut_vocabulary_loses_nothing_and_its_words_are_those_of_the_whole_one(
     each: str, specs: list[dict[str, Any]]
 ) -> None:

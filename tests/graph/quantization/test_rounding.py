@@ -18,7 +18,7 @@ def test_weights_are_rounded_to_127_steps_on_each_side_of_zero_by_channel() -> N
     np.testing.assert_array_equal(columns, [[127, -16], [0, 127]])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     weights=arrays.arrays(
         np.float32,

@@ -55,7 +55,7 @@ def test_without_optimisation_they_do_not_fold(trained: Trained, tmp_path: Path)
     np.testing.assert_allclose(folded, not_folded, atol=1e-4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values=arrays(np.float32, (3, 4), elements=st.floats(-1e6, 1e6, width=32)), weights=st.booleans())
 def test_what_is_halved_loses_no_digits_that_count(values: NDArray[np.float32], weights: bool) -> None:
     half = halved(values, 0 if weights else None)

@@ -214,7 +214,7 @@ def test_weights_that_a_branch_reads_are_found_there(tmp_path: Path) -> None:
     np.testing.assert_allclose(given, feeds["x"] @ tensors["w"], atol=0.1)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(classes=st.integers(1, 24), off=st.integers(-3, 3), trans=st.booleans())
 def test_a_file_never_grows_and_what_would_not_shrink_is_refused(
     classes: int, off: int, trans: bool, tmp_path: Path

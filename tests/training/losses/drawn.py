@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from edgekd.training.lesson import Lesson
 
 from .conftest import lesson
-
-untimed = settings(deadline=None)
-"""The first call of an operation of torch can take longer than the deadline of an example."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.errors import ConfigError
@@ -49,7 +49,6 @@ def test_other_data_of_other_widths_agree_with_loops_over_the_formula() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-3, 1e3))
 def test_only_where_the_energy_lies_counts(seed: int, scale: float) -> None:
     student, teacher = random(seed, 4, 3, 5, 2), random(seed + 1, 4, 6, 5, 2)

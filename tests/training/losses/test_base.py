@@ -25,7 +25,7 @@ def test_dkds_published_warm_up_is_a_share_of_20_of_240_epochs() -> None:
         assert term.weight_at(epoch / EPOCHS) == pytest.approx(8 * min(epoch / WARM_EPOCHS, 1.0))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(weight=st.floats(0, 1e6), warmup=SHARES, early=SHARES, late=SHARES)
 def test_a_weight_only_rises_from_nothing_to_itself(weight: float, warmup: float, early: float, late: float) -> None:
     term = loss("cross_entropy", weight=weight, warmup=warmup)

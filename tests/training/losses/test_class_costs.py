@@ -27,7 +27,7 @@ def test_it_is_one_minus_the_correlation_of_logits_without_their_mean_where_that
     assert 0 < expected[~np.eye(5, dtype=bool)].min() < expected.max() == 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), cut=st.integers(1, 19))
 def test_what_was_seen_in_parts_is_what_was_seen_at_once(seed: int, cut: int) -> None:
     given, parts = logits(seed), costs()

@@ -10,7 +10,7 @@ from torch import Tensor
 from edgekd.training.losses.dist import correlation_loss, row_distance
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, example, said, softmax, untimed
+from .drawn import Said, example, said, softmax
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,6 @@ def test_it_is_what_correlations_give_one_row_and_one_column_at_a_time() -> None
     assert float(built(loss("dist", gamma=0.5, temperature=2))(drawn.lesson)) == pytest.approx(expected, rel=1e-9)
 
 
-@untimed
 @given(drawn=said(samples=2), scale=st.floats(0.01, 100), offset=st.floats(-10, 10))
 def test_probabilities_need_only_agree_up_to_a_factor_and_an_offset(drawn: Said, scale: float, offset: float) -> None:
     mine, theirs = drawn.student.softmax(1), drawn.teacher.softmax(1)
@@ -52,7 +51,6 @@ def test_probabilities_need_only_agree_up_to_a_factor_and_an_offset(drawn: Said,
     assert float(row_distance(-scale * mine, theirs)) == pytest.approx(2 - expected, abs=1e-6)
 
 
-@untimed
 @given(drawn=said(samples=2))
 def test_it_is_between_0_and_2_for_rows_and_for_columns(drawn: Said) -> None:
     for beta, gamma in ((1, 0), (0, 1)):

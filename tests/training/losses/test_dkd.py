@@ -12,7 +12,7 @@ from edgekd.training.losses.dkd import decoupled_losses
 from edgekd.training.losses.kd import soft_target_loss
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, divergence, example, said, softmax, untimed, without
+from .drawn import Said, divergence, example, said, softmax, without
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,6 @@ def test_it_is_what_probabilities_give_one_sample_at_a_time(temperature: float) 
     assert float(term(drawn.lesson)) == pytest.approx(total, rel=1e-9)
 
 
-@untimed
 @given(drawn=said(), temperature=st.floats(0.5, 8))
 def test_soft_targets_are_its_parts_with_the_second_weighed_by_how_unsure_the_teacher_is(
     drawn: Said, temperature: float
@@ -56,7 +55,6 @@ def test_soft_targets_are_its_parts_with_the_second_weighed_by_how_unsure_the_te
     assert float((right + (1 - sure) * wrong).mean()) == pytest.approx(expected, rel=1e-7, abs=1e-9)
 
 
-@untimed
 @given(drawn=said(), by=st.floats(-30, 30))
 def test_what_the_wrong_classes_are_like_does_not_depend_on_the_right_one(drawn: Said, by: float) -> None:
     own = functional.one_hot(drawn.labels, drawn.student.shape[1])

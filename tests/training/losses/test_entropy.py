@@ -33,7 +33,7 @@ def test_it_is_the_expected_surprise() -> None:
     assert float(entropy(torch.from_numpy(logits))) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(LOGITS)
 def test_it_lies_between_one_sure_class_and_all_alike(
     logits: np.ndarray[tuple[int, int], np.dtype[np.float64]],

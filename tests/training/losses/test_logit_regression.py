@@ -9,7 +9,7 @@ from edgekd.training.losses.kd import soft_target_loss
 from edgekd.training.losses.logit_regression import logit_regression_loss
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, example, said, untimed
+from .drawn import Said, example, said
 
 
 def test_it_has_the_published_value() -> None:
@@ -27,7 +27,6 @@ def test_it_is_the_mean_of_squared_differences_one_at_a_time(centred: bool) -> N
     assert float(found) == pytest.approx(total / 5, rel=1e-12)
 
 
-@untimed
 @given(drawn=said(), offset=st.floats(-50, 50))
 def test_centred_it_is_the_smallest_that_an_offset_of_each_sample_can_make_it(drawn: Said, offset: float) -> None:
     centred = float(logit_regression_loss(drawn.student, drawn.teacher, centred=True))

@@ -11,7 +11,7 @@ from edgekd.training.losses.dkd import decoupled_losses
 from edgekd.training.losses.nkd import normalised_losses
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, example, said, softmax, untimed, without
+from .drawn import Said, example, said, softmax, without
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,6 @@ def test_it_is_what_probabilities_give_one_sample_at_a_time(temperature: float) 
     assert float(term(drawn.lesson)) == pytest.approx(total, rel=1e-9)
 
 
-@untimed
 @given(drawn=said(), temperature=st.floats(0.5, 8))
 def test_its_wrong_classes_teach_what_those_of_decoupled_distillation_do(drawn: Said, temperature: float) -> None:
     """They differ by the entropy of the teacher's, which the student has no part in."""

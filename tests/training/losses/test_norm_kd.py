@@ -12,7 +12,7 @@ from edgekd.training.losses.norm_kd import normalised_temperature_loss
 from edgekd.training.losses.parts import standardised
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, divergence, example, said, softmax, untimed
+from .drawn import Said, divergence, example, said, softmax
 
 
 def test_it_has_the_published_value() -> None:
@@ -37,7 +37,6 @@ def test_the_divisor_of_the_deviation_is_one_less_than_the_classes() -> None:
     assert float(biased / 3) != pytest.approx(VALUES["normkd_2"], rel=1e-2)
 
 
-@untimed
 @given(drawn=said(), scale=st.floats(0.1, 10))
 def test_how_large_the_students_logits_are_does_not_matter_and_the_teachers_count_squared(
     drawn: Said, scale: float
@@ -51,7 +50,6 @@ def test_how_large_the_students_logits_are_does_not_matter_and_the_teachers_coun
     assert larger == pytest.approx(scale**2 * once, rel=1e-4, abs=1e-4)
 
 
-@untimed
 @given(drawn=said(), deviations=st.floats(0.5, 5))
 def test_of_teachers_with_a_deviation_of_1_it_is_kd_with_standardised_logits(drawn: Said, deviations: float) -> None:
     assume(drawn.deviation > 0.1)

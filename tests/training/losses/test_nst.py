@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.errors import ConfigError
@@ -47,7 +47,6 @@ def test_it_is_the_difference_of_gram_matrices_of_positions() -> None:
     assert float(selectivity_loss(student, teacher)) == pytest.approx(expected, rel=1e-10)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-3, 1e3))
 def test_neither_order_nor_sign_nor_scale_of_channels_counts(seed: int, scale: float) -> None:
     student, teacher = random(seed, 3, 3, 4, 2), random(seed + 1, 3, 6, 4, 2)

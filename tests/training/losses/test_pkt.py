@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -44,7 +44,6 @@ def test_other_data_agree_with_loops_over_the_formula() -> None:
     assert float(neighbour_loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-3, 1e3), st.permutations(range(6)))
 def test_neither_length_nor_rotation_nor_order_counts(seed: int, scale: float, order: list[int]) -> None:
     student, teacher = random(seed, 6, 4), random(seed + 1, 6, 9)

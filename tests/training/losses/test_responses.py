@@ -17,7 +17,7 @@ from edgekd.training.lesson import Lesson, Mixed
 from edgekd.training.losses.base import ResponseLoss
 
 from .conftest import built, lesson, loss
-from .drawn import Said, example, said, untimed
+from .drawn import Said, example, said
 
 RESPONSES = [name for name in LOSSES.members if issubclass(component_class(LOSSES, name), ResponseLoss)]
 LABELLED = {"dkd", "nkd", "rld", "wkd_logits"}
@@ -40,13 +40,11 @@ def use(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@untimed
 @given(drawn=said(), use=st.sampled_from(RESPONSES))
 def test_it_is_never_negative(drawn: Said, use: str) -> None:
     assert worth(use, drawn.lesson) >= -1e-9
 
 
-@untimed
 @given(drawn=said(samples=2), use=st.sampled_from(sorted(set(RESPONSES) - ALWAYS_ABOVE_ZERO - {"ttm"})))
 def test_the_student_that_says_what_the_teacher_says_has_nothing_to_learn(drawn: Said, use: str) -> None:
     student = drawn.teacher.clone().requires_grad_()
@@ -56,7 +54,6 @@ def test_the_student_that_says_what_the_teacher_says_has_nothing_to_learn(drawn:
     assert gradient.abs().max() < 1e-7
 
 
-@untimed
 @given(drawn=said(), use=st.sampled_from(sorted(set(RESPONSES) - OFFSETS_COUNT)), offset=st.floats(-50, 50))
 def test_a_number_added_to_all_logits_of_a_network_changes_nothing(drawn: Said, use: str, offset: float) -> None:
     offsets = offset * torch.arange(1.0, 1.0 + len(drawn.labels), dtype=torch.float64)[:, None] / len(drawn.labels)
@@ -64,7 +61,6 @@ def test_a_number_added_to_all_logits_of_a_network_changes_nothing(drawn: Said, 
     assert worth(use, moved.lesson) == pytest.approx(worth(use, drawn.lesson), rel=1e-7, abs=1e-9)
 
 
-@untimed
 @given(drawn=said(), use=st.sampled_from(RESPONSES), seed=st.integers(0, 2**32))
 def test_the_order_of_samples_and_of_classes_does_not_matter(drawn: Said, use: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -76,7 +72,6 @@ def test_the_order_of_samples_and_of_classes_does_not_matter(drawn: Said, use: s
     assert worth(use, moved.lesson) == pytest.approx(worth(use, drawn.lesson), rel=1e-7, abs=1e-9)
 
 
-@untimed
 @given(drawn=said(samples=2), use=st.sampled_from(sorted(set(RESPONSES) - RELATIONAL)))
 def test_a_batch_is_worth_the_mean_of_its_samples(drawn: Said, use: str) -> None:
     alone = [

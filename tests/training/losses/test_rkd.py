@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -88,7 +88,6 @@ def test_gradients_are_those_of_finite_differences(value: Value) -> None:
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-2, 1e2), st.permutations(range(5)))
 def test_neither_place_nor_scale_nor_rotation_nor_order_counts(
     relation: str, seed: int, scale: float, order: list[int]

@@ -8,7 +8,7 @@ from edgekd.training.losses.dkd import decoupled_losses
 from edgekd.training.losses.rld import refined_losses
 
 from .conftest import ORACLE, VALUES, built, lesson, loss
-from .drawn import Said, divergence, example, said, softmax, untimed
+from .drawn import Said, divergence, example, said, softmax
 
 
 @pytest.mark.parametrize(("labels", "name"), [("y", ""), ("y2", "_y2")])
@@ -34,7 +34,6 @@ def test_it_is_what_probabilities_give_one_sample_at_a_time(seed: int) -> None:
     assert float(term(drawn.lesson)) == pytest.approx(total, rel=1e-9)
 
 
-@untimed
 @given(drawn=said())
 def test_a_teacher_that_is_right_decouples(drawn: Said) -> None:
     """With the same temperature in both parts; one that errs does not, which is what the method is for."""
@@ -56,7 +55,6 @@ def test_where_no_two_classes_are_strictly_below_the_right_one_only_the_confiden
     assert not gradient.any()
 
 
-@untimed
 @given(drawn=said())
 def test_classes_that_an_erring_teacher_prefers_are_not_compared(drawn: Said) -> None:
     preferred = drawn.teacher >= drawn.teacher.gather(1, drawn.labels[:, None])

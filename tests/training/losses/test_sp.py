@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.training.losses.sp import similarity_loss
@@ -41,7 +41,6 @@ def test_layers_of_different_kinds_agree_with_loops_over_the_formula() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-3, 1e3), st.permutations(range(6)))
 def test_neither_scale_nor_rotation_nor_order_counts(seed: int, scale: float, order: list[int]) -> None:
     student, teacher = random(seed, 6, 4), random(seed + 1, 6, 9)

@@ -13,7 +13,7 @@ from edgekd.training.losses.kd import soft_target_loss
 from edgekd.training.losses.parts import standardised
 
 from .conftest import VALUES, built, lesson, loss, tensor
-from .drawn import Said, divergence, example, said, softmax, untimed
+from .drawn import Said, divergence, example, said, softmax
 
 
 @pytest.mark.parametrize("temperature", [1, 2])
@@ -45,7 +45,6 @@ def test_the_deviation_of_the_classes_as_if_there_were_no_others_gives_another_v
     assert value != pytest.approx(VALUES[f"kd_logit_standardized_T{temperature}"], rel=1e-2)
 
 
-@untimed
 @given(drawn=said(), scale=st.floats(0.1, 10), offset=st.floats(-20, 20))
 def test_each_samples_offset_and_positive_factor_change_nothing(drawn: Said, scale: float, offset: float) -> None:
     assume(drawn.deviation > 0.1)  # beside 1e-7, which is added to it
@@ -57,7 +56,6 @@ def test_each_samples_offset_and_positive_factor_change_nothing(drawn: Said, sca
     assert torch.allclose(standardised(moved.student), standardised(drawn.student), atol=1e-4)
 
 
-@untimed
 @given(drawn=said())
 def test_what_comes_out_has_mean_0_and_deviation_1(drawn: Said) -> None:
     assume(drawn.deviation > 0.1)

@@ -10,7 +10,7 @@ from edgekd.training.losses.kd import soft_target_loss
 from edgekd.training.losses.ttm import transformed_teacher_loss
 
 from .conftest import VALUES, built, lesson, loss
-from .drawn import Said, divergence, example, said, softmax, untimed
+from .drawn import Said, divergence, example, said, softmax
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,6 @@ def test_it_is_what_powers_of_probabilities_give_one_sample_at_a_time(weighted: 
     assert float(built(loss("ttm", gamma=0.3, weighted=weighted))(drawn.lesson)) == pytest.approx(total, rel=1e-9)
 
 
-@untimed
 @given(drawn=said(), gamma=st.floats(0.05, 1), weighted=st.booleans())
 def test_the_student_that_is_the_softened_teacher_has_nothing_to_learn(
     drawn: Said, gamma: float, weighted: bool
@@ -48,7 +47,6 @@ def test_the_student_that_is_the_softened_teacher_has_nothing_to_learn(
     assert float(value) == pytest.approx(0, abs=1e-9)
 
 
-@untimed
 @given(drawn=said(), gamma=st.floats(0.05, 0.9))
 def test_a_sample_counts_from_once_to_as_often_as_a_teacher_without_a_clue_makes_it(drawn: Said, gamma: float) -> None:
     plain, weighted = (

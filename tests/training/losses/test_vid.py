@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -71,7 +71,6 @@ def test_it_is_the_mean_surprise_under_a_gaussian_without_its_constant(shape: tu
     assert found == pytest.approx(total / math.prod(shape), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_best_variance_of_a_channel_is_its_mean_squared_error(seed: int) -> None:
     mean, teacher = random(seed, 4, 3, 2, 2), 3 * random(seed + 1, 4, 3, 2, 2)

@@ -57,7 +57,7 @@ def test_with_little_regularisation_and_many_rounds_it_is_the_distance_of_linear
     assert found.tolist() == pytest.approx(exact(source, target, cost), rel=0.02)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 10_000),
     spread=st.floats(0, 5),

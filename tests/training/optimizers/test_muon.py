@@ -68,7 +68,7 @@ def test_it_is_u_times_v_to_the_known_tolerance(rows: int, columns: int) -> None
 
 
 @given(rows=SIDES, columns=SIDES, seed=st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_rotated_gradient_gives_the_rotated_direction(rows: int, columns: int, seed: int) -> None:
     matrix, left, right = drawn(rows, columns, seed), rotation(rows, seed + 1), rotation(columns, seed + 2)
     rotated = of_one(left @ matrix @ right)
@@ -76,14 +76,14 @@ def test_a_rotated_gradient_gives_the_rotated_direction(rows: int, columns: int,
 
 
 @given(rows=SIDES, columns=SIDES, seed=st.integers(0, 10_000), exponent=st.integers(-12, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_size_of_the_gradient_does_not_matter(rows: int, columns: int, seed: int, exponent: int) -> None:
     matrix = drawn(rows, columns, seed)
     torch.testing.assert_close(of_one(matrix * 10.0**exponent), of_one(matrix), rtol=0, atol=2e-3)
 
 
 @given(rows=SIDES, columns=SIDES, seed=st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_permuted_columns_give_the_permuted_direction(rows: int, columns: int, seed: int) -> None:
     """So it does not matter in which order the elements of a filter are flattened."""
     matrix = drawn(rows, columns, seed)

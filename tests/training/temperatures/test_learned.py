@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -82,7 +82,6 @@ def test_it_begins_where_the_authors_code_does() -> None:
     assert float(torch.as_tensor(schedule(0.0)).detach()) == pytest.approx(START)
 
 
-@settings(deadline=None)
 @given(theta=st.floats(-50, 50), lowest=st.floats(0.5, 5), span=st.floats(0.5, 50))
 def test_whatever_is_learned_it_stays_in_its_range(theta: float, lowest: float, span: float) -> None:
     made = Adversary(lowest, span, 0.1).double()

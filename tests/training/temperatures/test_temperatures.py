@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -76,7 +76,6 @@ def test_a_cosine_temperature_goes_from_start_to_end_and_fastest_half_way() -> N
     assert (schedule(0.0), schedule(1.0)) == (8, 2)
 
 
-@settings(deadline=None)
 @given(start=st.floats(0.1, 1000), end=st.floats(0.1, 1000), early=st.floats(0, 1), late=st.floats(0, 1))
 def test_a_cosine_temperature_stays_between_its_ends_and_goes_one_way(
     start: float, end: float, early: float, late: float

@@ -15,7 +15,7 @@ run: .venv/.installed
 	$(BIN)/edgekd run $(PIPELINE)
 
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check .

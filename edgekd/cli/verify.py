@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.visible import visible
+from edgekd.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def verify(
 
             problems = problems_of(folder, target)
         for problem in problems:
-            typer.echo(f"✗ {problem}")
+            typer.echo(f"✗ {visible(problem)}")
         if problems:
             raise typer.Exit(1)
         if archive is not None:
@@ -120,9 +120,9 @@ def predict(
                 answer = next(answers, None)
             if answer is None:
                 break
-            typer.echo(f"{visible(answer.name)}: {visible(answer.label)} {answer.share:.2%}")
+            typer.echo(f"{on_one_line(answer.name)}: {on_one_line(answer.label)} {answer.share:.2%}")
     except UnusableError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(on_one_line(str(error))) from error
 
 
 @contextmanager

@@ -211,12 +211,17 @@ def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
     return problems, f"{count} files; the golden answers of {names} are given again under ONNX Runtime {installed}"
 
 
+def _visible(text: str) -> str:
+    """As predict.py's, which is not used before it is checked."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Whether this bundle is whole and computes here what it should.")
     parser.add_argument("--target", help="whose model and settings to use; every model of the bundle by default")
     problems, found = _verified(Path(__file__).resolve().parent, parser.parse_args().target)
     for problem in problems:
-        print("error:", *problem.splitlines(), file=sys.stderr)
+        print(f"error: {_visible(' '.join(problem.splitlines()))}", file=sys.stderr)
     if not problems:
         print(f"ok: {found}")
     return 1 if problems else 0

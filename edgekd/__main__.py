@@ -27,8 +27,8 @@ def main() -> NoReturn:
 
 
 def _claim_output() -> None:
-    """Leaves standard output to edgekd's own lines: what others write to descriptor 1 (a C library, a child process, own
-    code below Python) goes to standard error from here on, and sys.stdout to a descriptor that no child inherits.
+    """Leaves standard output to edgekd's own lines: what others write to descriptor 1 (a C library, a child process,
+    own code below Python) goes to standard error from here on, sys.stdout to a descriptor that no child inherits.
 
     sys.__stdout__ stays on descriptor 1: whoever asks for that is not edgekd.
     """

@@ -128,16 +128,15 @@ def predict(
 @contextmanager
 def _unpacked(bundle: Path) -> Iterator[Path]:
     """The bundle's folder; that of an archive is gone afterwards."""
-    import tempfile
-
     from edgekd.release.archive import unpack_archive
+    from edgekd.temporary import temporary_folder
 
     if not bundle.is_file():
         yield bundle
         return
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        unpack_archive(bundle, Path(name) / "bundle")
-        yield Path(name) / "bundle"
+    with temporary_folder() as folder:
+        unpack_archive(bundle, folder / "bundle")
+        yield folder / "bundle"
 
 
 def _unsigned(folder: Path, key: Path) -> list[str]:

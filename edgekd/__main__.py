@@ -32,13 +32,18 @@ def _claim_output() -> None:
 
     sys.__stdout__ stays on descriptor 1: whoever asks for that is not edgekd.
     """
+    stream = sys.stdout
+    try:
+        if stream is not None and stream.fileno() != 1:
+            return
+    except OSError:  # it is no file
+        return
     if not _is_open(2):  # else the next file that is opened takes its number, and gets what is meant for it
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 2)
         if nowhere > 2:
             os.close(nowhere)
-    stream = sys.stdout
-    if stream is not None and stream.fileno() == 1:
+    if stream is not None:
         own = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
         sys.stdout = open(  # noqa: SIM115 - for as long as the process lives
             own, "w", 1 if stream.line_buffering else -1, stream.encoding, stream.errors, closefd=False

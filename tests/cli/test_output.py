@@ -135,3 +135,16 @@ def test_a_terminal_stays_one() -> None:
     assert (done.returncode, done.stderr) == (0, b"not here")
     assert os.read(ours, 1000).decode().split() == ["True", "True", "False", "iso8859-1"]
     os.close(ours)
+
+
+def test_an_output_that_is_no_descriptor_is_left_as_it_is() -> None:
+    program = (
+        "import edgekd.cli, io, os, sys\n"
+        "edgekd.cli.main = lambda: print('told') or os.write(1, b'written')\n"
+        "from edgekd.__main__ import main\n"
+        "sys.stdout = io.StringIO()\n"
+        "main()\n"
+        "assert sys.stdout.getvalue() == 'told\\n'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "written", "")

@@ -1,7 +1,9 @@
-"""The console entry point, which answers Ctrl-C from its first line on, and ends when it has ended."""
+"""The console entry point: it answers Ctrl-C from its first line on, has standard output for itself, and ends when it
+has ended."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import threading
@@ -13,6 +15,7 @@ PATIENCE_S = 10.0
 
 def main() -> NoReturn:
     try:
+        _claim_output()
         from edgekd.cli import main as command
     except KeyboardInterrupt:
         sys.exit(130)
@@ -21,6 +24,39 @@ def main() -> NoReturn:
     except SystemExit as end:
         threading.Thread(target=_end_anyway, args=(end.code,), daemon=True).start()
         raise
+
+
+def _claim_output() -> None:
+    """Leaves standard output to edgekd's own lines: what others write to descriptor 1 (a C library, a child process,
+    own code below Python) goes to standard error from here on, sys.stdout to a descriptor that no child inherits.
+
+    sys.__stdout__ stays on descriptor 1: whoever asks for that is not edgekd.
+    """
+    stream = sys.stdout
+    try:
+        if stream is not None and stream.fileno() != 1:
+            return
+    except OSError:  # it is no file
+        return
+    if not _is_open(2):  # else the next file that is opened takes its number, and gets what is meant for it
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 2)
+        if nowhere > 2:
+            os.close(nowhere)
+    if stream is not None:
+        own = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+        sys.stdout = open(  # noqa: SIM115 - for as long as the process lives
+            own, "w", 1 if stream.line_buffering else -1, stream.encoding, stream.errors, closefd=False
+        )
+    os.dup2(2, 1)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _end_anyway(code: int) -> None:

@@ -2,8 +2,8 @@
 
 Not followed, and not counted:
 - `config`: options are part of what is hashed by their values, and components by a closure of their own.
-- `pipeline`, `errors`, `progress`, `memory`, `mentions`, `visible`, `reading` and this module: they decide when a stage
-  runs and what is refused, not what it computes.
+- `pipeline`, `errors`, `progress`, `memory`, `mentions`, `visible`, `reading`, `temporary` and this module: they decide
+  when a stage runs, where and what is refused, not what it computes.
 - `cli`, `report` and edgekd's own `__init__`: no stage uses them.
 """
 
@@ -23,7 +23,20 @@ from edgekd.mentions import mentions, remember
 
 EDGEKD = "edgekd"
 APART = frozenset(
-    {"cli", "closure", "config", "errors", "memory", "mentions", "pipeline", "progress", "reading", "report", "visible"}
+    {
+        "cli",
+        "closure",
+        "config",
+        "errors",
+        "memory",
+        "mentions",
+        "pipeline",
+        "progress",
+        "reading",
+        "report",
+        "temporary",
+        "visible",
+    }
 )
 SUFFIXES = (".py", ".c", ".cpp", ".h")
 SOURCE_FILE = re.compile(r"[\w./-]{1,200}\.(py|c|cpp|h)")

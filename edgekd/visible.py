@@ -17,6 +17,11 @@ def visible(text: str, longest: int = LONGEST) -> str:
     return "".join(map(_shown, text))
 
 
+def on_one_line(text: str, longest: int = LONGEST) -> str:
+    """The same with line ends written out too, for what stands in a line beside other things: the name of a file."""
+    return visible(text, longest).replace("\n", "\\n")
+
+
 def _shown(character: str) -> str:
     if character == "\n" or unicodedata.category(character) not in HIDDEN:
         return character

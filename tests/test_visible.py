@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.errors import StageError
-from edgekd.visible import HIDDEN, LONGEST, visible
+from edgekd.visible import HIDDEN, LONGEST, on_one_line, visible
 
 
 @given(st.text())
@@ -17,6 +17,10 @@ def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
 
 def test_what_is_plain_stays_as_it_is() -> None:
     assert visible("µ 12 % – läuft\n日本語") == "µ 12 % – läuft\n日本語"
+
+
+def test_a_name_with_line_ends_stays_in_its_line() -> None:
+    assert on_one_line("a\nb\r\u2028\x85c") == "a\\nb\\r\\u2028\\x85c"
 
 
 def test_a_long_text_has_an_end() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from edgekd.cli.subjects import Seed
 from edgekd.errors import UsageError
+from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from edgekd.config.target import TargetProfile
@@ -97,8 +97,7 @@ def quantize(
     )
     request = Request(model, calibration, labels, images, output, profiles, options, seconds, seed)
     try:
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-            made = Path(name)
+        with temporary_folder() as made:
             record = quantize_model(request, made, progress_for(Console(stderr=True)))
             record = keep_files(record, made, folder, every=keep_all)
     except BaseException as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.visible import visible
+from edgekd.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def verify(
 
             problems = problems_of(folder, target)
         for problem in problems:
-            typer.echo(f"✗ {problem}")
+            typer.echo(f"✗ {visible(problem)}")
         if problems:
             raise typer.Exit(1)
         if archive is not None:
@@ -120,24 +120,23 @@ def predict(
                 answer = next(answers, None)
             if answer is None:
                 break
-            typer.echo(f"{visible(answer.name)}: {visible(answer.label)} {answer.share:.2%}")
+            typer.echo(f"{on_one_line(answer.name)}: {on_one_line(answer.label)} {answer.share:.2%}")
     except UnusableError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(on_one_line(str(error))) from error
 
 
 @contextmanager
 def _unpacked(bundle: Path) -> Iterator[Path]:
     """The bundle's folder; that of an archive is gone afterwards."""
-    import tempfile
-
     from edgekd.release.archive import unpack_archive
+    from edgekd.temporary import temporary_folder
 
     if not bundle.is_file():
         yield bundle
         return
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        unpack_archive(bundle, Path(name) / "bundle")
-        yield Path(name) / "bundle"
+    with temporary_folder() as folder:
+        unpack_archive(bundle, folder / "bundle")
+        yield folder / "bundle"
 
 
 def _unsigned(folder: Path, key: Path) -> list[str]:

@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from edgekd.devices.base import Device, Ended, Workspace
 from edgekd.devices.tail import Tail
 from edgekd.errors import TargetError
+from edgekd.temporary import temporary_folder
 
 GRACE_S = 5.0  # for a program to end after it has closed its output
 LOOK_S = 0.002
@@ -35,14 +35,14 @@ class Local(Device):
 
     @contextmanager
     def connect(self) -> Iterator[Workspace]:
-        try:
-            folder = tempfile.TemporaryDirectory(prefix="edgekd-")
-        except OSError as error:
-            raise TargetError(
-                f"no temporary folder can be made: {error.strerror}", hint="set TMPDIR to a folder with space"
-            ) from error
-        with folder as name:
-            yield LocalWorkspace(Path(name))
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(temporary_folder())
+            except OSError as error:
+                raise TargetError(
+                    f"no temporary folder can be made: {error.strerror}", hint="set TMPDIR to a folder with space"
+                ) from error
+            yield LocalWorkspace(folder)
 
 
 class LocalWorkspace:

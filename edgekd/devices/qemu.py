@@ -6,7 +6,6 @@ import functools
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgekd.devices.local import LocalWorkspace
 from edgekd.devices.sysroot import Recipe, build
 from edgekd.errors import TargetError
 from edgekd.progress import Progress
+from edgekd.temporary import temporary_folder
 
 NEEDS_QEMU_8 = (1, 28)
 """The first onnxruntime that an older qemu crashes on (seen with 7.2.22)."""
@@ -163,8 +163,7 @@ class Qemu(Device):
 
     @contextmanager
     def _opened(self, program: Sequence[str], tree: Path) -> Iterator[Workspace]:
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             (folder / "work").mkdir()
             yield QemuWorkspace(folder / "work", self._sysroot(tree, folder), self.recipe.python, program, self.cpu)
 

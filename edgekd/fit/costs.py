@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from edgekd.harness.subject import Feeds, Subject, file_facts, job_models, put_f
 from edgekd.progress import Progress
 from edgekd.records.latency import Interval
 from edgekd.stages.targets import device_of
+from edgekd.temporary import temporary_folder
 
 LOAD_S = 0.018
 """Of one file at a stretch of a load: three blocks. More loads tell more than longer ones."""
@@ -75,15 +74,14 @@ class Stand:
 
     def _counts(self, subjects: Mapping[str, Subject]) -> dict[str, Cost]:
         device, runtime = device_of(self.target), self.target.runtime
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            counts = count_instructions(device, runtime, subjects, Path(folder), feeds=self.feeds)
+        with temporary_folder() as folder:
+            counts = count_instructions(device, runtime, subjects, folder, feeds=self.feeds)
         return {name: Cost(instructions=each.median) for name, each in counts.items()}
 
     def _times(self, subjects: Mapping[str, Subject], loads: int, seed: int, progress: Progress) -> dict[str, Cost]:
         measuring = self.target.measure.model_copy(update={"seconds": float(loads)})
         observations = Observations({name: file_facts(each) for name, each in subjects.items()}, (), measuring, seed)
-        with device_of(self.target).connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-            folder = Path(name)
+        with device_of(self.target).connect() as workspace, temporary_folder() as folder:
             parts = job_models(workspace, subjects, put_feeds(workspace, folder, self.feeds))
             campaign = Campaign(
                 workspace,

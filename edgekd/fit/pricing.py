@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from edgekd.records.pricing import PredictionRecord, Priced, PricingRecord
 from edgekd.stages.assembly import assemble
 from edgekd.stages.candidates import named_candidates
 from edgekd.stages.files import load_record, load_split
+from edgekd.temporary import temporary_folder
 
 FED = 64
 """Training samples that are cycled through while costs are taken."""
@@ -62,8 +62,8 @@ def price(pipeline: Pipeline, progress: Progress, *, deadline: float) -> Pricing
     begun = time.monotonic()
     section = section_of(pipeline)
     contract, samples = _data(pipeline, progress)
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        work = Pricing(pipeline, contract, samples, Path(folder), progress)
+    with temporary_folder() as folder:
+        work = Pricing(pipeline, contract, samples, folder, progress)
         with progress.task("price shapes", section.shapes) as advance:
             for done in work.rounds(deadline):
                 advance(done, note=work.told())

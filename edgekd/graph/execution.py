@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from edgekd.graph.dry_run import Tensor, tensors_of
 from edgekd.graph.multiplications import CONVOLUTIONS, EIGHT_BITS, PRODUCTS, TRANSPOSED, macs_by_type, not_counted
 from edgekd.graph.runtime import load_session
 from edgekd.records.model import Execution
+from edgekd.temporary import temporary_folder
 
 EIGHT_BIT_TYPES = frozenset({onnx.TensorProto.UINT8, onnx.TensorProto.INT8})
 TO_FLOAT = frozenset({"DequantizeLinear", "Cast"})
@@ -36,8 +36,8 @@ def execution(path: Path, session: Mapping[str, str] = {}, shapes: Mapping[str, 
     Raises:
         StageError: the runtime cannot load the model, or does not run it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        optimised = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        optimised = folder / "optimised.onnx"
         load_session(path, session, optimised=optimised)
         runs = onnx.load(optimised)
     file = onnx.load(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgekd.harness.replies import read_outputs
 from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw, row_count
 from edgekd.progress import Progress
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.temporary import temporary_folder
 
 
 def predict(
@@ -42,8 +42,8 @@ def predict(
         StageError: the runtime refuses a file, or an output is not finite.
         ConfigError: the feeds are not what a model takes.
     """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder_name:
-        folder, subjects = Path(folder_name), as_subjects(models)
+    with device.connect() as workspace, temporary_folder() as folder:
+        subjects = as_subjects(models)
         files = {name: f"outputs-{number}.npy" for number, name in enumerate(subjects)}
         fed, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
         rows = row_count(feeds)

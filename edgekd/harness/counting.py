@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from edgekd.harness.protocol import CountJob
 from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw
 from edgekd.records.instructions import InstructionCount
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.temporary import temporary_folder
 
 RUNS = 21
 MARKS = 3  # a run
@@ -55,8 +55,8 @@ def counted(
     """The same where the device can count, empty where it cannot."""
     if not device.counts:
         return {}
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        return count_instructions(device, runtime, models, Path(folder), feeds=feeds)
+    with temporary_folder() as folder:
+        return count_instructions(device, runtime, models, folder, feeds=feeds)
 
 
 def counts_of(marks: list[str], models: int) -> list[InstructionCount]:

@@ -7,7 +7,6 @@ them; the host looks at the data at times fixed beforehand and stops when every 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord, Percentile
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.temporary import temporary_folder
 
 SURE = 1.1  # upper over lower end of a median's interval
 
@@ -65,8 +65,7 @@ def measure(
     subjects = as_subjects(models)
     facts = {name: file_facts(each) for name, each in subjects.items()}
     observations = Observations(facts, tuple(pairs), measuring, seed)
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
+    with device.connect() as workspace, temporary_folder() as folder:
         shared, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)
         parts = job_models(workspace, subjects, shared, fed_raw)
         record = Campaign(workspace, folder, runtime, parts, observations, progress).run(settled)

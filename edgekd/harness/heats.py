@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
@@ -19,6 +17,7 @@ from edgekd.progress import Progress
 from edgekd.records.latency import Comparison, LatencyRecord, Speed
 from edgekd.records.runtime import RuntimeSettings
 from edgekd.records.screening import FP32
+from edgekd.temporary import temporary_folder
 
 LEAST_S = 1.0  # of measuring, however late a candidate dies of it and the others begin anew
 FEW = 4  # so many are measured at once for the whole time
@@ -95,8 +94,7 @@ class Stopwatch:
                 measuring.model_copy(update={"seconds": left_s}),
                 seed,
             )
-            with self.device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-                folder = Path(name)
+            with self.device.connect() as workspace, temporary_folder() as folder:
                 parts = job_models(workspace, subjects, put_feeds(workspace, folder, self.fed))
                 campaign = Campaign(
                     workspace, folder, self.runtime, parts, observations, self.progress, cold_starts=0, load_s=load_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from edgekd.progress import Progress
 from edgekd.records.latency import Percentile
 from edgekd.records.pace import PeriodicModel, PeriodicRecord
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.temporary import temporary_folder
 
 LOAD_S = 0.5  # of one load of one model, and at least:
 FRAMES_OF_LOAD = 10
@@ -47,7 +47,7 @@ def measure_periodic(
         ConfigError: an input does not fit a model.
     """
     frames = max(FRAMES_OF_LOAD, round(LOAD_S / period_s))
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+    with device.connect() as workspace, temporary_folder() as folder:
         parts = job_models(workspace, as_subjects(models), None)
 
         def make_job(number: int, result: str, left_s: float) -> PeriodicJob:
@@ -62,7 +62,7 @@ def measure_periodic(
                 result=result,
             )
 
-        results, seen, seconds = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, COLUMNS)
+        results, seen, seconds = run_for(workspace, folder, measuring.seconds, make_job, progress, COLUMNS)
     environment = environment_of(seen)
     level = 1 - measuring.confidence
     by_load = [_by_load(results, number) for number in range(len(parts))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from edgekd.records.instructions import InstructionCount
 from edgekd.records.model import Execution
 from edgekd.records.runtime import RuntimeSettings
 from edgekd.records.screening import FP32, Cost, Screened, ScreeningRecord
+from edgekd.temporary import temporary_folder
 
 FED_ROWS = 64  # samples that are cycled through while costs are taken
 
@@ -160,8 +160,7 @@ def _look(
     """What each candidate does, in a job of its own."""
     seen: dict[str, Seen] = {}
     share = seconds / len(running.subjects)
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder_name:
-        folder = Path(folder_name)
+    with device.connect() as workspace, temporary_folder() as folder:
         fed = put_feeds(workspace, folder, feeds)
         for name, subject in list(running.subjects.items()):
             known = {each: found.execution for each, found in seen.items() if found.execution is not None}
@@ -205,5 +204,5 @@ def _against_fp32(name: str, seen: Mapping[str, NDArray[np.bool_]]) -> Paired | 
 def _counts(
     device: Device, runtime: RuntimeSettings, subjects: Mapping[str, Subject], fed: Feeds
 ) -> dict[str, InstructionCount]:
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        return count_instructions(device, runtime, subjects, Path(name), feeds=fed)
+    with temporary_folder() as folder:
+        return count_instructions(device, runtime, subjects, folder, feeds=fed)

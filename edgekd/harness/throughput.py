@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from edgekd.progress import Progress
 from edgekd.records.latency import Speed
 from edgekd.records.pace import ThroughputModel, ThroughputRecord
 from edgekd.records.runtime import RuntimeSettings
+from edgekd.temporary import temporary_folder
 
 LOAD_S = 0.2
 SETS_IN_PROCESS = 8
@@ -42,7 +42,7 @@ def measure_throughput(
         StageError: the runtime refuses a model or dies of it.
         ConfigError: an input does not fit a model.
     """
-    with device.connect() as workspace, tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+    with device.connect() as workspace, temporary_folder() as folder:
         parts = job_models(workspace, as_subjects(models), None)
 
         def make_job(number: int, result: str, _left_s: float) -> ThroughputJob:
@@ -57,7 +57,7 @@ def measure_throughput(
                 result=result,
             )
 
-        results, seen, seconds = run_for(workspace, Path(folder), measuring.seconds, make_job, progress, {"counts": 4})
+        results, seen, seconds = run_for(workspace, folder, measuring.seconds, make_job, progress, {"counts": 4})
     counts = np.concatenate([arrays["counts"] for arrays in results])
     times = {
         name: counts[counts[:, 1] == number, 3] / 1e9 / np.maximum(counts[counts[:, 1] == number, 2], 1)

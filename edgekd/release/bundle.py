@@ -24,6 +24,7 @@ from edgekd.records.contract import ModelContract
 from edgekd.release.card import Story, model_card
 from edgekd.release.cpp import SOURCE, cpp_headers
 from edgekd.release.device import predict, verify
+from edgekd.release.manifest_schema import manifest_schema
 from edgekd.release.right import save_right
 
 CARD = "MODEL_CARD.md"
@@ -195,7 +196,7 @@ def _write_programs(manifest: Manifest, headers: Mapping[str, str], folder: Path
         sources[SOURCE.name] = SOURCE
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
-    for name, text in headers.items():
+    for name, text in {**headers, verify.SCHEMA: manifest_schema()}.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 

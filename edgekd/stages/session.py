@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -37,6 +36,7 @@ from edgekd.release.archive import unpack_archive
 from edgekd.stages.assembly import assemble
 from edgekd.stages.together import await_call, check_same, dismiss_others
 from edgekd.stages.train import TrainStage
+from edgekd.temporary import temporary_folder
 
 KEPT = ("choose", "release")
 """The stages whose results are looked at for what the gate did not let pass."""
@@ -119,8 +119,7 @@ def follow_pipeline(pipeline: Pipeline) -> None:
     stages = {
         node.stage.network.name: node.stage for node in assemble(pipeline).nodes if isinstance(node.stage, TrainStage)
     }
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         while (called := await_call(folder)) is not None:
             group, call, inputs = called
             stage = stages.get(call.network)

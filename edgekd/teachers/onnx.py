@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +17,7 @@ from edgekd.errors import ConfigError
 from edgekd.records.base import file_digest
 from edgekd.records.contract import ModelContract
 from edgekd.teachers.base import Answerer, Teacher, checked_logits
+from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -77,8 +77,8 @@ class OnnxTeacher(OwnNormalisation, Teacher):
         texts = any(each.dtype == "int32" for each in contract.inputs)
         if self.normalisation is None and not (texts and reads_pieces(load_model(self.path).graph)):
             return _session(self.path)
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            adopted = Path(folder) / self.path.name
+        with temporary_folder() as folder:
+            adopted = folder / self.path.name
             adopt(self.path, contract, adopted, self.normalisation)
             return _session(adopted)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekd.release.bundle import BundleInputs
@@ -137,3 +139,23 @@ def test_a_target_name_is_one_of_the_bundle(place: Place, bundle: Path) -> None:
     wrong = place.edgekd("verify", bundle, "--target", "nobody")
     assert wrong.returncode == 1
     assert "it has local, board" in wrong.stdout
+
+
+def test_a_files_name_breaks_no_line(place: Place, bundle: Path) -> None:
+    name = "two\nlines\x1b[2J.npy"
+    np.save(place.folder / name, np.zeros((4, 3), np.uint8))
+    told = place.edgekd("predict", bundle, name, name)
+    refused = place.edgekd("predict", bundle, "no\nfile.npy")
+    assert [line.partition(": ")[0] for line in told.stdout.splitlines()] == ["two\\nlines\\x1b[2J.npy"] * 2
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "cannot read no\\nfile.npy: " in refused.stderr
+
+
+def test_an_added_files_name_does_nothing_to_the_terminal(place: Place, bundle: Path) -> None:
+    (bundle / "a\x1b[2J\nb").touch()
+    for done in (
+        place.edgekd("verify", bundle),
+        subprocess.run([sys.executable, bundle / "verify.py"], capture_output=True, text=True, check=False),
+    ):
+        assert done.returncode == 1
+        assert (done.stdout + done.stderr).endswith("a\\x1b[2J b: not of this bundle\n")

@@ -34,7 +34,7 @@ def computing(inputs: BundleInputs, execution: Execution) -> BundleInputs:
 
 def test_a_bundle_holds_what_a_device_needs_and_verifies(bundle: Path) -> None:
     models = ["fp32.onnx", "golden/fp32.npy", "golden/samples.npy"]
-    assert files_of(bundle) == sorted(["MODEL_CARD.md", "manifest.json", *models, *PROGRAMS])
+    assert files_of(bundle) == sorted(["MODEL_CARD.md", "manifest.json", "manifest.schema.json", *models, *PROGRAMS])
     assert verify(bundle) == []
     assert verify(bundle, "board") == []
 

@@ -78,7 +78,7 @@ def test_verify_says_ok_and_leaves_the_bundle_as_it_was(bundle: Path, elsewhere:
     first, second = (run(bundle, "verify.py", cwd=elsewhere) for _ in range(2))
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("ok: 11 files; the golden answers of fp32 are given again under ONNX Runtime ")
+    assert first.stdout.startswith("ok: 12 files; the golden answers of fp32 are given again under ONNX Runtime ")
     assert second.returncode == 0
     assert not list(bundle.rglob("__pycache__"))
 

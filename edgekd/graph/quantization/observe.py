@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekd.graph.runtime import BATCH, load_session
+from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows, Feeds
@@ -40,8 +40,8 @@ class Observer:
         proto.graph.output.extend(
             each for each in proto.graph.value_info if each.name in self._wanted and each.name not in given
         )
-        with tempfile.TemporaryDirectory() as folder:
-            shown = Path(folder) / "shown.onnx"
+        with temporary_folder() as folder:
+            shown = folder / "shown.onnx"
             onnx.save(proto, shown)
             self._session = load_session(shown)
 

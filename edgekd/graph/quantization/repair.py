@@ -3,7 +3,6 @@ each tried and reported, until one file is within the limit."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from edgekd.graph.quantization.simulation import Ingredients
 from edgekd.graph.quantization.workshop import Recipe, Workshop, workshop_of
 from edgekd.graph.runtime import run_onnx
 from edgekd.records.repair import RepairAttempt, RepairRecord
+from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
@@ -131,8 +131,8 @@ class _Trials:
             failed = str(error)
         if content is not None:
             failed = ""
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "model.onnx"
+            with temporary_folder() as folder:
+                path = folder / "model.onnx"
                 path.write_bytes(content)
                 accuracy = self.judge.accuracy(path)
             if accuracy > self.accuracy:
@@ -202,8 +202,8 @@ def _in_float(trials: _Trials) -> Iterator[Recipe]:
 def _by_sensitivity(workshop: Workshop, recipe: Recipe) -> list[str]:
     """The layers, that one first without which in 8 bits the logits are nearest to those of the float network."""
     errors: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         onnx.save(workshop.model, path)
         exact = run_onnx(path, workshop.feeds)
         for name in workshop.candidates():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from edgekd.graph.quantization.calibrate import Calibration, activation_ranges
 from edgekd.graph.quantization.layers import layers_of, left_in_float, name_layers
 from edgekd.graph.quantization.stored_tables import store_tables
 from edgekd.graph.slim import slim
+from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
@@ -87,8 +87,8 @@ def prepared(fp32: Path, scheme: str, names: Sequence[str] = ()) -> onnx.ModelPr
     """
     model = load_model(fp32)
     name_layers(model, names)
-    with _failures(scheme), tempfile.TemporaryDirectory() as folder:
-        named, path = Path(folder) / "named.onnx", Path(folder) / "prepared.onnx"
+    with _failures(scheme), temporary_folder() as folder:
+        named, path = folder / "named.onnx", folder / "prepared.onnx"
         onnx.save(model, named)
         # symbolic shapes are for transformers, and would need sympy
         quant_pre_process(named, path, skip_symbolic_shape=True)
@@ -109,8 +109,8 @@ def calibrated(
     Raises:
         StageError: the samples do not fill one batch of a model with a fixed one.
     """
-    with _failures(scheme), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with _failures(scheme), temporary_folder() as folder:
+        path = folder / "model.onnx"
         onnx.save(model, path)
         ranges = activation_ranges(path, feeds, calibration, OPERATORS)
     for name, (low, high) in known.items():

@@ -19,11 +19,34 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 OWN = ("manifest.json", "manifest.sig")  # what a manifest cannot list
+SCHEMA = "manifest.schema.json"
+TYPES = {
+    "array": (list,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "null": (type(None),),
+    "number": (int, float),
+    "object": (dict,),
+    "string": (str,),
+}
+LIMITS: dict[str, Callable[[Any, Any], bool]] = {
+    "exclusiveMinimum": lambda value, limit: value > limit,
+    "minimum": lambda value, limit: value >= limit,
+    "maximum": lambda value, limit: value <= limit,
+    "minItems": lambda value, limit: len(value) >= limit,
+    "maxItems": lambda value, limit: len(value) <= limit,
+    "minLength": lambda value, limit: len(value) >= limit,
+    "minProperties": lambda value, limit: len(value) >= limit,
+    "const": lambda value, expected: value == expected,
+    "enum": lambda value, expected: value in expected,
+}
+INSIDE = {"$defs", "$ref", "anyOf", "properties", "required", "additionalProperties", "items", "prefixItems"}
+KEYWORDS = {"type", *LIMITS, *INSIDE}  # of JSON Schema: all that the schema of a manifest may use
 
 
 def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -47,6 +70,42 @@ def file_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     for taker in manifest["targets"].values():
         used += [taker[key] for key in ("required_operators", "ort", "right") if taker.get(key) is not None]
     return problems + [f"{name}: used, but not listed in the manifest" for name in used if name not in listed]
+
+
+def form_problem(value: Any, schema: dict[str, Any], named: dict[str, Any], where: str = "") -> str | None:
+    """The first place where a value is not as its schema says, None if there is none; `named`: what `$ref` names."""
+    if "$ref" in schema:
+        return form_problem(value, named[schema["$ref"].rpartition("/")[2]], named, where)
+    if "anyOf" in schema:
+        found = [form_problem(value, each, named, where) for each in schema["anyOf"]]
+        return None if None in found else found[0]
+    kind = schema.get("type")
+    if kind is not None and type(value) not in TYPES[kind]:  # true is no 1
+        return f"{where}: {_short(value)}, {kind} expected"
+    for keyword, holds in LIMITS.items():
+        if keyword in schema and not holds(value, schema[keyword]):
+            return f"{where}: {_short(value)}, {keyword} {_short(schema[keyword])}"
+    inside: Iterable[tuple[Any, Any, dict[str, Any]]] = ()
+    if kind == "object":
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        odd = [key for key in value if key not in known] if others is False else []
+        odd += [key for key in schema.get("required", ()) if key not in value]
+        if odd:
+            return f"{_at(where, odd[0])}: {'unknown' if odd[0] in value else 'missing'}"
+        inside = ((key, each, known.get(key, others)) for key, each in value.items())
+    elif kind == "array":
+        each_of = schema.get("prefixItems") or [schema["items"]] * len(value)
+        inside = ((number, each, each_of[number]) for number, each in enumerate(value))
+    return next(filter(None, (form_problem(each, form, named, _at(where, key)) for key, each, form in inside)), None)
+
+
+def _at(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def answer_problems(
@@ -182,7 +241,7 @@ def _verified(folder: Path, target: str | None) -> tuple[list[str], str]:
         problems = file_problems(folder, json.loads(path.read_text(encoding="utf-8")))
         return (problems, "") if problems else _answered(folder, target)
     except OSError as error:
-        return [f"cannot read {path}: {error.strerror}"], ""
+        return [f"cannot read {error.filename or path}: {error.strerror}"], ""
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return [f"{path} is not JSON"], ""
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -199,6 +258,10 @@ def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
     installed = predict.onnxruntime.__version__
     try:
         manifest = predict.load_manifest(folder)
+        schema = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
+        problem = form_problem(manifest, schema, schema["$defs"])
+        if problem is not None:
+            return [f"{folder / 'manifest.json'}: {problem}"], ""
         taken = predict.takers(manifest, target)
         parts = predict.load_parts(folder)
         with predict.limited(code=1):
@@ -211,12 +274,17 @@ def _answered(folder: Path, target: str | None) -> tuple[list[str], str]:
     return problems, f"{count} files; the golden answers of {names} are given again under ONNX Runtime {installed}"
 
 
+def _visible(text: str) -> str:
+    """As predict.py's, which is not used before it is checked."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Whether this bundle is whole and computes here what it should.")
     parser.add_argument("--target", help="whose model and settings to use; every model of the bundle by default")
     problems, found = _verified(Path(__file__).resolve().parent, parser.parse_args().target)
     for problem in problems:
-        print("error:", *problem.splitlines(), file=sys.stderr)
+        print(f"error: {_visible(' '.join(problem.splitlines()))}", file=sys.stderr)
     if not problems:
         print(f"ok: {found}")
     return 1 if problems else 0

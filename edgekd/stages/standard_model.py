@@ -13,7 +13,7 @@ from edgekd.errors import StageError
 from edgekd.graph.classifier import keep_scores, opened
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.layers import layer_names
-from edgekd.graph.runtime import load_session, run_onnx
+from edgekd.graph.runtime import answers, load_session, run_onnx
 from edgekd.graph.slim import slim
 from edgekd.progress import Progress
 from edgekd.records.model import TensorSignature
@@ -84,7 +84,7 @@ def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> 
         return "not compared with the file as it is: fewer samples than its batch"
     feeds = {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}
     halves = {name: array.astype(np.float16) for name, array in feeds.items() if takes[name][0] == "tensor(float16)"}
-    (expected,) = session.run([output], {**feeds, **halves})
+    (expected,) = answers(session, [output], {**feeds, **halves}, given.name)
     found = run_onnx(standard, feeds)
     flipped = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
     difference = float(np.abs(expected.astype(np.float32) - found).max())

@@ -20,7 +20,7 @@ from edgekd import __version__
 from edgekd.config.boundary import interruptions
 from edgekd.config.pipeline import Pipeline
 from edgekd.config.usercode import last_line, own_line
-from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, UsageError
+from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, Terminated, UsageError, words_of
 from edgekd.extras import missing
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
@@ -83,7 +83,11 @@ def run_plan(
     except (Exception, SystemExit, KeyboardInterrupt) as failure:
         told = _of_own_code(failure, received)
         if told is None:
-            error = "interrupted" if isinstance(failure, KeyboardInterrupt) else f"{type(failure).__name__}: {failure}"
+            error = (
+                "interrupted"
+                if isinstance(failure, KeyboardInterrupt)
+                else f"{type(failure).__name__}: {words_of(failure)}"
+            )
             raise
         error = str(told)
         raise told from failure
@@ -98,12 +102,12 @@ def _of_own_code(failure: BaseException, received: Sequence[int]) -> StageError 
 
     No code of edgekd ends the process: what does was called by the user's, in a package or another thread.
     """
-    if isinstance(failure, KeyboardInterrupt) and (received or type(failure) is not KeyboardInterrupt):
+    if isinstance(failure, KeyboardInterrupt) and (received or isinstance(failure, Terminated)):
         return None
     where = own_line(failure) or (last_line(failure) if isinstance(failure, SystemExit) else None)
     if where is None:
         return None
-    reason = str(failure).partition("\n")[0]
+    reason = words_of(failure)
     return StageError(f"own code failed: {type(failure).__name__}{f': {reason}' if reason else ''}", where=where)
 
 

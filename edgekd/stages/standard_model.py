@@ -15,6 +15,7 @@ from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.layers import layer_names
 from edgekd.graph.runtime import answers, load_session, run_onnx
 from edgekd.graph.slim import slim
+from edgekd.graph.trial import try_out
 from edgekd.progress import Progress
 from edgekd.records.model import TensorSignature
 
@@ -42,7 +43,7 @@ def standard_form(
     data, images: the samples, and how images become input. output: the name of the one that holds the scores.
 
     Raises:
-        ConfigError: the model or the data is not what is needed.
+        ConfigError: the model or the data is not what is needed, or the runtime does not survive the model.
         StageError: the standard form answers otherwise.
     """
     standard = opened(given)
@@ -51,6 +52,8 @@ def standard_form(
     signatures = describe(path).inputs
     inputs = read_inputs(data, signatures, images, progress)
     one = {name: tuple(rows.shape[1:]) for name, rows in inputs.feeds.items()}
+    few = _fixed_batch(signatures) or 2
+    try_out(given, {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}, also=[path])
     scores = keep_scores(standard.model, one, output, given)
     layers = layer_names(standard.model)
     slim(standard.model)

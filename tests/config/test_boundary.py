@@ -26,7 +26,7 @@ ENDINGS = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "f = lambda: f(); f()": "RecursionError: maximum recursion depth exceeded",
     "class E(Exception):\n        __str__ = lambda self: 1 / 0\n    raise E": "E: (its text cannot be had: ZeroDivisi",
-    "import sys\n    class E(Exception):\n        __str__ = lambda self: sys.exit(0)\n    raise E": "E: (its text cannot be",
+    "import sys\n    class E(Exception):\n        __str__ = lambda self: sys.exit(0)\n    raise E": "E: (its text",
     "class E(KeyboardInterrupt): pass\n    raise E": "E",
     "raise OSError(28, 'No space left on device')": "OSError: [Errno 28] No space left on device",
     "raise StopIteration": "StopIteration",

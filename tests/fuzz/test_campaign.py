@@ -12,10 +12,9 @@ from edgekd.errors import EdgekdError
 from edgekd.pipeline.store import Store
 from edgekd.report.runs import load_run
 from tests.command import REPOSITORY
-from tests.fuzz.areas import AREAS, Area
+from tests.fuzz.areas import AREAS
 from tests.fuzz.campaign import run_area
-
-CASES = 60
+from tests.fuzz.place import Area
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +25,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
 @pytest.mark.filterwarnings("ignore")
 def test_damage_is_a_line_or_harmless(area: Area, tmp_path: Path, record_property: object) -> None:
-    tally = run_area(area, tmp_path / "fuzz", CASES, first_seed=0)
-    assert sum(tally.outcomes.values()) >= min(CASES, 20)
+    tally = run_area(area, tmp_path / "fuzz", area.tried, first_seed=0)
+    assert sum(tally.outcomes.values()) >= min(area.tried, 20)
     assert callable(record_property)
     record_property("outcomes", dict(tally.outcomes))
 

@@ -28,7 +28,7 @@ def others_code(name: str, file: Path | None, *, does: str = "failed", hint: str
         ConfigError: it raised something, SystemExit and its own KeyboardInterrupt included; with the line that did.
         KeyboardInterrupt: the user pressed Ctrl-C, or a signal ended the process.
     """
-    with _unchanged(), interruptions() as received:
+    with unchanged(), interruptions() as received:
         try:
             yield
         except (MemoryError, EdgekdError):  # of the machine; told already
@@ -82,7 +82,7 @@ def interruptions() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _unchanged() -> Iterator[None]:
+def unchanged() -> Iterator[None]:
     """Puts the working directory, environment, module path, standard streams, warning filters, limit of recursion,
     handlers of signals, and the settings of NumPy and torch back."""
     folder, environment, path = working_directory(), dict(os.environ), list(sys.path)

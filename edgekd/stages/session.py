@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
-from edgekd.config.boundary import interruptions
+from edgekd.config.boundary import interruptions, unchanged
 from edgekd.config.pipeline import Pipeline
 from edgekd.config.usercode import last_line, own_line
 from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, Terminated, UsageError, words_of
@@ -70,7 +70,8 @@ def run_plan(
     try:
         with interruptions() as received, running(folder):
             _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
-            engine.run(plan, selection)
+            with unchanged():  # a network of the user's own computes outside of `others_code`
+                engine.run(plan, selection)
             _unpack_bundle(engine, folder)
             _keep_unreleased(engine, folder)
         dismiss_others()

@@ -72,8 +72,8 @@ def run_apart(
         ended: dict[str, Any] = {"code": answer["code"], "changed": []}
         if report.exists():
             ended = json.loads(report.read_text())
-        words = (each.read_text(errors="replace") for each in (said, errors))
-        found.append(Ended(ended["code"], *words, tuple(ended["changed"]), answer["left"]))
+        out, err = (each.read_text(errors="replace") for each in (said, errors))
+        found.append(Ended(ended["code"], out, err, tuple(ended["changed"]), answer["left"]))
     return found
 
 

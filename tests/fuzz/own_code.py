@@ -15,7 +15,7 @@ from edgekd.errors import EdgekdError
 from tests.fuzz.apart import REPOSITORY, Ended, run_apart
 from tests.fuzz.place import Area, Draw, Place, WrongError
 
-PATIENCE_S = 60
+PATIENCE_S = 240  # beside other work
 REFUSALS = (2, 4)
 
 TOP = """\
@@ -277,6 +277,18 @@ release: {{max_accuracy_drop: 1.0}}
 
 def own_code(draw: Draw, place: Place) -> None:
     case = cases(draw, str(place.outside / "folder"))
+    until = "data" if case.role == "load" else draw(st.sampled_from(["preflight", "preflight", "train@teacher"]))
+    if case.role == "term" and until == "train@teacher":
+        until = "train@student"
+    try_case(case, until, place)
+
+
+def try_case(case: Case, until: str, place: Place) -> None:
+    """
+    Raises:
+        WrongError: the case is a finding.
+        EdgekdError: it was refused in one line.
+    """
     folder = place.inside / "work"
     temporary = place.inside / "temporary"
     for each in (folder, temporary):
@@ -301,9 +313,6 @@ def own_code(draw: Draw, place: Place) -> None:
         "TORCHINDUCTOR_CACHE_DIR": str(place.inside / "cache"),
         "PYTHONPATH": str(REPOSITORY),
     }
-    until = "data" if case.role == "load" else draw(st.sampled_from(["preflight", "preflight", "train@teacher"]))
-    if case.role == "term" and until == "train@teacher":
-        until = "train@student"
     ended = run_apart(
         [["run", "own.yaml", "--until", until], ["run", "honest.yaml", "--until", "data"]],
         folder,

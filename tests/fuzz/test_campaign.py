@@ -14,7 +14,8 @@ from edgekd.report.runs import load_run
 from tests.command import REPOSITORY
 from tests.fuzz.areas import AREAS
 from tests.fuzz.campaign import run_area
-from tests.fuzz.place import Area
+from tests.fuzz.own_code import Case, try_case
+from tests.fuzz.place import Area, Place
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +46,11 @@ def test_an_endless_file_in_the_store_is_damage(tmp_path: Path) -> None:
     (store.records_folder / "made").mkdir()
     (store.records_folder / "made" / "x.json").symlink_to("/dev/zero")
     assert store.record("made", "x") is None
+
+
+def test_a_network_that_leaves_the_folder_in_a_training_leaves_nothing_changed(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    place = Place(tmp_path / "place", tmp_path)
+    place.clear()
+    try_case(Case("forward", "call", "os.chdir('..')", "", "Own", "Own", after=0), "train@teacher", place)
+    place.check()

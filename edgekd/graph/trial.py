@@ -34,7 +34,7 @@ def try_out(file: Path, feeds: Mapping[str, NDArray[Any]] = {}, *, also: Sequenc
     """
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         samples = Path(folder) / "samples.npz"
-        np.savez(samples, **feeds)
+        np.savez(samples, allow_pickle=False, **feeds)
         models = [str(each.resolve()) for each in (file, *also)]
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(samples), *models],

@@ -55,7 +55,7 @@ class WeightedTerm:
         """
         value = self.term(lesson)
         if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
-            shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            shown = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             if isinstance(value, Tensor) and value.is_complex():
                 shown = "a complex number"
             raise ConfigError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
@@ -25,13 +24,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.command import QUICK_TARGET, REPOSITORY
+from tests.killing import ENDED, interrupted, started, still_running
 
-MARK = "EDGEKD_KILLED_BENCHMARK"
 CHANGES = ("teacher.epochs=12", "distill.epochs=12", "teacher.min_accuracy=0", "release={max_accuracy_drop: 1.0}")
 MADE = ("data", "train@teacher", "train@student", "train@control", "export@student", "export@control", "export@teacher")
 """Stages whose files are the same each time; all quantize stages are too."""
-ENDED = (0, 3)
-PATIENCE_S = 10.0
 
 
 def arguments_of(folder: Path) -> list[str]:
@@ -39,36 +36,6 @@ def arguments_of(folder: Path) -> list[str]:
     pipeline = (REPOSITORY / "pipelines" / "digits.yaml").read_text().replace("../targets/local.yaml", "here.yaml")
     (folder / "digits.yaml").write_text(pipeline)
     return ["run", "digits.yaml", *(part for change in CHANGES for part in ("--set", change))]
-
-
-def started(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "EDGEKD_STORE": str(folder / "store"), MARK: str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgekd", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "log").open("ab"),
-    )
-
-
-def left_running(folder: Path) -> list[str]:
-    """The command lines of processes that came from one that was started in the folder."""
-    wanted, found = f"{MARK}={folder}".encode(), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted in (process / "environ").read_bytes().split(b"\0") and process.name != str(os.getpid()):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
-        except OSError:  # it has ended, or is another user's
-            continue
-    return [each for each in found if each]  # without those that only wait to be noticed
-
-
-def still_running(folder: Path) -> list[str]:
-    end = time.monotonic() + PATIENCE_S
-    while (left := left_running(folder)) and time.monotonic() < end:
-        time.sleep(0.2)
-    return left
 
 
 def results(folder: Path) -> dict[str, dict[str, str]]:
@@ -100,14 +67,9 @@ def killed_or_ended(
     try:
         code: int | None = process.wait(after_s)
     except subprocess.TimeoutExpired:
-        process.send_signal(how)
         tally.kills += 1
-        try:
-            process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            tally.find(f"{how.name} after {after_s:.1f} s: still there {limit_s:.0f} s later")
-            process.kill()
-            process.wait()
+        if wrong := interrupted(process, how, limit_s):
+            tally.find(f"{how.name} after {after_s:.1f} s: {wrong}")
         code = None
     if left := still_running(folder):
         tally.find(f"{how.name} after {after_s:.1f} s: still running: {left}")

@@ -75,3 +75,15 @@ class StoreError(EdgekdError):
 
 class TargetError(EdgekdError):
     exit_code = 5
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: an interruption like Ctrl-C, with an exit code of its own."""
+
+
+def words_of(error: BaseException) -> str:
+    """The first line of what an error says; to say it may be other people's code, which fails or ends the process."""
+    try:
+        return str(error).partition("\n")[0]
+    except BaseException as worse:  # noqa: BLE001
+        return f"(its text cannot be had: {type(worse).__name__})"

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from edgekd.errors import ConfigError, EdgekdError, UsageError
+from edgekd.errors import ConfigError, EdgekdError, Terminated, UsageError, words_of
 from edgekd.extras import install_command
 from edgekd.visible import visible
 
@@ -26,10 +26,6 @@ BUG = 70  # sysexits' EX_SOFTWARE
 OUTPUT_LOST = 4
 INTERRUPTED = 130
 ASCII = {"µ": "u", "×": "x", "±": "+-", "–": "-", "·": "*", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "²": "^2"}
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: an interruption like Ctrl-C, with an exit code of its own."""
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
@@ -85,7 +81,7 @@ def _unforeseen(error: Exception) -> int:
     if isinstance(error, MemoryError):
         _tell("out of memory", "close other programs, or give it more")
         return EdgekdError.exit_code
-    reason = visible(str(error).partition("\n")[0], 300)
+    reason = visible(words_of(error), 300)
     _tell(f"a bug in edgekd: {type(error).__name__}: {reason}", _report(error))
     return BUG
 

@@ -11,13 +11,13 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from edgekd.errors import ConfigError, EdgekdError
+from edgekd.errors import ConfigError, EdgekdError, Terminated, words_of
 
 
 @contextmanager
@@ -28,13 +28,13 @@ def others_code(name: str, file: Path | None, *, does: str = "failed", hint: str
         ConfigError: it raised something, SystemExit and its own KeyboardInterrupt included; with the line that did.
         KeyboardInterrupt: the user pressed Ctrl-C, or a signal ended the process.
     """
-    with _unchanged(), interruptions() as received:
+    with unchanged(), interruptions() as received:
         try:
             yield
         except (MemoryError, EdgekdError):  # of the machine; told already
             raise
         except KeyboardInterrupt as error:
-            if received or type(error) is not KeyboardInterrupt:
+            if received or isinstance(error, Terminated):
                 raise
             raise _told(name, file, error, does, hint) from error
         except BaseException as error:
@@ -45,10 +45,7 @@ def _told(name: str, file: Path | None, error: BaseException, does: str, hint: s
     from edgekd.config.usercode import last_line_of
 
     where = None if file is None else last_line_of(file, error)
-    try:
-        reason = str(error).partition("\n")[0]
-    except Exception as worse:  # noqa: BLE001 - even this is other people's code
-        reason = f"(its text cannot be had: {type(worse).__name__})"
+    reason = words_of(error)
     what = f"{name} {does}: {type(error).__name__}{f': {reason}' if reason else ''}"
     return ConfigError(what, where=where, hint=hint)
 
@@ -85,14 +82,13 @@ def interruptions() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _unchanged() -> Iterator[None]:
-    """Puts the working directory, environment, module path, standard streams, warning filters and torch's number of
-    threads back."""
+def unchanged() -> Iterator[None]:
+    """Puts the working directory, environment, module path, standard streams, warning filters, limit of recursion,
+    handlers of signals, and the settings of NumPy and torch back."""
     folder, environment, path = working_directory(), dict(os.environ), list(sys.path)
     filters, shown = list(warnings.filters), warnings.showwarning
     streams = sys.stdin, sys.stdout, sys.stderr
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else None
+    limit, handlers, libraries = sys.getrecursionlimit(), _handlers(), _settings()
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -105,11 +101,46 @@ def _unchanged() -> Iterator[None]:
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
-        sys.path[:] = path
+        sys.path = path
         if folder is not None and folder != working_directory():
             os.chdir(folder)
-        if torch and threads and torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
+        if sys.getrecursionlimit() != limit:
+            sys.setrecursionlimit(limit)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        for (before, put_back), (now, _) in zip(libraries, _settings(), strict=False):
+            if now != before:
+                put_back(before)
+
+
+def _handlers() -> dict[int, Any]:
+    """Of the signals that end a command; only the main thread can set them."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    found = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
+    return {number: handler for number, handler in found.items() if handler is not None}  # None: not set by Python
+
+
+def _settings() -> list[tuple[Any, Callable[[Any], object]]]:
+    """What NumPy and torch, where they are imported, are set to for the whole process, each with what sets it."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    found: list[tuple[Any, Callable[[Any], object]]] = []
+    if numpy and hasattr(numpy, "seterr"):  # hasattr: another thread may be importing it now
+        found = [(numpy.geterr(), lambda before: numpy.seterr(**before))]
+    if torch and hasattr(torch, "get_default_device"):
+        found += [
+            (torch.get_num_threads(), torch.set_num_threads),
+            (torch.is_grad_enabled(), torch.set_grad_enabled),
+            (torch.get_default_dtype(), torch.set_default_dtype),
+            (
+                torch.get_default_device(),
+                lambda before: torch.set_default_device(None if before.type == "cpu" else before),
+            ),
+            (torch.are_deterministic_algorithms_enabled(), torch.use_deterministic_algorithms),
+        ]
+    return found
 
 
 def working_directory() -> str | None:

@@ -54,6 +54,7 @@ def opened(file: Path) -> Opened:
     """
     model = load_model(file)
     _require_float(model, file)
+    _require_whole(model.graph, file)
     changes = []
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -121,6 +122,17 @@ def _require_float(model: onnx.ModelProto, file: Path) -> None:
         )
     if any(tensor.data_type == TensorProto.BFLOAT16 for tensor in model.graph.initializer):
         raise ConfigError(f"{file} has bfloat16 weights", hint="export it in float32 or float16")
+
+
+def _require_whole(graph: onnx.GraphProto, file: Path) -> None:
+    """The runtime and the checker let a constant pass that has more bytes than its shape says."""
+    for each in graphs_of(graph):
+        for tensor in each.initializer:
+            try:
+                numpy_helper.to_array(tensor)
+            except Exception as error:  # whatever NumPy says of bytes that do not fit
+                reason = str(error).partition("\n")[0]
+                raise ConfigError(f"{file}: the constant {tensor.name!r} cannot be read: {reason}") from error
 
 
 def _without_constant_inputs(graph: onnx.GraphProto) -> None:

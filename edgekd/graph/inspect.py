@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import external_data_helper
 
 from edgekd.errors import ConfigError
+from edgekd.graph.slim import graphs_of
 from edgekd.reading import RefusedError, read_regular
 from edgekd.records.model import ModelFacts, TensorSignature
 from edgekd.visible import visible
@@ -85,12 +86,26 @@ def _load(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         raise ConfigError(f"{path}: cannot read its external data: {error}") from error
     try:
         onnx.checker.check_model(model)
+        texts = _all_texts(model.graph)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{path} is not a valid ONNX model: {reason}") from error
     except UnicodeDecodeError:  # the checker complains about a name, and cannot say it
-        raise ConfigError(f"{path} is not a valid ONNX model: a name in it is no text") from None
+        texts = False
+    if not texts:
+        raise ConfigError(f"{path} is not a valid ONNX model: a name in it is no text")
     return model, files
+
+
+def _all_texts(graph: onnx.GraphProto) -> bool:
+    """Whether every name is one; of what is no UTF-8 protobuf gives the bytes."""
+    for each in graphs_of(graph):
+        named = [value.name for value in (*each.input, *each.output, *each.initializer, *each.value_info)]
+        for node in each.node:
+            named += [node.op_type, node.domain, *node.input, *node.output, *(part.name for part in node.attribute)]
+        if any(isinstance(name, bytes) for name in named):
+            return False
+    return True
 
 
 def external_files(path: Path) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -30,13 +31,32 @@ def load_session(
     options.log_severity_level = 3  # it warns that a file it saves fits this machine only; that is what is asked
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
-    try:
+    with _told(f"cannot load {path.name}"):
         for key, value in session.items():
             options.add_session_config_entry(key, value)
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StageError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}") from error
+
+
+def answers(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]], name: str
+) -> list[NDArray[Any]]:
+    """What the model of this name gives.
+
+    Raises:
+        StageError: the runtime does not run it on these.
+    """
+    with _told(f"cannot run {name}"):
+        found: list[NDArray[Any]] = session.run(outputs, feeds)
+        return found
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # its errors have no base class of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StageError(f"ONNX Runtime {onnxruntime.__version__} {what}: {reason}") from error
 
 
 def run_onnx(path: Path, feeds: FedRows, session: Mapping[str, str] = {}) -> NDArray[np.float32]:
@@ -45,7 +65,8 @@ def run_onnx(path: Path, feeds: FedRows, session: Mapping[str, str] = {}) -> NDA
     A model with a fixed batch gets its last one filled up with zeros, whose answers are dropped.
 
     Raises:
-        StageError: the runtime refuses the model, or it reads an input that `feeds` lacks.
+        StageError: the runtime refuses the model, it reads an input that `feeds` lacks, or gives another number of
+            answers than of samples.
     """
     loaded = load_session(path, session)
     inputs = {each.name: each.shape for each in loaded.get_inputs()}
@@ -60,7 +81,11 @@ def run_onnx(path: Path, feeds: FedRows, session: Mapping[str, str] = {}) -> NDA
         batch = {name: feeds[name][start : start + size] for name in inputs}
         if fixed:
             batch = {name: _filled(array, fixed) for name, array in batch.items()}
-        logits.append(loaded.run(None, batch)[0][: rows - start])
+        (found, *_) = answers(loaded, None, batch, path.name)
+        given = len(next(iter(batch.values())))
+        if len(found) != given:
+            raise StageError(f"{path.name} gives {len(found)} answers for {given} samples")
+        logits.append(found[: rows - start])
     return np.concatenate(logits)
 
 

@@ -26,7 +26,7 @@ from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.base import Scheme
 from edgekd.graph.quantization.choice import LEAST_SAMPLES, choose
 from edgekd.graph.quantization.repair import Judge
-from edgekd.graph.runtime import load_session, run_onnx
+from edgekd.graph.runtime import answers, load_session, run_onnx
 from edgekd.progress import Progress
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.quantized import QuantizedRecord
@@ -217,8 +217,8 @@ def _with_time(request: Request, model: StandardModel, samples: _Samples, candid
     for target in request.targets:
         needed = 0.0
         if seconds is None:
-            answers = min(LEAST_SAMPLES, samples.count) / model.batch
-            needed = SPARE * candidates * answers * _one_inference_s(model, samples)
+            wanted = min(LEAST_SAMPLES, samples.count) / model.batch
+            needed = SPARE * candidates * wanted * _one_inference_s(model, samples)
         measure = target.measure.model_copy(
             update={"screen_seconds": seconds or max(target.measure.screen_seconds, needed)}
         )
@@ -233,6 +233,6 @@ def _one_inference_s(model: StandardModel, samples: _Samples) -> float:
     taken = []
     for _ in range(4):
         begun = time.monotonic()
-        session.run(None, feeds)
+        answers(session, None, feeds, model.path.name)
         taken.append(time.monotonic() - begun)
     return statistics.median(taken[1:])

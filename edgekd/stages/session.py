@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import JsonValue, ValidationError
 
 from edgekd import __version__
-from edgekd.config.boundary import interruptions
+from edgekd.config.boundary import interruptions, unchanged
 from edgekd.config.pipeline import Pipeline
 from edgekd.config.usercode import last_line, own_line
-from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, UsageError
+from edgekd.errors import ConfigError, EdgekdError, StageError, StoreError, Terminated, UsageError, words_of
 from edgekd.extras import missing
 from edgekd.harness.environment import machine_identity
 from edgekd.pipeline.engine import Engine, Selection
@@ -70,7 +70,8 @@ def run_plan(
     try:
         with interruptions() as received, running(folder):
             _write(folder, _record(pipeline, engine, created, 0.0, "", "running"))
-            engine.run(plan, selection)
+            with unchanged():  # a network of the user's own computes outside of `others_code`
+                engine.run(plan, selection)
             _unpack_bundle(engine, folder)
             _keep_unreleased(engine, folder)
         dismiss_others()
@@ -83,7 +84,11 @@ def run_plan(
     except (Exception, SystemExit, KeyboardInterrupt) as failure:
         told = _of_own_code(failure, received)
         if told is None:
-            error = "interrupted" if isinstance(failure, KeyboardInterrupt) else f"{type(failure).__name__}: {failure}"
+            error = (
+                "interrupted"
+                if isinstance(failure, KeyboardInterrupt)
+                else f"{type(failure).__name__}: {words_of(failure)}"
+            )
             raise
         error = str(told)
         raise told from failure
@@ -98,12 +103,12 @@ def _of_own_code(failure: BaseException, received: Sequence[int]) -> StageError 
 
     No code of edgekd ends the process: what does was called by the user's, in a package or another thread.
     """
-    if isinstance(failure, KeyboardInterrupt) and (received or type(failure) is not KeyboardInterrupt):
+    if isinstance(failure, KeyboardInterrupt) and (received or isinstance(failure, Terminated)):
         return None
     where = own_line(failure) or (last_line(failure) if isinstance(failure, SystemExit) else None)
     if where is None:
         return None
-    reason = str(failure).partition("\n")[0]
+    reason = words_of(failure)
     return StageError(f"own code failed: {type(failure).__name__}{f': {reason}' if reason else ''}", where=where)
 
 

@@ -13,8 +13,9 @@ from edgekd.errors import StageError
 from edgekd.graph.classifier import keep_scores, opened
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.layers import layer_names
-from edgekd.graph.runtime import load_session, run_onnx
+from edgekd.graph.runtime import answers, load_session, run_onnx
 from edgekd.graph.slim import slim
+from edgekd.graph.trial import try_out
 from edgekd.progress import Progress
 from edgekd.records.model import TensorSignature
 
@@ -42,7 +43,7 @@ def standard_form(
     data, images: the samples, and how images become input. output: the name of the one that holds the scores.
 
     Raises:
-        ConfigError: the model or the data is not what is needed.
+        ConfigError: the model or the data is not what is needed, or the runtime does not survive the model.
         StageError: the standard form answers otherwise.
     """
     standard = opened(given)
@@ -51,6 +52,8 @@ def standard_form(
     signatures = describe(path).inputs
     inputs = read_inputs(data, signatures, images, progress)
     one = {name: tuple(rows.shape[1:]) for name, rows in inputs.feeds.items()}
+    few = _fixed_batch(signatures) or 2
+    try_out(given, {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}, also=[path])
     scores = keep_scores(standard.model, one, output, given)
     layers = layer_names(standard.model)
     slim(standard.model)
@@ -84,7 +87,7 @@ def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> 
         return "not compared with the file as it is: fewer samples than its batch"
     feeds = {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}
     halves = {name: array.astype(np.float16) for name, array in feeds.items() if takes[name][0] == "tensor(float16)"}
-    (expected,) = session.run([output], {**feeds, **halves})
+    (expected,) = answers(session, [output], {**feeds, **halves}, given.name)
     found = run_onnx(standard, feeds)
     flipped = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
     difference = float(np.abs(expected.astype(np.float32) - found).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -70,10 +71,15 @@ class OnnxTeacher(OwnNormalisation, Teacher):
         return answerer
 
     def _session(self, contract: ModelContract) -> InferenceSession:
+        """
+        Raises:
+            ConfigError: the runtime does not load or survive it.
+        """
         from edgekd.graph.adopt import adopt
         from edgekd.graph.inspect import load_model
         from edgekd.graph.token_inputs import reads_pieces
 
+        _tried(self.path, file_digest(self.path))
         texts = any(each.dtype == "int32" for each in contract.inputs)
         if self.normalisation is None and not (texts and reads_pieces(load_model(self.path).graph)):
             return _session(self.path)
@@ -81,6 +87,13 @@ class OnnxTeacher(OwnNormalisation, Teacher):
             adopted = folder / self.path.name
             adopt(self.path, contract, adopted, self.normalisation)
             return _session(adopted)
+
+
+@functools.cache
+def _tried(path: Path, digest: str) -> None:  # noqa: ARG001 - of each content once in a process
+    from edgekd.graph.trial import try_out
+
+    try_out(path)
 
 
 def _session(path: Path) -> InferenceSession:

@@ -54,8 +54,10 @@ class WeightedTerm:
             ConfigError: the term gave something else than one number.
         """
         value = self.term(lesson)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
+            shown = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            if isinstance(value, Tensor) and value.is_complex():
+                shown = "a complex number"
             raise ConfigError(
                 f"the loss {self.name} gave {shown} instead of one number", hint="take the mean over the batch"
             )

@@ -26,6 +26,8 @@ ENDINGS = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "f = lambda: f(); f()": "RecursionError: maximum recursion depth exceeded",
     "class E(Exception):\n        __str__ = lambda self: 1 / 0\n    raise E": "E: (its text cannot be had: ZeroDivisi",
+    "import sys\n    class E(Exception):\n        __str__ = lambda self: sys.exit(0)\n    raise E": "E: (its text",
+    "class E(KeyboardInterrupt): pass\n    raise E": "E",
     "raise OSError(28, 'No space left on device')": "OSError: [Errno 28] No space left on device",
     "raise StopIteration": "StopIteration",
     "import nothing_of_that_name": "ModuleNotFoundError: No module named 'nothing_of_that_name'",
@@ -93,13 +95,34 @@ def test_what_it_warns_of_in_every_step_is_told_once(recwarn: pytest.WarningsRec
     assert [str(each.message) for each in recwarn] == ["again and again"]
 
 
-def test_torchs_threads_are_put_back() -> None:
+def test_what_it_changes_of_the_libraries_is_put_back() -> None:
+    import numpy as np
     import torch
 
-    before = torch.get_num_threads()
+    def state() -> tuple[Any, ...]:
+        return (
+            *(torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()),
+            *(torch.are_deterministic_algorithms_enabled(), np.geterr(), sys.getrecursionlimit()),
+        )
+
+    before = state()
     with others_code("mine.py:load", None):
-        torch.set_num_threads(before + 1)
-    assert torch.get_num_threads() == before
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.use_deterministic_algorithms(True)
+        torch.set_grad_enabled(False)
+        np.seterr(all="raise")
+        sys.setrecursionlimit(sys.getrecursionlimit() + 100)
+    assert state() == before
+
+
+def test_a_signal_that_it_ignores_is_heard_again() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with others_code("mine.py:load", None):
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_a_folder_that_is_gone_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

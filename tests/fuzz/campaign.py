@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.areas import Area, Place
+from tests.fuzz.place import Area, Place
 
 
 @dataclass

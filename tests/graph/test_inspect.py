@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgekd.errors import ConfigError
+from edgekd.graph.classifier import opened
 from edgekd.graph.inspect import count_parameters, describe, external_files, load_model, oldest_runtime
+from tests.harness.conftest import save_model
 
 
 def linear(*, opset: int = 18) -> onnx.ModelProto:
@@ -223,3 +225,20 @@ def test_weights_of_more_than_2_gib_are_refused_in_a_line_and_not_read(tmp_path:
         stream.truncate(2_400_000_000)
     with pytest.raises(ConfigError, match="2 GiB are the most"):
         describe(tmp_path / "m.onnx")
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["hidden"]), helper.make_node("Relu", ["hidden"], ["y"])]
+    path = save_model(tmp_path / "m.onnx", nodes)
+    path.write_bytes(path.read_bytes().replace(b"hidden", b"hidde\xd9"))
+    with pytest.raises(ConfigError, match="is not a valid ONNX model: a name in it is no text"):
+        describe(path)
+
+
+def test_a_constant_with_more_bytes_than_it_has_numbers_is_told(tmp_path: Path) -> None:
+    path = save_model(tmp_path / "m.onnx", [helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.ones(4, np.float32)})
+    model = onnx.load(path)
+    model.graph.initializer.add(name="unread", data_type=onnx.TensorProto.UINT8, dims=[1], raw_data=b"12")
+    onnx.save(model, path)
+    with pytest.raises(ConfigError, match="the constant 'unread' cannot be read: cannot reshape"):
+        opened(path)

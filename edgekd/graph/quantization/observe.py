@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from edgekd.graph.runtime import BATCH, load_session
+from edgekd.graph.runtime import BATCH, answers, load_session
 from edgekd.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ class Observer:
         proto = onnx.shape_inference.infer_shapes(onnx.load(model))
         self.ranged_as = _ranged_as(proto.graph, operators)
         """By the name of each activation, the one that gives its range; as they come in the graph."""
+        self._name = model.name
         self._inputs = [each.name for each in proto.graph.input]
         self._fixed = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
         given = {each.name for each in proto.graph.output}
@@ -70,7 +70,7 @@ class Observer:
         if self._fixed:
             again = np.arange(self._fixed) % rows
             batch = {name: array[again] for name, array in batch.items()}
-        outputs: list[NDArray[Any]] = self._session.run(self._wanted, batch) if self._wanted else []
+        outputs = answers(self._session, self._wanted, batch, self._name) if self._wanted else []
         found = dict(zip(self._wanted, outputs, strict=True))
         found |= {name: batch[name] for name in self.ranged_as.values() if name in batch}
         if self._fixed:

@@ -11,6 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edgekd.graph.runtime import answers
+
 if TYPE_CHECKING:
     from edgekd.data.modalities.base import FedRows
 
@@ -33,7 +35,7 @@ def flowing(model: onnx.ModelProto, tensors: Sequence[str], feeds: FedRows) -> I
     size = fixed or BATCH
     samples = len(feeds[inputs[0]])
     for start in range(0, samples - samples % size if fixed else samples, size):
-        yield session.run(list(tensors), {name: feeds[name][start : start + size] for name in inputs})
+        yield answers(session, tensors, {name: feeds[name][start : start + size] for name in inputs}, "it")
 
 
 def _part_for(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:

@@ -79,7 +79,13 @@ def test_it_needs_a_teacher_unless_it_says_that_it_reads_labels_only(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("lesson.student.logits.sum(dim=1)", r"\(3,\)"), ("1.0", "float"), ("None", "NoneType")]
+    ("value", "shown"),
+    [
+        ("lesson.student.logits.sum(dim=1)", r"\(3,\)"),
+        ("1.0", "float"),
+        ("None", "NoneType"),
+        ("lesson.student.logits.sum() * 1j", "a complex number"),
+    ],
 )
 def test_a_term_that_is_no_single_number_is_named(tmp_path: Path, value: str, shown: str) -> None:
     code = f"def mine(lesson):\n    return {value}\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +82,7 @@ class _Course:
         All who learn answer a batch before any of them takes its step.
         """
         losses: dict[str, list[Tensor]] = {each.name: [] for each in self.learners}
+        recent = {each.name: deque[Mapping[str, Tensor]](maxlen=LOOK_EVERY) for each in self.learners}
         sums: dict[str, Tensor] = {}
         for each in self.learners:
             each.begin(number)
@@ -92,26 +94,30 @@ class _Course:
             for each, attempt, lesson in zip(self.learners, attempts, lessons, strict=True):
                 loss, terms = each.learn(attempt, lesson, self.rates[step])
                 losses[each.name].append(loss)
+                recent[each.name].append(terms)
                 if each.name == STUDENT:
                     for name, term in terms.items():
                         sums[name] = sums[name] + term if name in sums else term.clone()
             done = step + 1 - number * steps
             if done % LOOK_EVERY == 0 or done == steps:
                 for name, values in losses.items():
-                    self._check(name, values, number * steps)
+                    self._check(name, values, recent[name], number * steps)
             advance()
         for each in self.learners:
             each.network.agree()
         mean = float(torch.stack(losses[STUDENT]).mean())
         return mean, {name: float(each) / steps for name, each in sums.items()}
 
-    def _check(self, learner: str, losses: Sequence[Tensor], first: int) -> None:
+    def _check(self, learner: str, losses: Sequence[Tensor], terms: Iterable[Mapping[str, Tensor]], first: int) -> None:
+        """terms: of the last LOOK_EVERY of these losses."""
         recent = torch.stack(list(losses[-LOOK_EVERY:])).tolist()
-        for step, value in enumerate(recent, start=first + len(losses) - len(recent)):
+        for step, (value, parts) in enumerate(zip(recent, terms, strict=True), start=first + len(losses) - len(recent)):
             if not math.isfinite(value):
                 whose = f" of {learner}" if learner else ""
+                wrong = [name for name, part in parts.items() if not math.isfinite(float(part))]
+                because = f" through {' and '.join(wrong)}" if 0 < len(wrong) < len(parts) else ""
                 raise StageError(
-                    f"{self.section}: the loss{whose} became {value} in a step with learning rate "
+                    f"{self.section}: the loss{whose} became {value}{because} in a step with learning rate "
                     f"{self.rates[step]:.2g}",
                     hint=f"lower {self.section}.learning_rate, which is {self.options.learning_rate:g}",
                 )

@@ -325,6 +325,12 @@ def test_a_loss_that_is_no_number_stops_with_what_to_change(data: TrainingData, 
     assert not (work / "checkpoint.json").exists()
 
 
+def test_the_term_that_made_the_loss_no_number_is_named(data: TrainingData, work: Path) -> None:
+    labels, wrong = CrossEntropy(use="cross_entropy"), own(lambda lesson: lesson.student.logits.sum() * math.nan)
+    with pytest.raises(StageError, match=r"the loss became nan through \S*own\S* in a step"):
+        run(network(), data, work, losses=[labels, wrong])
+
+
 def test_an_augmentation_that_the_input_has_no_use_for_is_named_by_its_place(work: Path) -> None:
     rows = Split(np.ones((20, 3), np.float32), np.arange(20) % 2)
     data = TrainingData(rows, rows, contract_for("vector", rows.samples, ("a", "b")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -115,13 +116,15 @@ def read_table(path: Path, delimiter: str | None) -> Table:
 def _parsed(path: Path, stream: Iterator[str], delimiter: str | None) -> Table:
     first = next(stream, "")
     delimiter = delimiter or max(DELIMITERS, key=first.count)
-    names = tuple(name.strip() for name in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), []))
-    _demand_names(path, names)
+    reader = csv.reader(itertools.chain([first], stream), delimiter=delimiter, skipinitialspace=True, strict=True)
     lines, rows = [], []
-    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+    ended = 0  # the line at which a row did
     try:
+        names = tuple(name.strip() for name in next(reader, []))
+        _demand_names(path, names)
+        ended = reader.line_num
         for row in reader:
-            line = reader.line_num + 1  # after the first
+            ended = line = reader.line_num
             if not row:
                 continue
             if len(row) != len(names):
@@ -133,7 +136,11 @@ def _parsed(path: Path, stream: Iterator[str], delimiter: str | None) -> Table:
             lines.append(line)
             rows.append(tuple(cell.strip() for cell in row))
     except csv.Error as error:
-        raise ConfigError(str(error), where=f"{path}:{reader.line_num + 1}") from error
+        raise ConfigError(
+            f"the row that begins here is no CSV: {error}",
+            where=f"{path}:{ended + 1}",
+            hint="close its quotes, or write a quote in a cell twice",
+        ) from error
     if not rows:
         raise ConfigError(f"{path} holds no rows below its first line")
     return Table(path, names, tuple(lines), tuple(rows))

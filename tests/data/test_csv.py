@@ -128,6 +128,9 @@ HEAD = "x,y,kind\n1,2,a\n3,4,b\n"
         (f"{HEAD}5,1e40,a\n", 4, "column 'y': '1e40' is not a finite number", "ignore"),
         (f"{HEAD}5,6\n", 4, "2 cells in this row, but 3 columns", "delimiter"),
         (f"{HEAD}5,6,a,7\n", 4, "4 cells in this row, but 3 columns", "delimiter"),
+        (f'{HEAD}5,6,"a\n7,8,b\n9,10,a\n', 4, "the row that begins here is no CSV", "close its quotes"),
+        (f'{HEAD}5,6,"a"b\n', 4, "the row that begins here is no CSV", "close its quotes"),
+        ('x,y,"kind\n1,2,a\n3,4,b\n', 1, "the row that begins here is no CSV", "close its quotes"),
     ],
 )
 def test_a_fault_in_a_row_is_told_with_file_line_and_column(

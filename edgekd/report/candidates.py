@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from rich import box
@@ -12,6 +13,8 @@ from rich.text import Text
 from edgekd.records.candidate import MadeFile
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord
 from edgekd.report.text import duration, print_line
+
+GAP = 2  # characters between two columns
 
 
 def print_candidates(
@@ -32,17 +35,20 @@ def print_candidates(
     cost = "instructions" if screening.cost == "instructions" else "time"
     agreement = screening.judged_by == "fp32"
     judged = ("agreement", "95 %") if agreement else ("accuracy", "gain")
-    for heading in ("bytes", *judged, cost, "start"):
+    headings = ("bytes", *judged, cost, "start")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     verdicts = {each.name: each for each in choice.candidates}
     ordered = sorted(screening.candidates, key=lambda each: not verdicts[each.name].ships)
-    for each in ordered:
-        if not each.refused:
-            table.add_row(
-                Text(each.name, style="green" if verdicts[each.name].ships else "default"),
-                f"{each.size_bytes:,}",
-                *map(Text, (*_accuracy(each, agreement=agreement), _cost(each, screening), _start(each))),
-            )
+    cells = {
+        each.name: (f"{each.size_bytes:,}", *_accuracy(each, agreement=agreement), _cost(each, screening), _start(each))
+        for each in ordered
+        if not each.refused
+    }
+    taken = sum(max(map(len, column)) + GAP for column in zip(headings, *cells.values(), strict=True))
+    for name, row in cells.items():
+        style = "green" if verdicts[name].ships else "default"
+        table.add_row(Text(in_lines(name, console.width - taken - GAP), style), *map(Text, row))
     console.print(table)
     told = {
         "time": f"time: relative to {FP32}, with its interval of {100 * screening.confidence:.4g} % or more",
@@ -67,6 +73,16 @@ def print_candidates(
     if choice.chosen in made:
         for caution in (*made[choice.chosen].cautions, *screening.cautions.get(choice.chosen, ())):
             print_line(console, f"! {choice.chosen}: {caution.what}; {caution.hint}", "yellow")
+
+
+def in_lines(name: str, room: int) -> str:
+    """A name that takes no more than so many characters of a line, where its words do: `int8_qdq_` and `signed`."""
+    lines = [""]
+    for word in re.findall("[^_]*_|[^_]+$", name):
+        if len(lines[-1] + word) > room:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(filter(None, lines))
 
 
 def _accuracy(each: Screened, *, agreement: bool) -> tuple[str, str]:

@@ -23,7 +23,7 @@ targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}
 fit:
   budget: {p50_ms: 5}
-  minutes: 2
+  minutes: 60
 """
 
 

@@ -14,7 +14,10 @@ LAYERS = "layers"
 
 
 def list_group(
-    group: Annotated[str, typer.Argument(metavar=f"[{'|'.join([*GROUPS, LAYERS])}]", help="What to list.")],
+    group: Annotated[
+        str | None,
+        typer.Argument(metavar=f"[{'|'.join([*GROUPS, LAYERS])}]", help="What to list; by default all names."),
+    ] = None,
     pipeline: Annotated[
         Path | None, typer.Argument(help="With layers: the pipeline whose networks are looked into.")
     ] = None,
@@ -24,6 +27,10 @@ def list_group(
     from edgekd.config.section import nearest
     from edgekd.errors import UsageError
 
+    if group is None:
+        for each in GROUPS.values():
+            typer.echo(f"{each.name}: {', '.join((*each.members, *entry_points(each.name)))}")
+        return
     if group == LAYERS:
         _list_layers(pipeline)
         return

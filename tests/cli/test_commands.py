@@ -147,6 +147,17 @@ def test_list_prints_names_with_their_options(place: Place, group: str) -> None:
     assert "(default " in done.stdout or group in ("devices", "temperatures", "teachers")
 
 
+def test_list_alone_prints_the_names_of_every_group(place: Place) -> None:
+    from edgekd.config.registry import GROUPS
+
+    done = place.edgekd("list")
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert {name: told[name].split(", ") for name in GROUPS} == {
+        name: list(group.members) for name, group in GROUPS.items()
+    }
+
+
 def test_list_layers_names_what_a_tap_can_read(place: Place) -> None:
     done = place.edgekd("list", "layers", DIGITS)
     assert done.returncode == 0, done.stderr

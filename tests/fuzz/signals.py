@@ -83,4 +83,4 @@ def signals(draw: Draw, place: Place) -> None:
     raise EdgekdError("interrupted, and the same command went on")
 
 
-AREA = Area("signals", signals, longest_s=300, tried=3)
+AREA = Area("signals", signals, longest_s=300, tried=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from enum import StrEnum
@@ -139,7 +140,7 @@ def _images(mean: str | None, std: str | None, size: str | None) -> ImageOptions
     sides = None
     if size is not None:
         parts = size.lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
+        if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 4096 for part in parts):
             raise UsageError(f"--size {size}: expected pixels", hint="for example --size 224, or --size 240x320")
         sides = (int(parts[0]), int(parts[-1]))
     spread = None if std is None else _numbers("--std", std)
@@ -149,10 +150,12 @@ def _images(mean: str | None, std: str | None, size: str | None) -> ImageOptions
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text}: expected numbers", hint=f"for example {option} 0.5,0.5,0.5") from None
+    found: tuple[float, ...] = ()
+    with suppress(ValueError):
+        found = tuple(float(part) for part in text.split(","))
+    if not found or not all(map(math.isfinite, found)):
+        raise UsageError(f"{option} {text}: expected numbers", hint=f"for example {option} 0.5,0.5,0.5")
+    return found
 
 
 def _folder(path: Path) -> Path:

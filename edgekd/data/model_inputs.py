@@ -98,7 +98,7 @@ def labels_of_folders(folders: Sequence[str], classes: int) -> tuple[NDArray[np.
     names = sorted(set(folders))
     if "" in names:
         return None, "images in no class folder: no labels"
-    if all(name.isdigit() and int(name) < classes for name in names):
+    if all(name.isdecimal() and int(name) < classes for name in names):
         return np.array([int(name) for name in folders], np.int64), "labels: folders by their number"
     if len(names) == classes:
         places = {name: place for place, name in enumerate(names)}

@@ -112,6 +112,13 @@ def keep_scores(
     )
 
 
+def fix_batch(graph: onnx.GraphProto) -> None:
+    """Changes the graph: it takes and gives one sample at a time."""
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
 def _require_float(model: onnx.ModelProto, file: Path) -> None:
     bodies = [model.graph, *(onnx.GraphProto(node=each.node) for each in model.functions)]
     counts = Counter(node.op_type for body in bodies for graph in graphs_of(body) for node in graph.node)

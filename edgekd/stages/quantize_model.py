@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from edgekd.progress import Progress
 from edgekd.records.candidate import CandidateRecord
 from edgekd.records.quantized import QuantizedRecord
 from edgekd.records.repair import RepairRecord
+from edgekd.records.screening import FP32, ScreeningRecord
 from edgekd.stages.candidates import limit_of, made_of_fp32, made_or_refused, named_candidates, told_of
 from edgekd.stages.standard_model import StandardModel, standard_form
 from edgekd.stages.trials import Trials
@@ -110,6 +111,11 @@ def quantize_model(request: Request, folder: Path, progress: Progress) -> Quanti
             target.measure.margin,
             target.limits.model_bytes,
         )
+    if samples.labels is not None:
+        doubt = _no_better_than_guessing(screenings.values(), model.classes)
+        notes = (*notes, *doubt)
+        for line in doubt:
+            progress.say(line)
     return QuantizedRecord(
         edgekd=__version__,
         model=str(request.model),
@@ -143,6 +149,19 @@ def keep_files(record: QuantizedRecord, made: Path, folder: Path, *, every: bool
     for name, file in files.items():
         shutil.copyfile(made / f"{name}.onnx", folder / file)
     return record.model_copy(update={"files": files})
+
+
+def _no_better_than_guessing(screenings: Iterable[ScreeningRecord], classes: int) -> tuple[str, ...]:
+    """What is said where labels and model do not fit: then no loss of accuracy means anything."""
+    fp32 = [each.candidate(FP32) for each in screenings]
+    guessed = [each for each in fp32 if each.accuracy_interval is not None and each.accuracy_interval[0] <= 1 / classes]
+    if not guessed:
+        return ()
+    (each, *_) = guessed
+    return (
+        f"labels: fp32 itself is right on {100 * (each.accuracy or 0):.2f} % of {each.samples:,} samples, "
+        f"and guessing on {100 / classes:.2f} %: do labels, their order and preprocessing belong to the model?",
+    )
 
 
 def _labels(request: Request, inputs: ModelInputs, classes: int) -> tuple[NDArray[np.int64] | None, str]:

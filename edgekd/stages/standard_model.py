@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from edgekd.data.model_inputs import ImageOptions, ModelInputs, read_inputs
 from edgekd.errors import StageError
-from edgekd.graph.classifier import keep_scores, opened
+from edgekd.graph.classifier import fix_batch, keep_scores, opened
 from edgekd.graph.inspect import describe
 from edgekd.graph.quantization.layers import layer_names
 from edgekd.graph.runtime import answers, load_session, run_onnx
@@ -54,6 +56,11 @@ def standard_form(
     one = {name: tuple(rows.shape[1:]) for name, rows in inputs.feeds.items()}
     few = _fixed_batch(signatures) or 2
     try_out(given, {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}, also=[path])
+    alone = _takes_one_alone(path, inputs)
+    if alone:
+        fix_batch(standard.model.graph)
+        path.write_bytes(standard.model.SerializeToString(deterministic=True))
+        signatures = describe(path).inputs
     scores = keep_scores(standard.model, one, output, given)
     layers = layer_names(standard.model)
     slim(standard.model)
@@ -61,9 +68,11 @@ def standard_form(
     notes = [f"output: {scores.output}, {scores.classes} classes"]
     if scores.dropped:
         notes = [f"{notes[0]} (left out: {', '.join(scores.dropped)})"]
+    if alone:
+        notes.append("model: it leaves its batch open and fails with two samples: it is fed one at a time")
     notes += [f"model: {each}" for each in standard.changes]
     if standard.changes:
-        notes.append(_compared(given, path, scores.output, inputs))
+        notes.append(_compared(given, path, scores.output, inputs, 1 if alone else COMPARED))
     batch = _fixed_batch(signatures)
     shapes = {each.name: (batch or 1, *one[each.name]) for each in signatures}
     return StandardModel(path, layers, scores.output, scores.classes, batch or 1, shapes, tuple(notes)), inputs
@@ -73,8 +82,25 @@ def _fixed_batch(signatures: tuple[TensorSignature, ...]) -> int | None:
     return next((each.shape[0] for each in signatures if isinstance(each.shape[0], int)), None)
 
 
-def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> str:
-    """How far the answers of the standard form are from those of the file, in words.
+def _takes_one_alone(path: Path, inputs: ModelInputs) -> bool:
+    """Whether a model that says nothing of its batch runs with one sample and not with two, as an export with a
+    Reshape to [1, ...] does."""
+    session = load_session(path)
+    if len(inputs) < 2 or any(isinstance(each.shape[0], int) for each in session.get_inputs()):
+        return False
+    silent = onnxruntime.RunOptions()
+    silent.log_severity_level = 4
+    runs = []
+    for count in (1, 2):
+        feeds = {name: np.asarray(rows[:count]) for name, rows in inputs.feeds.items()}
+        with suppress(Exception):  # the runtime's errors have no base class of their own
+            session.run(None, feeds, silent)
+            runs.append(count)
+    return runs == [1]
+
+
+def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs, most: int) -> str:
+    """How far the answers of the standard form are from those of the file, in words, on `most` samples.
 
     Raises:
         StageError: they are others.
@@ -82,7 +108,7 @@ def _compared(given: Path, standard: Path, output: str, inputs: ModelInputs) -> 
     session = load_session(given)
     takes = {each.name: (each.type, each.shape) for each in session.get_inputs()}
     fixed = next((shape[0] for _, shape in takes.values() if shape and isinstance(shape[0], int)), None)
-    few = fixed or min(COMPARED, len(inputs))
+    few = fixed or min(most, len(inputs))
     if len(inputs) < few:
         return "not compared with the file as it is: fewer samples than its batch"
     feeds = {name: np.asarray(rows[:few]) for name, rows in inputs.feeds.items()}

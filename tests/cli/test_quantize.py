@@ -264,6 +264,34 @@ def test_fewer_class_folders_than_classes_are_no_labels_unless_they_are_numbers(
     assert labels is not None
     assert labels.tolist() == [10, 9, 10]
     assert labels_of_folders(["ant", "bee"], 1000)[0] is None
+    assert labels_of_folders(["1", "²"], 1000)[0] is None
+
+
+def test_an_open_batch_that_takes_one_sample_alone_is_fed_so(place: Here) -> None:
+    reshape = [helper.make_node("Reshape", ["logits", "one"], ["scores"])]
+    classifier(place.folder / "m.onnx", after=reshape, outputs=[("scores", (1, CLASSES))], opset=11)
+    model = onnx.load(place.folder / "m.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, CLASSES]), "one"))
+    onnx.save(model, place.folder / "m.onnx")
+    done = quantize(place, "--no-repair", "--max-drop", "1", "--keep-all")
+    assert done.returncode == 0, done.stderr
+    found = report(place)
+    assert "model: it leaves its batch open and fails with two samples: it is fed one at a time" in found["notes"]
+    rows = {each["name"]: each for each in found["targets"]["here"]["candidates"]}
+    assert rows["int8_qdq"]["samples"] > 0
+
+
+def test_labels_that_do_not_belong_to_the_model_are_told(place: Here) -> None:
+    classifier(place.folder / "m.onnx")
+    labels = answers(place.folder / "m.onnx", {"image": IMAGES})
+    np.save("right.npy", labels)
+    np.save("other.npy", (labels + 1) % CLASSES)
+    for name, told in (("right.npy", False), ("other.npy", True)):
+        quantize(place, "--labels", name, "--no-repair", "--max-drop", "1")
+        doubts = [note for note in report(place)["notes"] if "guessing" in note]
+        assert bool(doubts) == told
+    assert "fp32 itself is right on 0.00 % of" in doubts[0]
+    assert "and guessing on 25.00 %" in doubts[0]
 
 
 def quantized(path: Path) -> None:
@@ -292,7 +320,10 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "mean of arrays": (classifier, ["--mean", "0"], "--mean, --std and --size are for images"),
     "mean": (classifier, ["--mean", "grey"], "--mean grey: expected numbers"),
     "std": (classifier, ["--std", "0"], "--std 0: expected numbers above 0"),
+    "mean without a value": (classifier, ["--mean", "nan"], "--mean nan: expected numbers"),
+    "std without end": (classifier, ["--std", "inf"], "--std inf: expected numbers"),
     "size": (classifier, ["--size", "big"], "--size big: expected pixels"),
+    "size in a digit that is no number": (classifier, ["--size", "²"], "--size ²: expected pixels"),
     "labels": (classifier, ["--labels", "long.npy"], "long.npy: 3 labels for 160 samples"),
     "classes": (classifier, ["--labels", "high.npy"], "labels go from 0 to 159, the model has classes 0 to 3"),
     "two of one name": (classifier, ["--target", "here.yaml"], "two targets are named 'here'"),

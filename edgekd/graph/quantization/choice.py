@@ -10,6 +10,8 @@ from edgekd.records.evaluation import Paired
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord, Verdict
 
 Objective = Literal["latency", "size"]
+TOO_FEW = "was loaded too few times to be compared"
+ANSWERED_ONLY = "answered only "
 LEAST_SAMPLES = 100
 """Validation samples that a candidate must have answered (or all there are) before its accuracy says anything."""
 
@@ -45,6 +47,10 @@ def choose(
             why = f"{why}; times on {screening.target} mean nothing"
     else:
         winner, why, losers = _cheapest(left, screening, margin)
+    hurried = sum(reason.startswith((TOO_FEW, ANSWERED_ONLY)) for reason in lost.values())
+    if hurried:
+        compared = why if len(left) > 1 else "nothing else could be compared with it"
+        why = f"{compared}; {hurried} more need a longer measure.screen_seconds (--seconds)"
     lost |= losers
     return ChoiceRecord(
         target=screening.target,
@@ -95,14 +101,14 @@ def _out(
     inaccurate = _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
     pair = screening.comparison(each.name, FP32)
     if not inaccurate and timed and (pair is None or pair.interval is None):
-        return "was loaded too few times to be compared"
+        return TOO_FEW
     return inaccurate
 
 
 def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> str:
     """Why its answers are not good enough; empty when they are."""
     if each.samples < min(LEAST_SAMPLES, screening.validation_samples):
-        return f"answered only {each.samples} validation samples in its time"
+        return f"{ANSWERED_ONLY}{each.samples} validation samples in its time"
     if pair.drop > max_accuracy_drop and screening.judged_by == "fp32":
         most = 100 * max_accuracy_drop
         return f"answers {100 * pair.drop:.2f} % of the samples otherwise than fp32 (at most {most:.2f})"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +142,22 @@ def test_candidates_are_compared_with_each_other_and_not_through_fp32() -> None:
 def test_what_was_loaded_too_few_times_displaces_nobody() -> None:
     name, why = chosen(screening(candidate("fp32", 100), candidate("x", 10, 3.1, None)))
     assert (name, why["x"]) == ("fp32", "was loaded too few times to be compared")
+
+
+@pytest.mark.parametrize(
+    ("hurried", "objective"),
+    [
+        (candidate("x", 10, 3.1, None), "latency"),
+        (candidate("x", 10, 0.5, samples=20), "latency"),
+        (candidate("x", 10, 0.5, samples=20), "size"),
+    ],
+)
+def test_nothing_is_called_the_best_where_time_was_too_short_to_compare(hurried: Compared, objective: str) -> None:
+    fp32, slow = candidate("fp32", 100), candidate("y", 200, 1.5)
+    best = "the fastest" if objective == "latency" else "the smallest"
+    more = "1 more need a longer measure.screen_seconds (--seconds)"
+    for others, told in ((slow,), best), ((), "nothing else could be compared with it"):
+        assert chosen(screening(fp32, hurried, *others), objective=objective)[1]["fp32"] == f"{told}; {more}"
 
 
 def test_a_wide_interval_does_not_make_a_slow_file_as_fast() -> None:

@@ -123,7 +123,7 @@ def test_with_labels_it_is_accuracy_that_counts(place: Here) -> None:
 
 def test_too_few_samples_for_the_limit_leave_it_undecided_and_the_file_is_there(place: Here) -> None:
     classifier(place.folder / "m.onnx")
-    done = quantize(place, "--objective", "size", "--max-drop", "0.02", "--no-repair")
+    done = quantize(place, "--objective", "size", "--max-drop", "0.02", "--no-repair", "--seconds", "4")
     chosen = report(place)["targets"]["here"]
     assert done.returncode == 3
     assert chosen["outcome"] == "undecided"

@@ -94,7 +94,7 @@ def _check_goal(pipeline: Path, to: Path) -> None:
     Raises:
         UsageError: what the new file names would not be found from there, or it is somebody's own.
     """
-    from edgekd.fit.write_student import MARKER
+    from edgekd.fit.write_student import wrote
 
     if to.resolve().parent != pipeline.resolve().parent:
         raise UsageError(
@@ -103,5 +103,5 @@ def _check_goal(pipeline: Path, to: Path) -> None:
         )
     if to.resolve() == pipeline.resolve():
         raise UsageError(f"--to {to} is the pipeline file itself", hint="leave --to out to write into it")
-    if to.exists() and MARKER not in to.read_text(encoding="utf-8", errors="replace"):
+    if to.exists() and not wrote(pipeline, to):
         raise UsageError(f"--to {to}: there is such a file already", hint="remove it, or give another name")

@@ -192,6 +192,17 @@ def can_be_written(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path}: nothing can be written to {path.parent}")
 
 
+def check_writable(path: Path) -> None:
+    """Asked before long work whose result is written there.
+
+    Raises:
+        UsageError: it could not be.
+    """
+    if path.is_dir() or not os.access(path.resolve().parent, os.W_OK):
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent} that can be written to"
+        raise UsageError(f"cannot write {path}: {reason}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file that the user asked for, whole or not at all.
 

@@ -71,7 +71,7 @@ def sweep(
     """
     from rich.console import Console
 
-    from edgekd.cli.subjects import write_text
+    from edgekd.cli.subjects import check_writable, write_text
     from edgekd.config.pipeline import load_pipeline
     from edgekd.config.sweep import split_assignments
     from edgekd.report.progress import progress_for
@@ -84,7 +84,10 @@ def sweep(
     fixed, tried = split_assignments(assignments)
     loaded = load_pipeline(pipeline, assignments=fixed, seed=seed)
     given: dict[str, JsonValue] = {"seeds": seeds, "sampler": sampler, "settings": settings}
-    section = sweep_of(loaded, tried, {name: each for name, each in given.items() if each is not None})
+    options: dict[str, JsonValue] = {name: each for name, each in given.items() if each is not None}
+    section = sweep_of(loaded, tried, options, {each.partition("=")[0].strip() for each in fixed})
+    if csv is not None:
+        check_writable(csv)
     console = Console(stderr=True)
     share_processor()
     try:

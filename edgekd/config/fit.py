@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
 from edgekd.config.component import Component, Use
 from edgekd.config.section import Section
@@ -55,6 +55,20 @@ class Variation(Section):
     model_config = {"frozen": True, "extra": "allow"}
 
     use: str = Field(description="an architecture, or file.py:callable")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        for key, value in (self.__pydantic_extra__ or {}).items():
+            if value == []:
+                raise ValueError(f"{key}: has no value to choose from")
+            if isinstance(value, dict) and "low" in value:
+                try:
+                    Range.model_validate(value)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    at = "".join(f"{part}: " for part in first["loc"])
+                    raise ValueError(f"{key}: {at}{first['msg'].removeprefix('Value error, ')}") from None
+        return self
 
     @property
     def options(self) -> dict[str, JsonValue | Range]:

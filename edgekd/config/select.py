@@ -14,6 +14,9 @@ FIXED = frozenset({"from", "transfer", "control", "select", "epochs", "device", 
 """Keys of `distill` that are not tried out: the budget, who teaches, and what computes."""
 
 
+SHARE = (3 - 5**0.5) / 2  # of a range: what lies there is no whole number where both ends are
+
+
 class Range(Section):
     """Numbers from `low` to `high`."""
 
@@ -29,6 +32,15 @@ class Range(Section):
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("by the logarithm it begins above 0 and has no step")
         return self
+
+    @property
+    def examples(self) -> list[float]:
+        """Both ends, and without a step a number between them as it is drawn: for a key that takes whole numbers alone
+        it cannot be."""
+        if self.step is not None:
+            return [self.low, self.high]
+        between = self.low * (self.high / self.low) ** SHARE if self.log else self.low + (self.high - self.low) * SHARE
+        return [self.low, self.high, between]
 
 
 Choices = Annotated[list[JsonValue], Field(min_length=1)]

@@ -78,14 +78,11 @@ class SweepSection(Section):
             yield dict(zip(self.space, values, strict=True))
 
     def examples(self) -> Iterator[dict[str, JsonValue]]:
-        """Settings in which every value and both ends of every range stand once, all other keys at their first."""
-        ends = {
-            key: [values.low, values.high] if isinstance(values, Range) else values
-            for key, values in self.space.items()
-        }
-        first = {key: values[0] for key, values in ends.items()}
+        """Settings in which every value and the examples of every range stand once, all other keys at their first."""
+        listed = {key: values.examples if isinstance(values, Range) else values for key, values in self.space.items()}
+        first = {key: values[0] for key, values in listed.items()}
         yield first
-        for key, values in ends.items():
+        for key, values in listed.items():
             for value in values[1:]:
                 yield {**first, key: value}
 

@@ -30,7 +30,7 @@ def nothing_within(shapes: Sequence[Priced], budget: Budget) -> ConfigError:
     """The error that no shape is within the budget, with the one that misses it by the smallest factor."""
     if not shapes:
         return ConfigError("no shape could be measured", where="fit.space", hint="give fit.space other options")
-    closest = min(shapes, key=lambda each: _factor(list(_excesses(each, budget))))
+    closest = min(shapes, key=lambda each: _missed_by(each, budget))
     missed = list(_excesses(closest, budget))
     if not missed:
         return ConfigError(f"none of {len(shapes)} shapes is within it: {closest.unfit}", where=WHERE)
@@ -50,13 +50,24 @@ def _factor(missed: Sequence[_Excess]) -> float:
     return max((each.factor for each in missed), default=0.0)
 
 
+def _missed_by(shape: Priced, budget: Budget) -> float:
+    """The factor by which it misses the budget; infinite where no file of it runs on a target."""
+    runs = all(not files or any(map(_known, files)) for files in shape.files.values())
+    return _factor(list(_excesses(shape, budget))) if runs else math.inf
+
+
+def _known(file: PricedFile) -> bool:
+    """Whether it could be made, and runs: what does not has no cost, and is unfit whatever the budget."""
+    return not file.unfit or file.cost is not None
+
+
 def _excesses(shape: Priced, budget: Budget) -> Iterator[_Excess]:
     """What of a shape is over, on each target by the file that misses least."""
     if budget.parameters is not None and shape.parameters > budget.parameters:
         factor = shape.parameters / budget.parameters
         yield _Excess(factor, f"{shape.parameters:,} parameters", "parameters", shape.parameters)
     for target, files in shape.files.items():
-        each_file = [list(_of_file(target, file, budget)) for file in files]
+        each_file = [list(_of_file(target, file, budget)) for file in files if _known(file)]
         yield from min(each_file, key=_factor, default=[])
 
 

@@ -40,6 +40,8 @@ FED = 64
 """Training samples that are cycled through while costs are taken."""
 TOGETHER = 60
 """Shapes that are measured side by side."""
+FRUITLESS = 1000
+"""Shapes in a row that do not suit: no others are drawn."""
 POOL = 4
 """Shapes that the cost models are asked about for one that is measured."""
 LOADS = 4
@@ -189,7 +191,10 @@ class Pricing:
     def _suitable(self, shapes: Iterator[Shape]) -> Iterator[tuple[Shape, Network]]:
         """Those that make a network for the input, within the budget of parameters, that no other one makes."""
         known: set[Network] = set()
+        in_vain = 0  # numbers of a range give ever new shapes, so that the draws alone may have no end
         for shape in shapes:
+            if in_vain == FRUITLESS:
+                return
             self._progress.stop_point()
             try:
                 module = self._untrained(shape)
@@ -199,7 +204,9 @@ class Pricing:
                 reason, network = error.what, None
             if network is None or network in known:
                 self.skipped[reason or "that make the same network as another"] += 1
+                in_vain += 1
                 continue
+            in_vain = 0
             known.add(network)
             yield shape, network
 

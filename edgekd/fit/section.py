@@ -44,8 +44,8 @@ def _examples(variation: Variation) -> Iterator[tuple[str, dict[str, JsonValue]]
     yield "", {}
     for key, values in variation.options.items():
         if isinstance(values, Range):
-            yield key, {key: _whole(values.low)}
-            yield key, {key: _whole(values.high)}
+            for number in values.examples:
+                yield key, {key: _whole(number)}
         else:
             for value in values if isinstance(values, list) else [values]:
                 yield key, {key: value}
@@ -65,6 +65,15 @@ def _check_budget(section: FitSection, pipeline: Pipeline) -> None:
                 where=source.where(("fit", "budget", "targets", name)),
                 hint=nearest(name, names),
             )
+        own = budget.targets[name]
+        timed = not device_of(next(each for each in pipeline.targets if each.name == name)).emulated
+        for key, given_to, other in (("p50_ms", not timed, "instructions"), ("instructions", timed, "p50_ms")):
+            if given_to and getattr(own, key) is not None:
+                raise ConfigError(
+                    f"fit.budget.targets.{name}: {key} of a target that is {'a machine' if timed else 'emulated'}",
+                    where=source.where(("fit", "budget", "targets", name, key)),
+                    hint=f"give `{other}`",
+                )
     emulated = {each.name: device_of(each).emulated for each in pipeline.targets}
     given = {key for name in names for key, value in budget.on(name).model_dump().items() if value is not None}
     if "p50_ms" in given and all(emulated.values()):

@@ -68,6 +68,26 @@ def check_place(path: Path, to: Path) -> str:
     return file_digest(path)
 
 
+def wrote(path: Path, to: Path) -> bool:
+    """Whether the file `to` is what a search for the pipeline at `path` wrote: it has a note, and says what that says,
+    but for what a search is about."""
+    try:
+        text = to.read_text(encoding="utf-8")
+        return MARKER in text and _beside(text) == _beside(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+
+
+def _beside(text: str) -> object:
+    """What a pipeline says beside its student's model and how that is searched for."""
+    data = yaml.safe_load(text)
+    if isinstance(data, dict):
+        data.pop("fit", None)
+        if isinstance(data.get("student"), dict):
+            data["student"].pop("model", None)
+    return data
+
+
 def write_student(
     path: Path, to: Path, model: Mapping[str, JsonValue], note: Sequence[str], *, unchanged: str
 ) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import JsonValue
 
 from edgekd.config.check import check
@@ -27,11 +29,14 @@ class _Whole(Section):
 
 
 def sweep_of(
-    pipeline: Pipeline, tried: dict[str, Range | list[JsonValue]], options: dict[str, JsonValue]
+    pipeline: Pipeline,
+    tried: dict[str, Range | list[JsonValue]],
+    options: dict[str, JsonValue],
+    fixed: Collection[str] = (),
 ) -> SweepSection:
     """What the file's `sweep` and the command line say together; of both, the command line.
 
-    tried: by key; options: other fields of the section.
+    tried: by key; options: other fields of the section; fixed: keys that have one value for all.
 
     Raises:
         UsageError: nothing is tried.
@@ -41,6 +46,7 @@ def sweep_of(
     said: dict[str, JsonValue] = {} if own is None else own.model_dump(mode="json", exclude_unset=True)
     space = said.get("space", {})
     assert isinstance(space, dict)
+    space = {key: each for key, each in space.items() if key not in fixed}
     added = {key: each.model_dump(mode="json") if isinstance(each, Range) else each for key, each in tried.items()}
     if not space and not added:
         raise UsageError("nothing is tried", hint="--set distill.temperature=2,4,8, or a section `sweep` in the file")
@@ -62,7 +68,7 @@ def check_settings(pipeline: Pipeline, section: SweepSection, until: str) -> Pla
     plan = needed_plan(assemble(pipeline), until)
     if not any(node.id == f"train@{STUDENT}" for node in plan.nodes):
         raise UsageError(f"--until {until} ends before the student is trained", hint="--until train, or later")
-    whole = section.sampler == "grid" and section.combinations <= MOST_CHECKED
+    whole = section.combinations <= MOST_CHECKED
     possible: set[tuple[str, bytes]] = set()
     refused: dict[tuple[str, bytes], EdgekdError] = {}
     for setting in section.grid() if whole else section.examples():

@@ -227,6 +227,12 @@ def test_a_trial_goes_up_to_validate_and_nothing_is_trained_beside_a_measurement
         (("--set", "distill.temperature=4,4"), "a value stands twice"),
         (("--set", "distill.temperature={low: 1, high: 4}"), "is a range, and a grid needs values"),
         (("--set", "distill.temperature=3"), "nothing is tried"),
+        (("--set", "student.model.width={low: 4, high: 9}", "--sampler", "random"), "width: expected a whole number"),
+        (
+            ("--set", "distill.temperature=1,2", "--csv", "no/table.csv"),
+            "cannot write no/table.csv: there is no folder",
+        ),
+        (("--set", "sweep={space: {distill.epochs: [1, 2]}}", "--set", "distill.epochs=1"), "nothing is tried"),
         (("--set", "distill.temperature=1,2", "--until", "data"), "ends before the student is trained"),
         (("--set", "distill.temperature=1,2", "--until", "nowhere"), "no stage 'nowhere' in this pipeline"),
         (("--set", "distill.temperature=1,2", "--sampler", "best"), "--sampler: sweep.sampler: input should be"),

@@ -164,3 +164,20 @@ def test_an_emulated_target_counts_instructions_and_is_held_against_them(tmp_pat
     assert large.instructions - small.instructions > 504 * 74 / 8, "74 multiplications a unit, eight at once at most"
     assert not found[8].unfit
     assert found[512].unfit == f"arm: fp32 {large.instructions:,} instructions against 40,000"
+
+
+@pytest.mark.parametrize("budget", ["{parameters: 100}", "{p50_ms: 100}"])
+def test_ever_new_shapes_that_do_not_suit_come_to_an_end(
+    target: Path, monkeypatch: pytest.MonkeyPatch, budget: str
+) -> None:
+    """Numbers of a range without a step: all too large, or all the same few networks."""
+    monkeypatch.setattr(pricing, "FRUITLESS", 20)
+    growths = "{use: conv, width: 8, depth: 1, stages: 2, aligned: 8, growth: {low: 1, high: 1.2}}"
+    asked = pipeline(target, f"{{budget: {budget}, space: {growths}}}")
+    if budget == "{p50_ms: 100}":
+        record = price(asked, Silent(), deadline=time.monotonic() + 300)
+        assert len(record.shapes) == 1
+        assert record.skipped == {"that make the same network as another": 20}
+    else:
+        with pytest.raises(ConfigError, match="no shape can be measured: 20 more than 100 parameters"):
+            price(asked, Silent(), deadline=time.monotonic() + 300)

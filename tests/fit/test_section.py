@@ -31,6 +31,11 @@ def section(fit: str, *more: str) -> FitSection:
         ("{budget: {p50_ms: 1}, space: [conv, {use: conv, width: [8, 0]}]}", "width", None),
         ("{budget: {p50_ms: 1}, space: {use: conv, width: {low: 0, high: 8}}}", "width", None),
         ("{budget: {p50_ms: 1}, space: {use: ds_resnet, blocks: [3, 4]}}", "blocks", None),
+        ("{budget: {p50_ms: 1}, space: {use: conv, width: {low: 8, high: 16}}}", "width", None),
+        ("{budget: {p50_ms: 1}, space: {use: conv, width: {low: 16, high: 8}}}", "width: low is not smaller", None),
+        ("{budget: {p50_ms: 1}, space: {use: conv, width: {low: 16}}}", "width: high: ", None),
+        ("{budget: {p50_ms: 1}, space: {use: conv, width: []}}", "width: has no value", None),
+        ("{budget: {p50_ms: 1, targets: {local: {instructions: 9}}}}", "local: instructions of a target", "p50_ms"),
         ("{budget: {p50_ms: 1}, candidates: [int7]}", "unknown quantization scheme 'int7'", "int8"),
     ],
 )

@@ -10,7 +10,7 @@ import yaml
 from pydantic import JsonValue
 
 from edgekd.errors import ConfigError
-from edgekd.fit.write_student import MARKER, check_place, with_model, write_student
+from edgekd.fit.write_student import MARKER, check_place, with_model, write_student, wrote
 from tests.command import REPOSITORY
 
 MODEL: dict[str, JsonValue] = {"use": "conv", "width": 16, "depth": 1, "stages": 4, "growth": 1.0, "blocks": [3, 4]}
@@ -177,3 +177,19 @@ def test_mode_and_link_stay_and_a_new_file_has_the_mode_of_the_old(tmp_path: Pat
 def test_a_note_cannot_leave_its_comment() -> None:
     after = with_model(BLOCK, MODEL, ("--set x='a\nseed: 7'",))
     assert "seed" not in yaml.safe_load(after)
+
+
+def test_only_what_a_search_for_this_pipeline_wrote_is_its_own(tmp_path: Path) -> None:
+    path, to = tmp_path / "p.yaml", tmp_path / "q.yaml"
+    path.write_text(BLOCK)
+    write_student(path, to, MODEL, NOTE, unchanged=check_place(path, to))
+    assert wrote(path, to)
+    path.write_text(BLOCK + "fit: {budget: {p50_ms: 1}}\n")
+    assert wrote(path, to), "another budget"
+    other = tmp_path / "other.yaml"
+    other.write_text(to.read_text().replace("name: x ", "name: y "))
+    assert not wrote(path, other), "another pipeline, with a student that was found for it"
+    other.write_text(BLOCK)
+    assert not wrote(path, other), "no search wrote it"
+    other.write_text(f"{MARKER}: [")
+    assert not wrote(path, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from edgekd.config.pipeline import load_pipeline
 from edgekd.config.select import Range
 from edgekd.config.sweep import shown, split_assignments, split_values, words
 from edgekd.errors import ConfigError, UsageError
+from edgekd.sweep.settings import check_settings, sweep_of
+from tests.command import QUICK_TARGET
+from tests.sweep.small import PIPELINE
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab, []{}:#'\"", max_size=6),
@@ -83,3 +88,29 @@ def test_a_setting_is_told_as_one_would_write_it() -> None:
     )
     assert words({}) == "as in the file"
     assert shown([1, "x"]) == "[1, x]"
+
+
+def test_one_value_of_the_command_line_wins_over_the_files_values(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(PIPELINE + "sweep: {space: {distill.temperature: [2, 4], distill.epochs: [1, 2]}}\n")
+    (tmp_path / "here.yaml").write_text(QUICK_TARGET)
+    fixed, tried = split_assignments(["distill.temperature=3"])
+    loaded = load_pipeline(path, assignments=fixed)
+    section = sweep_of(loaded, tried, {}, {"distill.temperature"})
+    assert list(section.grid()) == [{"distill.epochs": 1}, {"distill.epochs": 2}]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_combination_of_first_values_that_cannot_be_refuses_no_other(tmp_path: Path, sampler: str) -> None:
+    """Resized to 0.9 at least and 0.8 at most, whatever else is tried: a row, not the end."""
+    path = tmp_path / "p.yaml"
+    path.write_text(PIPELINE)
+    (tmp_path / "here.yaml").write_text(QUICK_TARGET)
+    loaded = load_pipeline(path, assignments=["distill.augment={resize: [0.5, 1]}"])
+    tried: dict[str, Range | list[JsonValue]] = {
+        "distill.augment.resize.0": [0.9, 0.5],
+        "distill.augment.resize.1": [0.8, 1],
+        "distill.temperature": [2, 4],
+    }
+    section = sweep_of(loaded, tried, {"sampler": sampler, "settings": 5})
+    assert check_settings(loaded, section, "train").nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -112,23 +113,25 @@ def drop_interval(lost: float, gained: float, total: float, confidence: float = 
     return (max(-1.0, middle - half), min(1.0, middle + half))
 
 
-def gain_over_seeds(taught: Sequence[float], untaught: Sequence[float], confidence: float = 0.95) -> Gain:
+def gain_over_seeds(
+    taught: Sequence[float], untaught: Sequence[float], *, step: float, confidence: float = 0.95
+) -> Gain:
     """How far the first accuracies are ahead of the others, pair by pair: two trainings of the same seed are a pair.
 
-    The interval and the p-value are Student's t of the differences; where all are the same they have no spread, and
-    the interval is that one number.
+    step: between two accuracies that can be told apart, 1 / samples. The interval and the p-value are Student's t of
+    the differences, whose standard deviation is taken as no less than that of rounding to a step, step / sqrt(12): a
+    few differences of so many samples may be the same by chance.
 
     Raises:
         ValueError: fewer than two pairs.
     """
-    from scipy.stats import ttest_1samp
+    from scipy.stats import t
 
     ahead = np.subtract(taught, untaught)
     if len(ahead) < 2:
         raise ValueError("one training says nothing of how much the next one differs")
     mean, std = float(ahead.mean()), float(ahead.std(ddof=1))
-    if std < 1e-12:  # of numbers that differ by rounding alone
-        return Gain(mean=mean, std=0.0, interval=(mean, mean), p_value=1.0 if abs(mean) < 1e-12 else 0.0)
-    test = ttest_1samp(ahead, 0.0)
-    low, high = test.confidence_interval(confidence)
-    return Gain(mean=mean, std=std, interval=(float(low), float(high)), p_value=float(test.pvalue))
+    error = max(std, step / math.sqrt(12)) / math.sqrt(len(ahead))
+    half = float(t.ppf((1 + confidence) / 2, len(ahead) - 1)) * error
+    p_value = 2 * float(t.sf(abs(mean) / error, len(ahead) - 1))
+    return Gain(mean=mean, std=std, interval=(mean - half, mean + half), p_value=p_value)

@@ -91,7 +91,7 @@ class SeedsStage(TargetStage):
             samples=len(test),
             accuracies=accuracies,
             gains={
-                name: gain_over_seeds(reached, accuracies[untaught])
+                name: gain_over_seeds(reached, accuracies[untaught], step=1 / len(test))
                 for name, reached in accuracies.items()
                 if (untaught := f"{CONTROL}.{name.rpartition('.')[2]}") in accuracies and name != untaught
             },

@@ -59,14 +59,15 @@ def trial_record(
 def compared(rows: Sequence[SweepRow], targets: Sequence[str]) -> tuple[SweepRow, ...]:
     """The rows, each held against the first one."""
     baseline = rows[0]
-    gains = [_gain(row.accuracies, baseline.accuracies) for row in rows[1:]]
+    step = 1 / max((each.validation_total for row in rows for each in row.trials if each.validation_total), default=1)
+    gains = [_gain(row.accuracies, baseline.accuracies, step) for row in rows[1:]]
     real = iter(holm([gain.p_value for gain in gains if gain is not None]))
     found = [baseline]
     for row, gain in zip(rows[1:], gains, strict=True):
         shipped = {
             target: each
             for target in targets
-            if (each := _gain(_shipped(row, target), _shipped(baseline, target))) is not None
+            if (each := _gain(_shipped(row, target), _shipped(baseline, target), step)) is not None
         }
         noiseless = gain is not None and next(real)
         found.append(row.model_copy(update={"gain": gain, "beyond_noise": noiseless, "shipped_gain": shipped}))
@@ -87,12 +88,12 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
     return rejected
 
 
-def _gain(reached: Mapping[int, float], before: Mapping[int, float]) -> Gain | None:
+def _gain(reached: Mapping[int, float], before: Mapping[int, float], step: float) -> Gain | None:
     """By seed; None where fewer than two seeds have both."""
     both = [seed for seed in reached if seed in before]
     if len(both) < 2:
         return None
-    return gain_over_seeds([reached[seed] for seed in both], [before[seed] for seed in both])
+    return gain_over_seeds([reached[seed] for seed in both], [before[seed] for seed in both], step=step)
 
 
 def _shipped(row: SweepRow, target: str) -> dict[int, float]:

@@ -82,7 +82,7 @@ def test_an_evaluation_compares_the_pairs_sample_by_sample_and_all_with_the_refe
 
 def test_a_gain_over_seeds_is_students_t_of_the_differences() -> None:
     taught, untaught = [0.95, 0.96, 0.94, 0.97], [0.93, 0.95, 0.94, 0.94]
-    found = gain_over_seeds(taught, untaught)
+    found = gain_over_seeds(taught, untaught, step=0.01)
     expected = ttest_rel(taught, untaught)
     assert found.mean == pytest.approx(0.015)
     assert found.std == pytest.approx(np.std([0.02, 0.01, 0.0, 0.03], ddof=1))
@@ -92,13 +92,18 @@ def test_a_gain_over_seeds_is_students_t_of_the_differences() -> None:
     assert found.interval == pytest.approx((0.015 - half, 0.015 + half))
 
 
-def test_differences_without_spread_are_told_as_they_are() -> None:
-    assert gain_over_seeds([0.9, 0.8], [0.9, 0.8]).p_value == 1.0
-    ahead = gain_over_seeds([0.9, 0.8], [0.8, 0.7])
-    assert (ahead.verdict, ahead.std) == ("better", 0.0)
-    assert ahead.interval == pytest.approx((0.1, 0.1))
+def test_differences_that_are_the_same_may_be_so_by_chance() -> None:
+    assert gain_over_seeds([0.9, 0.8], [0.9, 0.8], step=0.01).p_value == 1.0
+    ahead = gain_over_seeds([0.9, 0.8], [0.89, 0.79], step=0.01)  # by one sample of 100, twice
+    error = 0.01 / 12**0.5 / 2**0.5
+    assert ahead.std == pytest.approx(0, abs=1e-12)
+    assert ahead.p_value == pytest.approx(2 * t.sf(0.01 / error, 1))
+    assert ahead.p_value > 0.1
+    assert ahead.interval == pytest.approx((0.01 - t.ppf(0.975, 1) * error, 0.01 + t.ppf(0.975, 1) * error))
+    far = gain_over_seeds([0.95] * 5, [0.9] * 5, step=0.0001)
+    assert far.verdict == "better"
 
 
 def test_one_pair_is_not_enough() -> None:
     with pytest.raises(ValueError, match="one training"):
-        gain_over_seeds([0.9], [0.8])
+        gain_over_seeds([0.9], [0.8], step=0.01)

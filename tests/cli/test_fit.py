@@ -11,7 +11,7 @@ from tests.fit.pipelines import PIPELINE
 
 
 def test_a_searched_pipeline_runs_with_the_student_that_the_search_trained(tmp_path: Path) -> None:
-    place = place_with(tmp_path, PIPELINE.replace("minutes: 2", "minutes: 1\n  shapes: 5\n  space: conv"))
+    place = place_with(tmp_path, PIPELINE.replace("minutes: 60", "minutes: 1\n  shapes: 5\n  space: conv"))
     done = place.edgekd("fit", "p.yaml", timeout_s=500)
     assert done.returncode == 0, done.stderr
     assert "of 5 shapes measured are within {p50_ms: 5.0}" in done.stdout

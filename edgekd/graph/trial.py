@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-import edgekd
+from edgekd.child import run_module
 from edgekd.errors import ConfigError
 from edgekd.temporary import temporary_folder
 
@@ -36,30 +36,14 @@ def try_out(file: Path, feeds: Mapping[str, NDArray[Any]] = {}, *, also: Sequenc
         samples = folder / "samples.npz"
         np.savez(samples, allow_pickle=False, **feeds)
         models = [str(each.resolve()) for each in (file, *also)]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(samples), *models],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": _with_edgekd(os.environ.get("PYTHONPATH", ""))},
-        )
         try:
-            code = process.wait(LONGEST_S)
+            code = run_module(__name__, [str(samples), *models], LONGEST_S).returncode
         except subprocess.TimeoutExpired:
             raise ConfigError(f"{file}: ONNX Runtime does not end with it within {LONGEST_S:.0f} s") from None
-        finally:
-            process.kill()
-            process.wait()
     if code < 0:
         with suppress(ValueError):
             told = f"{-code} ({signal.Signals(-code).name})"
             raise ConfigError(f"{file}: it ends the process of ONNX Runtime {onnxruntime.__version__}: signal {told}")
-
-
-def _with_edgekd(path: str) -> str:
-    own = str(Path(edgekd.__file__).parents[1])
-    return f"{own}{os.pathsep}{path}" if path else own
 
 
 def _run(path: str, samples: Mapping[str, NDArray[Any]], level: onnxruntime.GraphOptimizationLevel) -> None:
@@ -80,6 +64,9 @@ def _run(path: str, samples: Mapping[str, NDArray[Any]], level: onnxruntime.Grap
 if __name__ == "__main__":
     import resource
 
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # a model that complains without end fills no memory of whoever asked
+    os.dup2(nowhere, 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit = int(LONGEST_S) * (os.cpu_count() or 1)  # of all threads: an end even where whoever waits was killed
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))

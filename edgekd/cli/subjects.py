@@ -173,7 +173,7 @@ def _tells_apart(name: str, path: Path, paths: Sequence[Path]) -> bool:
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, _, sizes = text.rpartition("=")
     parts = sizes.split(",")
-    if not name or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not name or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--shape {text}: expected NAME=SIZES", hint="for example --shape input=1,3,224,224")
     return name, tuple(int(part) for part in parts)
 
@@ -190,17 +190,6 @@ def can_be_written(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{option} {path}: nothing can be written to {path.parent}")
-
-
-def check_writable(path: Path) -> None:
-    """Asked before long work whose result is written there.
-
-    Raises:
-        UsageError: it could not be.
-    """
-    if path.is_dir() or not os.access(path.resolve().parent, os.W_OK):
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent} that can be written to"
-        raise UsageError(f"cannot write {path}: {reason}")
 
 
 def write_text(path: Path, text: str) -> None:

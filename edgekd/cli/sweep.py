@@ -71,7 +71,7 @@ def sweep(
     """
     from rich.console import Console
 
-    from edgekd.cli.subjects import check_writable, write_text
+    from edgekd.cli.subjects import can_be_written, write_text
     from edgekd.config.pipeline import load_pipeline
     from edgekd.config.sweep import split_assignments
     from edgekd.report.progress import progress_for
@@ -87,7 +87,7 @@ def sweep(
     options: dict[str, JsonValue] = {name: each for name, each in given.items() if each is not None}
     section = sweep_of(loaded, tried, options, {each.partition("=")[0].strip() for each in fixed})
     if csv is not None:
-        check_writable(csv)
+        can_be_written(csv, "--csv")
     console = Console(stderr=True)
     share_processor()
     try:
@@ -120,6 +120,6 @@ def _hands(workers: str | None, cores: int | None, address: str | None) -> Hands
         raise UsageError("--address is that of a cluster", hint="--workers ray --address HOST:PORT")
     if workers is None or cluster:
         return Hands(cluster, None, cores, address)
-    if not workers.isdigit() or int(workers) < 1:
+    if not workers.isdecimal() or int(workers) < 1:
         raise UsageError(f"--workers {workers}: expected a number of trainings at once, or ray")
     return Hands(count=int(workers), cores=cores)

@@ -124,6 +124,7 @@ def test_what_is_undecided_exits_with_3_and_says_what_would_decide(place: Here) 
         (["small.onnx", "--every", "5", "--clients", "2"], 2, "two ways to measure"),
         (["small.onnx", "--deadline", "5"], 2, "--deadline belongs to --every"),
         (["small.onnx", "--shape", "x"], 2, "expected NAME=SIZES"),
+        (["small.onnx", "--shape", "x=²"], 2, "expected NAME=SIZES"),
         (["small.onnx", "--input", "nowhere.npy"], 2, "no such input file: nowhere.npy"),
         (["small.onnx", "--end-to-end"], 2, "small.onnx is a plain model"),
         (["small.onnx", "--target", "nowhere.yaml"], 2, "no such file: nowhere.yaml"),

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgekd.config.section import did_you_mean
+from edgekd.config.section import did_you_mean, said
 from edgekd.config.source import Source
 from edgekd.errors import ConfigError
 
@@ -64,12 +64,12 @@ def _translate(source: Source, detail: ErrorDetails) -> ConfigError:
     if kind in PLAIN_WORDS:
         found = "" if kind == "missing" else f", found {_shown(detail['input'])}"
         return ConfigError(f"{dotted}: {PLAIN_WORDS[kind]}{found}", where=where)
-    message, _, hint = detail["msg"].removeprefix("Value error, ").partition("\n")
+    message, hint = said(detail)
     if kind not in ("value_error", "component", "component_use", "unknown_key"):
         message = f"{message[0].lower()}{message[1:]}, found {_shown(detail['input'])}"
     if kind == "component_use":
         where = source.where((*location, "use"))
-    return ConfigError(f"{dotted}: {message}" if dotted else message, hint=hint or None, where=where)
+    return ConfigError(f"{dotted}: {message}" if dotted else message, hint=hint, where=where)
 
 
 def _inside(data: object, location: tuple[str | int, ...]) -> tuple[str | int, ...]:

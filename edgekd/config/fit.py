@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
 from edgekd.config.component import Component, Use
-from edgekd.config.section import Section
+from edgekd.config.section import Section, first_said
 from edgekd.config.select import Range
 
 DEFAULT_CANDIDATES: Any = ["int8_weights", "int8_qdq"]
@@ -65,9 +65,7 @@ class Variation(Section):
                 try:
                     Range.model_validate(value)
                 except ValidationError as error:
-                    first = error.errors()[0]
-                    at = "".join(f"{part}: " for part in first["loc"])
-                    raise ValueError(f"{key}: {at}{first['msg'].removeprefix('Value error, ')}") from None
+                    raise ValueError(f"{key}: {first_said(error)[0]}") from None
         return self
 
     @property

@@ -76,3 +76,16 @@ def nearest(name: str, known: Any) -> str:
 
 def did_you_mean(name: str) -> str:
     return f"did you mean {name!r}?"
+
+
+def said(detail: ErrorDetails) -> tuple[str, str | None]:
+    """The words of an error, and the hint that a validator gave below them."""
+    message, _, hint = detail["msg"].removeprefix("Value error, ").partition("\n")
+    return message, hint or None
+
+
+def first_said(error: ValidationError) -> tuple[str, str | None]:
+    """The same of the first error, behind the keys that it is about."""
+    first = error.errors()[0]
+    message, hint = said(first)
+    return ": ".join(map(str, (*first["loc"], message))), hint

@@ -10,7 +10,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
-from edgekd.config.section import Section
+from edgekd.config.section import Section, first_said
 from edgekd.config.select import Choices, Range
 from edgekd.errors import ConfigError, UsageError
 from edgekd.records.base import canonical_json
@@ -146,7 +146,7 @@ def _range(key: str, value: dict[str, JsonValue]) -> Range:
     try:
         return TypeAdapter(Range).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"--set {key}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        raise ConfigError(f"--set {key}: {first_said(error)[0]}") from None
 
 
 def words(setting: Setting) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias, cast
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from edgekd.config.component import Component, Use
+from edgekd.config.section import first_said
 from edgekd.errors import ConfigError
 from edgekd.models.base import Model
 
@@ -63,7 +64,5 @@ def model_of(shape: Mapping[str, JsonValue], folder: Path) -> Model:
     try:
         return cast("Model", _MODEL.validate_python(dict(shape), context={"folder": folder}))
     except ValidationError as error:
-        first = error.errors()[0]
-        at = "".join(f"{part}: " for part in first["loc"])
-        message, _, hint = first["msg"].removeprefix("Value error, ").partition("\n")
-        raise ConfigError(f"{shape.get('use', 'a shape')}: {at}{message}", hint=hint or None) from None
+        told, hint = first_said(error)
+        raise ConfigError(f"{shape.get('use', 'a shape')}: {told}", hint=hint) from None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgekd.records.evaluation import Paired
 from edgekd.records.screening import FP32, ChoiceRecord, Screened, ScreeningRecord, Verdict
 
 Objective = Literal["latency", "size"]
-TOO_FEW = "was loaded too few times to be compared"
-ANSWERED_ONLY = "answered only "
 LEAST_SAMPLES = 100
 """Validation samples that a candidate must have answered (or all there are) before its accuracy says anything."""
 
@@ -32,11 +30,13 @@ def choose(
     """
     lost: dict[str, str] = {}
     left: list[Screened] = []
+    hurried = 0
     timed = screening.cost == "time" and objective == "latency"
     for each in screening.candidates:
-        reason = _out(each, allowed, max_accuracy_drop, max_bytes, screening, timed=timed)
-        if reason:
-            lost[each.name] = reason
+        out = _out(each, allowed, max_accuracy_drop, max_bytes, screening, timed=timed)
+        if out is not None:
+            lost[each.name] = out.why
+            hurried += out.hurried
         else:
             left.append(each)
     if not left:
@@ -47,7 +47,6 @@ def choose(
             why = f"{why}; times on {screening.target} mean nothing"
     else:
         winner, why, losers = _cheapest(left, screening, margin)
-    hurried = sum(reason.startswith((TOO_FEW, ANSWERED_ONLY)) for reason in lost.values())
     if hurried:
         compared = why if len(left) > 1 else "nothing else could be compared with it"
         why = f"{compared}; {hurried} more need a longer measure.screen_seconds (--seconds)"
@@ -80,6 +79,13 @@ def _nothing(
     )
 
 
+class _Out(NamedTuple):
+    """Why a candidate is out; hurried: more time would have let it be judged."""
+
+    why: str
+    hurried: bool = False
+
+
 def _out(
     each: Screened,
     allowed: Collection[str],
@@ -88,33 +94,33 @@ def _out(
     screening: ScreeningRecord,
     *,
     timed: bool,
-) -> str:
-    """Why a candidate is out before its cost is looked at; empty for one that is not."""
+) -> _Out | None:
+    """Why a candidate is out before its cost is looked at; None for one that is not."""
     if each.refused:
-        return each.refused
+        return _Out(each.refused)
     if each.name not in allowed:
-        return "not asked for in quantize.candidates"
+        return _Out("not asked for in quantize.candidates")
     if max_bytes is not None and each.size_bytes > max_bytes:
-        return f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}"
+        return _Out(f"{each.size_bytes:,} bytes, and the target allows {max_bytes:,}")
     if each.against_fp32 is None:  # the fp32 file itself
-        return ""
+        return None
     inaccurate = _inaccurate(each, each.against_fp32, max_accuracy_drop, screening)
     pair = screening.comparison(each.name, FP32)
-    if not inaccurate and timed and (pair is None or pair.interval is None):
-        return TOO_FEW
+    if inaccurate is None and timed and (pair is None or pair.interval is None):
+        return _Out("was loaded too few times to be compared", hurried=True)
     return inaccurate
 
 
-def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> str:
-    """Why its answers are not good enough; empty when they are."""
+def _inaccurate(each: Screened, pair: Paired, max_accuracy_drop: float, screening: ScreeningRecord) -> _Out | None:
+    """Why its answers are not good enough; None when they are."""
     if each.samples < min(LEAST_SAMPLES, screening.validation_samples):
-        return f"{ANSWERED_ONLY}{each.samples} validation samples in its time"
+        return _Out(f"answered only {each.samples} validation samples in its time", hurried=True)
     if pair.drop > max_accuracy_drop and screening.judged_by == "fp32":
         most = 100 * max_accuracy_drop
-        return f"answers {100 * pair.drop:.2f} % of the samples otherwise than fp32 (at most {most:.2f})"
+        return _Out(f"answers {100 * pair.drop:.2f} % of the samples otherwise than fp32 (at most {most:.2f})")
     if pair.drop > max_accuracy_drop:
-        return f"loses {100 * pair.drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})"
-    return ""
+        return _Out(f"loses {100 * pair.drop:.2f} points of accuracy (at most {100 * max_accuracy_drop:.2f})")
+    return None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import yaml
 from pydantic import JsonValue
 
 from edgekd.config.inline import inline
+from edgekd.config.source import read_source
 from edgekd.errors import ConfigError
 from edgekd.pipeline.store import write_atomically
 from edgekd.records.base import file_digest
@@ -72,19 +73,17 @@ def wrote(path: Path, to: Path) -> bool:
     """Whether the file `to` is what a search for the pipeline at `path` wrote: it has a note, and says what that says,
     but for what a search is about."""
     try:
-        text = to.read_text(encoding="utf-8")
-        return MARKER in text and _beside(text) == _beside(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return _beside(to) == _beside(path) and MARKER in to.read_text(encoding="utf-8")
+    except ConfigError:
         return False
 
 
-def _beside(text: str) -> object:
+def _beside(path: Path) -> object:
     """What a pipeline says beside its student's model and how that is searched for."""
-    data = yaml.safe_load(text)
-    if isinstance(data, dict):
-        data.pop("fit", None)
-        if isinstance(data.get("student"), dict):
-            data["student"].pop("model", None)
+    data = read_source(path).data
+    data.pop("fit", None)
+    if isinstance(student := data.get("student"), dict):
+        student.pop("model", None)
     return data
 
 

@@ -57,7 +57,8 @@ def _whole(value: float) -> JsonValue:
 
 def _check_budget(section: FitSection, pipeline: Pipeline) -> None:
     budget, source = section.budget, pipeline.source
-    names = [each.name for each in pipeline.targets]
+    emulated = {each.name: device_of(each).emulated for each in pipeline.targets}
+    names = list(emulated)
     for name in budget.targets:
         if name not in names:
             raise ConfigError(
@@ -66,7 +67,7 @@ def _check_budget(section: FitSection, pipeline: Pipeline) -> None:
                 hint=nearest(name, names),
             )
         own = budget.targets[name]
-        timed = not device_of(next(each for each in pipeline.targets if each.name == name)).emulated
+        timed = not emulated[name]
         for key, given_to, other in (("p50_ms", not timed, "instructions"), ("instructions", timed, "p50_ms")):
             if given_to and getattr(own, key) is not None:
                 raise ConfigError(
@@ -74,7 +75,6 @@ def _check_budget(section: FitSection, pipeline: Pipeline) -> None:
                     where=source.where(("fit", "budget", "targets", name, key)),
                     hint=f"give `{other}`",
                 )
-    emulated = {each.name: device_of(each).emulated for each in pipeline.targets}
     given = {key for name in names for key, value in budget.on(name).model_dump().items() if value is not None}
     if "p50_ms" in given and all(emulated.values()):
         raise ConfigError(

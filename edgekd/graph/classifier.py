@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, inliner, numpy_helper, version_converter
 
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, words_of
 from edgekd.graph.adopt import keep_output
 from edgekd.graph.dry_run import tensors_of
 from edgekd.graph.inspect import load_model
@@ -138,8 +138,8 @@ def _require_whole(graph: onnx.GraphProto, file: Path) -> None:
             try:
                 numpy_helper.to_array(tensor)
             except Exception as error:  # whatever NumPy says of bytes that do not fit
-                reason = str(error).partition("\n")[0]
-                raise ConfigError(f"{file}: the constant {tensor.name!r} cannot be read: {reason}") from error
+                told = f"the constant {tensor.name!r} cannot be read: {words_of(error)}"
+                raise ConfigError(f"{file}: {told}") from error
 
 
 def _without_constant_inputs(graph: onnx.GraphProto) -> None:

@@ -54,14 +54,17 @@ class WeightedTerm:
             ConfigError: the term gave something else than one number.
         """
         value = self.term(lesson)
-        if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
-            shown = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            if isinstance(value, Tensor) and value.is_complex():
-                shown = "a complex number"
-            raise ConfigError(
-                f"the loss {self.name} gave {shown} instead of one number", hint="take the mean over the batch"
-            )
-        return value.reshape(())
+        if not isinstance(value, Tensor):
+            shown = type(value).__name__
+        elif value.is_complex():
+            shown = "a complex number"
+        elif value.numel() != 1:
+            shown = str(tuple(value.shape))
+        else:
+            return value.reshape(())
+        raise ConfigError(
+            f"the loss {self.name} gave {shown} instead of one number", hint="take the mean over the batch"
+        )
 
 
 def objective_from(losses: Sequence[Loss], shapes: Shapes, seed: int, section: str) -> Objective:

@@ -50,7 +50,10 @@ class Group:
         padded[: len(part)] = part
         everybody = [torch.empty_like(padded) for _ in counts]
         distributed.all_gather(everybody, padded)
-        return torch.cat([each[:rows] for each, rows in zip(everybody, counts, strict=True)])
+        whole = torch.cat([each[:rows] for each, rows in zip(everybody, counts, strict=True)])
+        # as it lies in one process: in which order a loss adds up depends on it
+        last = part.ndim == 4 and not part.is_contiguous() and part.is_contiguous(memory_format=torch.channels_last)
+        return whole.to(memory_format=torch.channels_last) if last else whole
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Makes each of them the sum over the processes, in place."""
@@ -74,7 +77,7 @@ class Group:
         if self.size == 1:
             return
         for each in tensors:
-            flat = each.detach().reshape(-1).contiguous()
+            flat = each.detach().reshape(-1).clone()
             distributed.broadcast(flat.view(torch.uint8), src=0)  # as bytes: not every backend knows every type
             each.detach().copy_(flat.view(each.shape))
 

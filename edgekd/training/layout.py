@@ -28,4 +28,5 @@ def lay_out(module: nn.Module) -> None:
 
 
 def _laid_out(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    # `contiguous` leaves a tensor of one channel as it is, and a convolution of it gives channels first from there on
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

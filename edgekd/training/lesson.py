@@ -73,6 +73,24 @@ class Batch:
             self.labelled,
         )
 
+    def parts(self, count: int) -> list[Batch]:
+        """It as so many batches of equal sizes, in memory that they share."""
+        inputs = {name: each.chunk(count) for name, each in self.inputs.items()}
+        labels, rows, mixed = self.labels.chunk(count), np.split(self.rows, count), self.mixed
+        others = None if mixed is None else (mixed.labels.chunk(count), mixed.share.chunk(count))
+        return [
+            Batch(
+                {name: each[part] for name, each in inputs.items()},
+                labels[part],
+                rows[part],
+                self.view,
+                None if others is None else Mixed(others[0][part], others[1][part]),
+                self.labelled,
+                self.looks,
+            )
+            for part in range(count)
+        ]
+
     def strangers(self, device: torch.device) -> Tensor:
         """Which are other training samples for which, bool (N, N) on the device: another view of a sample is none."""
         from edgekd.data.tensors import moved

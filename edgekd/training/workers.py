@@ -25,13 +25,15 @@ class Workers:
     """A thread for each shard, of which the one that asks is the first; group: the processes that do the same; looks:
     how many rows of a batch are one sample, which stay in one shard.
 
-    A context: inside it torch's number of threads is the execution's.
+    A context: inside it torch's number of threads is the execution's. spare: whether it has a thread that no shard
+    needs, for what can be done ahead (`begun`).
     """
 
     def __init__(self, execution: Execution, group: Group = SINGLE, looks: int = 1) -> None:
         self.execution, self.group, self.looks = execution, group, looks
         self.shards, self.threads = execution.shards, execution.threads
         self.device = torch.device(execution.device)
+        self.spare = execution.device == "cpu" and self.shards == self.threads == 1
         self._pool: ThreadPoolExecutor | None = None
         self._threads_before = self.threads
 
@@ -46,9 +48,9 @@ class Workers:
     def __enter__(self) -> Workers:
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        if self.shards > 1:
+        if self.shards > 1 or self.spare:
             self._pool = ThreadPoolExecutor(
-                self.shards - 1,
+                max(1, self.shards - 1),
                 thread_name_prefix="shard",
                 initializer=torch.set_num_threads,  # OpenMP keeps the number by thread
                 initargs=(self.threads,),
@@ -75,6 +77,14 @@ class Workers:
         finally:
             wait(others)
         return [first, *(each.result() for each in others)]
+
+    def begun(self, part: Callable[[int], Part]) -> Callable[[], list[Part]]:
+        """As `each`, whose results the function that is returned waits for: begun at once by the spare thread, where
+        there is one, and by all threads when it is called elsewhere."""
+        if not self.spare or self._pool is None:
+            return lambda: self.each(part)
+        ahead = [self._pool.submit(part, shard) for shard in range(self.shards)]
+        return lambda: [each.result() for each in ahead]
 
     def slices(self, count: int) -> list[slice]:
         """`count` samples cut into one run a shard, of equal lengths but for one."""

@@ -235,6 +235,19 @@ def test_a_process_takes_its_own_part() -> None:
     assert Workers(Execution(shards=2), Group(1, 3)).slices(60) == [slice(0, 30), slice(30, 60)]
 
 
+def test_the_whole_lies_in_memory_as_its_parts_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_gather(everybody: list[torch.Tensor], part: torch.Tensor) -> None:
+        for each in everybody:
+            each.copy_(part)
+
+    monkeypatch.setattr("torch.distributed.all_gather", all_gather)
+    part = torch.randn(3, 4, 5, 2)
+    for each in (part, part.to(memory_format=torch.channels_last)):
+        whole = Group(0, 2).gathered(each, 6)
+        assert torch.equal(whole, torch.cat([part, part]))
+        assert whole.stride() == torch.cat([each, each]).stride()
+
+
 def test_one_process_is_its_own_group() -> None:
     part = torch.arange(3)
     assert SINGLE.gathered(part, 3) is part

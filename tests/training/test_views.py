@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.config.training import AugmentOptions, TrainingOptions
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.samples import Split
 from edgekd.errors import ConfigError
+from edgekd.training import views as module
 from edgekd.training.execution import Execution
 from edgekd.training.lesson import Batch
 from edgekd.training.looks import view_table
@@ -158,6 +160,40 @@ def test_shards_change_no_sample() -> None:
     assert torch.equal(cut.inputs["image"], whole.inputs["image"])
     assert cut.inputs["image"].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(cut.labels, whole.labels)
+
+
+@pytest.mark.parametrize("together", [1, 40, 10_000])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_batches_made_together_are_those_made_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, together: int, shards: int
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", together)
+    mixed = EVERYTHING.model_copy(update={"mixup": 0.5})
+    made = views(augment=mixed, batch_size=9, second=STRONG)
+    asked = []
+    begun = made._begun
+
+    def watched(rows: NDArray[np.int64], view: int, workers: Workers, look: int | None = None) -> Callable[[], Batch]:
+        asked.append(len(rows))
+        return begun(rows, view, workers, look)
+
+    monkeypatch.setattr(made, "_begun", watched)
+    with Workers(Execution(shards=shards)) as workers:
+        found = list(made.epoch(3, workers))
+    monkeypatch.undo()
+    assert asked == {1: [9] * 7, 40: [18, 18, 18, 9], 10_000: [63]}[together]
+    assert len(found) == made.steps == 7
+    for batch in found:
+        alone = made.batch(batch.rows[::2], 3)
+        assert np.array_equal(batch.rows, alone.rows)
+        assert torch.equal(batch.labels, alone.labels)
+        assert torch.equal(batch.inputs["image"], alone.inputs["image"])
+        assert batch.inputs["image"].stride() == alone.inputs["image"].stride()
+        assert batch.mixed is not None
+        assert alone.mixed is not None
+        assert torch.equal(batch.mixed.labels, alone.mixed.labels)
+        assert torch.equal(batch.mixed.share, alone.mixed.share)
+        assert (batch.view, batch.labelled, batch.looks) == (alone.view, alone.labelled, alone.looks)
 
 
 WEAK, STRONG = AugmentOptions(crop=2, flip=True), AugmentOptions(rotate=30, noise=0.5, erase=4)

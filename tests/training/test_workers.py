@@ -63,6 +63,51 @@ def test_one_shard_needs_no_thread() -> None:
     assert ALONE.each(lambda shard: (shard, threading.get_ident())) == [(0, threading.get_ident())]
 
 
+def test_a_spare_thread_begins_at_once_and_each_does_without_it() -> None:
+    begun, mine = threading.Event(), threading.get_ident()
+
+    def part(shard: int) -> tuple[int, int]:
+        begun.set()
+        return shard, threading.get_ident()
+
+    with Workers(Execution()) as workers:
+        assert workers.spare
+        results = workers.begun(part)
+        assert begun.wait(30)
+        assert workers.each(part) == [(0, mine)]
+        [(shard, thread)] = results()
+    assert shard == 0
+    assert thread != mine
+
+
+@pytest.mark.parametrize(
+    "execution", [Execution(shards=2), Execution(threads=2), Execution(device="cuda")], ids=["shards", "threads", "gpu"]
+)
+def test_without_a_spare_thread_nothing_begins_before_it_is_asked_for(execution: Execution) -> None:
+    done = []
+
+    def part(shard: int) -> int:
+        done.append(shard)
+        return shard
+
+    workers = Workers(execution)
+    assert not workers.spare
+    results = workers.begun(part)
+    assert not done
+    with workers:
+        assert results() == list(range(execution.shards))
+
+
+def test_an_error_of_the_spare_thread_comes_with_its_results() -> None:
+    def part(_shard: int) -> None:
+        raise ValueError("no such sample")
+
+    with Workers(Execution()) as workers:
+        results = workers.begun(part)
+        with pytest.raises(ValueError, match="no such sample"):
+            results()
+
+
 def test_reduced_precision_is_each_threads_own() -> None:
     def product(_shard: int) -> torch.dtype:
         with workers.arithmetic():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NoReturn
 
 from edgekd.closure import closure_of_names
@@ -73,6 +73,10 @@ def import_file(file: Path) -> ModuleType:
     return module
 
 
+NESTED_TOO_DEEPLY = (RecursionError, MemoryError)
+"""What Python's parser and its compiler raise of such a source; there is memory enough."""
+
+
 class OwnLoader(SourceFileLoader):
     """Loads a module whose imports, also those in its functions, look into its own folder first."""
 
@@ -82,6 +86,12 @@ class OwnLoader(SourceFileLoader):
             "__import__": _own_import(module.__name__.partition(".")[0]),
         }
         super().exec_module(module)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        try:
+            return super().get_code(fullname)
+        except NESTED_TOO_DEEPLY as error:
+            raise SyntaxError("nested too deeply", (self.path, 1, None, None)) from error
 
     def path_stats(self, path: str) -> NoReturn:
         """Refuses, so that no bytecode is kept: it would hide an edit of the same length in the same second."""
@@ -182,7 +192,7 @@ def _mentions(path: Path, package: str) -> Mentions:
     """What a source names; nothing for one that is no Python, for importing it will say so."""
     try:
         return mentions(path.read_bytes(), package) if path.suffix == ".py" else Mentions(frozenset(), frozenset())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, *NESTED_TOO_DEEPLY):
         return Mentions(frozenset(), frozenset())
 
 

@@ -159,6 +159,8 @@ def test_what_a_file_imports_of_edgekd_counts(tmp_path: Path) -> None:
         ("\nimport no_such_thing", "", "mine.py:2", "ModuleNotFoundError: No module named 'no_such_thing'"),
         ("\nimport helper.x", "", "mine.py:2", "ModuleNotFoundError: No module named"),
         ("x = '\0'", "", "mine.py:1", "source code string cannot contain null bytes"),
+        ("x = " + "-" * 20_000 + "1", "", "mine.py:1", "SyntaxError: nested too deeply"),
+        ("import helper", "\nx = 1" + "+1" * 20_000, "helper.py:1", "SyntaxError: nested too deeply"),
     ],
 )
 def test_an_import_that_fails_is_told_with_its_line(

@@ -101,6 +101,19 @@ def test_a_sweep_again_trains_nothing_whatever_the_number_of_workers(
     assert {path.stat().st_mtime_ns for path in (place.folder / "store" / "blobs").glob("*/*")} == before
 
 
+def test_what_a_sampler_proposes_that_the_file_says_is_the_row_of_the_file(
+    trained: tuple[Place, dict[str, Any], str],
+) -> None:
+    """The file says no temperature, which is 4; held against itself it would make the others' differences less sure."""
+    place, record, _ = trained
+    arguments = ("--set", "distill.temperature=2,4.0", "--sampler", "random", "--seeds", "2", "--until", "train")
+    found = swept(place, *arguments)
+    assert [row["setting"] for row in found["rows"]] == [{}, {"distill.temperature": 2}]
+    file, two = found["rows"]
+    known = {row["setting"]["distill.temperature"]: row for row in record["rows"] if "kd" in str(row["setting"])}
+    assert reached({"rows": [file, two]}) == reached({"rows": [known[4], known[2]]})
+
+
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
 def test_a_sweep_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, sampler: str) -> None:
     arguments = ["--set", "distill.learning_rate=0.005,0.01,0.02,0.03,0.04", "--until", "train"]

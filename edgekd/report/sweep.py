@@ -43,7 +43,7 @@ def print_sweep(record: SweepRecord, console: Console) -> None:
         for heading in ("bytes", "accuracy"):
             table.add_column(heading, justify="right", no_wrap=True)
     best = record.best
-    for row in _ordered(record):
+    for row in record.ordered:
         cells = [_value(row, key) for key in record.keys]
         cells.append(_accuracy(row, len(record.seeds)))
         if several:
@@ -95,10 +95,6 @@ def sweep_csv(record: SweepRecord) -> str:
         line += [sum(each.seconds for each in row.trials), row.failed]
         writer.writerow([f"{each:.6g}" if isinstance(each, float) else each for each in line])
     return out.getvalue()
-
-
-def _ordered(record: SweepRecord) -> list[SweepRow]:
-    return sorted(record.rows, key=lambda row: (bool(row.failed), -(row.mean or 0.0)))
 
 
 def _best(record: SweepRecord, best: SweepRow) -> list[str]:

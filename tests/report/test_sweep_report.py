@@ -11,8 +11,8 @@ from edgekd.report.sweep import print_sweep
 from edgekd.sweep.table import compared
 
 
-def row(width: int, *correct: int, failed: str = "") -> SweepRow:
-    shipped = TrialShipped(candidate="int8_weights", size_bytes=1234, validation_accuracy=0.5, test_accuracy=0.25)
+def row(width: int, *correct: int, failed: str = "", size: int = 1234) -> SweepRow:
+    shipped = TrialShipped(candidate="int8_weights", size_bytes=size, validation_accuracy=0.5, test_accuracy=0.25)
     return SweepRow(
         setting={"student.model.width": width},
         trials=tuple(
@@ -45,15 +45,25 @@ def shown(*rows: SweepRow, seeds: int, columns: int = 100) -> str:
     return out.getvalue()
 
 
+def widths(text: str) -> list[str]:
+    """Of the rows of the table, in their order."""
+    return [line.split()[0] for line in text.splitlines() if line.strip() and line.split()[0] in ("4", "6", "8")]
+
+
 def test_the_best_comes_first_and_what_failed_last_with_its_reason() -> None:
     text = shown(row(4, 900, 902), row(8, 0, 0, failed="it did not converge"), row(6, 950, 953), seeds=2)
-    cells = [line.split()[0] for line in text.splitlines() if line.strip() and line.split()[0] in ("4", "6", "8")]
-    assert cells == ["6", "4", "8"]
+    assert widths(text) == ["6", "4", "8"]
     assert "90.10 ± 0.14" in text
     assert "+5.05 [+4.41,+5.69]*" in text
     assert "baseline" in text
     assert "✗ student.model.width=8: it did not converge" in text
     assert "edgekd run p.yaml --set distill.epochs=3 --set student.model.width=6" in text
+
+
+def test_of_rows_that_are_equal_the_chosen_one_is_the_first() -> None:
+    text = shown(row(8, 900, 902), row(6, 902, 900, size=900), row(4, 901, 901), seeds=2)
+    assert widths(text) == ["6", "8", "4"]
+    assert "best on validation: student.model.width=6" in text
 
 
 def test_test_accuracy_is_told_of_the_chosen_setting_alone() -> None:

@@ -11,7 +11,9 @@ from edgekd.report.sweep import print_sweep
 from edgekd.sweep.table import compared
 
 
-def row(width: int, *correct: int, failed: str = "", size: int = 1234) -> SweepRow:
+def row(
+    width: int, *correct: int, failed: str = "", size: int = 1234, targets: tuple[str, ...] = ("here",)
+) -> SweepRow:
     shipped = TrialShipped(candidate="int8_weights", size_bytes=size, validation_accuracy=0.5, test_accuracy=0.25)
     return SweepRow(
         setting={"student.model.width": width},
@@ -20,7 +22,7 @@ def row(width: int, *correct: int, failed: str = "", size: int = 1234) -> SweepR
                 seed=seed,
                 validation_correct=None if failed else each,
                 validation_total=None if failed else 1000,
-                shipped={} if failed else {"here": shipped},
+                shipped={} if failed else dict.fromkeys(targets, shipped),
                 failed=failed,
             )
             for seed, each in enumerate(correct)
@@ -28,7 +30,7 @@ def row(width: int, *correct: int, failed: str = "", size: int = 1234) -> SweepR
     )
 
 
-def shown(*rows: SweepRow, seeds: int, columns: int = 100) -> str:
+def shown(*rows: SweepRow, seeds: int, columns: int = 100, targets: tuple[str, ...] = ("here",)) -> str:
     record = SweepRecord(
         name="small",
         pipeline="p.yaml",
@@ -37,8 +39,8 @@ def shown(*rows: SweepRow, seeds: int, columns: int = 100) -> str:
         sampler="grid",
         seeds=tuple(range(seeds)),
         until="validate",
-        targets=("here",),
-        rows=compared(rows, ["here"]),
+        targets=targets,
+        rows=compared(rows, targets),
     )
     out = io.StringIO()
     print_sweep(record, Console(file=out, width=columns))
@@ -70,6 +72,13 @@ def test_test_accuracy_is_told_of_the_chosen_setting_alone() -> None:
     text = shown(row(4, 900, 902), row(6, 950, 953), seeds=2)
     assert text.count("25.00") == 1
     assert "what it ships on here reaches 25.00 ± 0.00 % of the test samples" in text
+
+
+def test_test_accuracy_is_told_on_every_target() -> None:
+    text = shown(row(4, 900, targets=("here", "board")), seeds=1, targets=("here", "board", "far"))
+    assert "what it ships on here reaches 25.00 % of the test samples" in text
+    assert "what it ships on board reaches 25.00 % of the test samples" in text
+    assert "far" not in text
 
 
 def test_one_seed_says_nothing_of_noise() -> None:

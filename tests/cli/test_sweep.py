@@ -237,6 +237,10 @@ def test_a_trial_goes_up_to_validate_and_nothing_is_trained_beside_a_measurement
         (("--set", "distill.temperature=1,-2"), "--set: distill.temperature: input should be greater than 0, found -2"),
         (("--set", "distill.losses=[{use: kd}],[{use: kdd}]"), "--set: distill.losses.0: unknown loss 'kdd'"),
         (("--set", "seed=1,2"), "seed cannot be tried out"),
+        (
+            ("--set", "distill.temperature=1,2", "--seed", "4294967295", "--seeds", "2"),
+            "--seeds: sweep.seeds: the last of 2 from 4294967295 on is 4294967296, and no seed is above 4294967295",
+        ),
         (("--set", "distill.temperature=4,4"), "a value stands twice"),
         (("--set", "distill.temperature={low: 1, high: 4}"), "is a range, and a grid needs values"),
         (("--set", "distill.temperature=3"), "nothing is tried"),

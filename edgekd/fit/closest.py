@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgekd.config.fit import Budget, Costs
+from edgekd.config.fit import Budget
 from edgekd.config.inline import inline
 from edgekd.errors import ConfigError
 from edgekd.records.pricing import Priced, PricedFile
@@ -72,11 +72,10 @@ def _excesses(shape: Priced, budget: Budget) -> Iterator[_Excess]:
 
 
 def _of_file(target: str, file: PricedFile, budget: Budget) -> Iterator[_Excess]:
-    costs, own = budget.on(target), budget.targets.get(target, Costs())
+    costs = budget.on(target)
 
     def key(name: str) -> str:
-        """Where the number stands that holds there."""
-        return name if getattr(own, name) is None else f"targets.{target}.{name}"
+        return ".".join(budget.place(target, name))
 
     if costs.p50_ms is not None and file.p50_s is not None and file.p50_s * 1e3 > costs.p50_ms:
         enough = _rounded_up(1e3 * (file.interval_s[1] if file.interval_s else file.p50_s))

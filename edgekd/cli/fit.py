@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli.run import Assignments, PipelineFile, Seed
-from edgekd.errors import ConfigError, UsageError
+from edgekd.errors import UsageError
 
 
 def fit(
@@ -41,6 +41,7 @@ def fit(
 
     from edgekd.config.inline import inline
     from edgekd.config.pipeline import load_pipeline
+    from edgekd.fit.section import section_of
     from edgekd.fit.study import fit_plan
     from edgekd.fit.write_student import check_place, write_student
     from edgekd.pipeline.engine import Selection
@@ -51,12 +52,7 @@ def fit(
     from edgekd.stages.session import run_plan
 
     loaded = load_pipeline(pipeline, assignments=assignments, seed=seed)
-    if loaded.config.fit is None:
-        raise ConfigError(
-            "fit: is missing: what may the student cost?",
-            where=f"{pipeline}:1",
-            hint="for example `fit: {budget: {p50_ms: 0.05, model_bytes: 20000}}`",
-        )
+    section_of(loaded)  # what cannot be is told before any work, and leaves no run
     goal = pipeline if to is None else to
     if to is not None:
         _check_goal(pipeline, to)

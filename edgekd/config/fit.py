@@ -36,6 +36,12 @@ class Budget(Costs):
         default_factory=dict, description="what it may cost otherwise on targets, by their names"
     )
 
+    def place(self, target: str, name: str) -> tuple[str, ...]:
+        """Below `fit.budget`, where the number stands that holds on a target: its own, or where it has none that for
+        all."""
+        own = self.targets.get(target, Costs())
+        return (name,) if getattr(own, name) is None else ("targets", target, name)
+
     def on(self, target: str) -> Costs:
         """What holds on one target: its own numbers, and where it has none those for all."""
         own = self.targets.get(target, Costs())

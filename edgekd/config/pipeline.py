@@ -21,12 +21,14 @@ from edgekd.config.reuse import ReusedClassifier
 from edgekd.config.section import Section
 from edgekd.config.select import SelectSection
 from edgekd.config.shifts import ShiftOptions
-from edgekd.config.source import Source, assign, read_source
+from edgekd.config.source import KeyPath, Source, assign, read_source
 from edgekd.config.sweep import Setting, SweepSection
 from edgekd.config.target import TargetProfile
 from edgekd.config.training import ClassName, TrainingOptions
 from edgekd.errors import ConfigError, UsageError, placed
 
+SEEDS = 2**32
+"""How many there are, from 0."""
 DEFAULT_TEMPERATURE: Any = 4.0
 Losses = list[Annotated[Component, Use("losses")]]
 Start = Annotated[Component, Use("initialisers")] | None
@@ -168,7 +170,7 @@ class ReleaseSection(Section):
 
 class PipelineConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder runs/NAME")
-    seed: int = Field(0, ge=0, lt=2**32, description="source of all randomness")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="source of all randomness")
     seeds: int = Field(
         1,
         ge=1,
@@ -244,11 +246,28 @@ def with_setting(pipeline: Pipeline, setting: Setting, seed: int) -> Pipeline:
 def _checked(source: Source) -> Pipeline:
     config = check(PipelineConfig, source)
     check_networks(config, source)
+    check_seeds(config.seed, config.seeds, source, ("seeds",))
     pipeline = Pipeline(source, config, tuple(_targets(source, config)))
     if config.distill.select is not None:
         for key, place, example in config.distill.select.examples():
             with_choice(pipeline, {key: example}, source.where(("distill", "select", "space", key, place)))
     return pipeline
+
+
+def check_seeds(first: int, count: int, source: Source, at: KeyPath) -> None:
+    """at: the key that asks for so many.
+
+    Raises:
+        ConfigError: the last of them is none, so that nobody could train with it again.
+    """
+    last = first + count - 1
+    if last >= SEEDS:
+        key = ".".join(map(str, at))
+        raise ConfigError(
+            f"{key}: the last of {count} from {first} on is {last}, and no seed is above {SEEDS - 1}",
+            where=source.where(at),
+            hint=f"give `seed` up to {SEEDS - count}",
+        )
 
 
 def with_choice(pipeline: Pipeline, choice: Mapping[str, JsonValue], where: str = "distill.select") -> Pipeline:

@@ -78,6 +78,11 @@ class Device(Component):
         """What counts instructions there, for `count_into`; empty where nothing does."""
         return ""
 
+    @property
+    def uncounted(self) -> TargetError:
+        """Why nothing counts instructions there, where nothing does."""
+        return TargetError(f"{self.place}: instructions cannot be counted there")
+
     def count_into(self, marks: Path) -> AbstractContextManager[Workspace]:  # noqa: ARG002 - few devices count
         """A workspace whose programs write how many instructions they have executed, one number a line, into the
         local file `marks` at each call of getppid.
@@ -85,7 +90,7 @@ class Device(Component):
         Raises:
             TargetError: instructions cannot be counted there.
         """
-        raise TargetError(f"{self.place}: instructions cannot be counted there")
+        raise self.uncounted
 
     @property
     def machine(self) -> str:

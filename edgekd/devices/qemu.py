@@ -130,14 +130,18 @@ class Qemu(Device):
         found = counter(PROGRAM[self.bits])
         return "" if found is None else f"qemu {found.version}"
 
+    @property
+    def uncounted(self) -> TargetError:
+        return TargetError(
+            f"{PROGRAM[self.bits]} with plugins, and a C compiler, are needed to count instructions",
+            hint="sudo apt install --no-install-recommends qemu-user gcc libc6-dev",
+        )
+
     @contextmanager
     def count_into(self, marks: Path) -> Iterator[Workspace]:
         found = counter(PROGRAM[self.bits])
         if found is None:
-            raise TargetError(
-                f"{PROGRAM[self.bits]} with plugins, and a C compiler, are needed to count instructions",
-                hint="sudo apt install --no-install-recommends qemu-user gcc libc6-dev",
-            )
+            raise self.uncounted
         command = (found.program, *found.arguments(marks, GETPPID[self.bits]))
         with self._opened(command, self._tree()) as workspace:
             yield workspace

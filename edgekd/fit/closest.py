@@ -17,8 +17,8 @@ WHERE = "fit.budget"
 
 @dataclass(frozen=True)
 class _Excess:
-    """A figure of a shape that is over the budget; factor: how many times; key: of the budget, with a value that would
-    do."""
+    """A figure of a shape that is over the budget; factor: how many times; key: below `fit.budget`, with a value that
+    would do."""
 
     factor: float
     what: str
@@ -73,16 +73,20 @@ def _excesses(shape: Priced, budget: Budget) -> Iterator[_Excess]:
 
 def _of_file(target: str, file: PricedFile, budget: Budget) -> Iterator[_Excess]:
     costs = budget.on(target)
+
+    def key(name: str) -> str:
+        return ".".join(budget.place(target, name))
+
     if costs.p50_ms is not None and file.p50_s is not None and file.p50_s * 1e3 > costs.p50_ms:
         enough = _rounded_up(1e3 * (file.interval_s[1] if file.interval_s else file.p50_s))
         what = f"{duration(file.p50_s)} on {target}"
-        yield _Excess(file.p50_s * 1e3 / costs.p50_ms, what, "p50_ms", enough)
+        yield _Excess(file.p50_s * 1e3 / costs.p50_ms, what, key("p50_ms"), enough)
     if costs.instructions is not None and file.instructions is not None and file.instructions > costs.instructions:
         what = f"{file.instructions:,} instructions on {target}"
-        yield _Excess(file.instructions / costs.instructions, what, "instructions", file.instructions)
+        yield _Excess(file.instructions / costs.instructions, what, key("instructions"), file.instructions)
     if costs.model_bytes is not None and file.size_bytes > costs.model_bytes:
         what = f"{file.size_bytes:,} bytes as {file.candidate}"
-        yield _Excess(file.size_bytes / costs.model_bytes, what, "model_bytes", file.size_bytes)
+        yield _Excess(file.size_bytes / costs.model_bytes, what, key("model_bytes"), file.size_bytes)
 
 
 def _rounded_up(number: float) -> float:

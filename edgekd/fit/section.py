@@ -19,7 +19,7 @@ def section_of(pipeline: Pipeline) -> FitSection:
     """
     Raises:
         ConfigError: there is none; its space has an unknown architecture, option or value; a budget is for a target
-            that the pipeline does not have, or cannot be held on any.
+            that the pipeline does not have, or cannot be held on it, or on any.
     """
     section, source = pipeline.config.fit, pipeline.source
     if section is None:
@@ -88,3 +88,11 @@ def _check_budget(section: FitSection, pipeline: Pipeline) -> None:
             where=source.where(("fit", "budget", "instructions")),
             hint="give `p50_ms`",
         )
+    for target in pipeline.targets:
+        device = device_of(target)
+        if device.emulated and budget.on(target.name).instructions is not None and not device.counts:
+            raise ConfigError(
+                f"fit.budget: {target.name}: {device.uncounted.what}",
+                where=source.where(("fit", "budget", *budget.place(target.name, "instructions"))),
+                hint=device.uncounted.hint,
+            )

@@ -84,7 +84,8 @@ class FitStage(Stage):
         return [each.use for each in self.section.space] or list(ARCHITECTURES)
 
     def environment(self) -> dict[str, JsonValue]:
-        return {each.name: machine_of(device_of(each)) for each in self.pipeline.targets}
+        devices = {each.name: device_of(each) for each in self.pipeline.targets}
+        return {name: {**machine_of(each), "counts": each.counts} for name, each in devices.items()}
 
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:  # noqa: ARG002 - it makes its inputs itself
         if place_here().size > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 from pydantic import JsonValue
 
@@ -103,15 +104,35 @@ class SweepRecord(Record):
     rows: tuple[SweepRow, ...]
 
     @property
-    def best(self) -> SweepRow | None:
-        """The row that is most often right on validation samples, the first of several; None where none was finished.
+    def ordered(self) -> tuple[SweepRow, ...]:
+        """The best row first, those that came to no end last.
 
-        Where the students are equal, as when only what comes after them is tried, what ships on the first target
-        decides.
+        By accuracy on validation samples; where the students are equal, as when only what comes after them is tried, by
+        that of what ships on the first target, then by its bytes, then by the student's parameters. Of rows that are
+        equal in all this the first that was proposed. Times do not decide: each trial was measured on its own, and no
+        two measurements of one file are equal.
         """
 
-        def reached(row: SweepRow) -> tuple[float, float]:
-            shipped = [each.validation_accuracy or 0.0 for each in row.shipped(self.targets[0])]
-            return row.mean or 0.0, statistics.fmean(shipped) if shipped else 0.0
+        def place(row: SweepRow) -> tuple[float, ...]:
+            ships = row.shipped(self.targets[0])
+            return (
+                not row.finished,
+                -_mean(row.accuracies.values()),
+                -_mean(each.validation_accuracy for each in ships),
+                _mean(each.size_bytes for each in ships),
+                _mean(each.parameters for each in row.trials),
+            )
 
-        return max((row for row in self.rows if row.finished), key=reached, default=None)
+        return tuple(sorted(self.rows, key=place))
+
+    @property
+    def best(self) -> SweepRow | None:
+        """The first row; None where none was finished."""
+        first = self.ordered[0]
+        return first if first.finished else None
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """Of those that are known, 0 where none is; without the last bits, which depend on how a sum is made up."""
+    known = [each for each in values if each is not None]
+    return round(statistics.fmean(known), 9) if known else 0.0

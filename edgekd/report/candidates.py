@@ -53,7 +53,7 @@ def print_candidates(
     told = {
         "time": f"time: relative to {FP32}, with its interval of {100 * screening.confidence:.4g} % or more",
         "instructions": f"instructions: relative to {FP32}; the processor is emulated, its times say nothing",
-        "none": "the processor is emulated: its times say nothing",
+        "none": "the processor is emulated: its times say nothing, and nothing counted its instructions",
     }[screening.cost]
     answers = (
         f"agreement: share of samples, in %, with the answer of {FP32}, and its interval"

@@ -31,6 +31,9 @@ def print_study(study: StudyRecord, pricing: PricingRecord | None, console: Cons
         print_line(
             console, "accuracy: of validation samples, in %; [..] are 95 % intervals of accuracy; * on the front", "dim"
         )
+    for target in targets:
+        if all(each.files[target].cost is None for each in study.finalists if target in each.files):
+            print_line(console, f"instructions on {target}: nothing counted them, and times mean nothing there", "dim")
     for line in _told(study):
         print_line(console, line, "yellow")
     winner = study.winner

@@ -43,7 +43,7 @@ def print_sweep(record: SweepRecord, console: Console) -> None:
         for heading in ("bytes", "accuracy"):
             table.add_column(heading, justify="right", no_wrap=True)
     best = record.best
-    for row in _ordered(record):
+    for row in record.ordered:
         cells = [_value(row, key) for key in record.keys]
         cells.append(_accuracy(row, len(record.seeds)))
         if several:
@@ -97,18 +97,14 @@ def sweep_csv(record: SweepRecord) -> str:
     return out.getvalue()
 
 
-def _ordered(record: SweepRecord) -> list[SweepRow]:
-    return sorted(record.rows, key=lambda row: (bool(row.failed), -(row.mean or 0.0)))
-
-
 def _best(record: SweepRecord, best: SweepRow) -> list[str]:
     lines = [f"best on validation: {words(best.setting)}"]
-    tested = [each.test_accuracy for each in best.shipped(record.targets[0])]
-    mean = _mean(tested)
-    if mean is not None:
-        known = [each for each in tested if each is not None]
-        spread = f" ± {100 * statistics.stdev(known):.2f}" if len(known) > 1 else ""
-        lines.append(f"what it ships on {record.targets[0]} reaches {100 * mean:.2f}{spread} % of the test samples")
+    for target in record.targets:
+        known = [each.test_accuracy for each in best.shipped(target) if each.test_accuracy is not None]
+        if known:
+            spread = f" ± {100 * statistics.stdev(known):.2f}" if len(known) > 1 else ""
+            reached = 100 * statistics.fmean(known)
+            lines.append(f"what it ships on {target} reaches {reached:.2f}{spread} % of the test samples")
     if len(record.rows) > 1:
         lines.append(f"the best of {len(record.rows)} looks better on validation samples than it is")
     sets = [*record.assignments, *(f"{key}={json.dumps(value)}" for key, value in best.setting.items())]

@@ -52,6 +52,11 @@ class ScreenStage(TargetStage):
             "input": self.export.input,
         }
 
+    def environment(self) -> dict[str, JsonValue]:
+        from edgekd.stages.targets import device_of
+
+        return {**super().environment(), "counts": device_of(self.target).counts}
+
     def run(self, context: Context, inputs: Mapping[str, Path]) -> str:
         import numpy as np
 

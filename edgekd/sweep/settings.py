@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from edgekd.config.check import check
 from edgekd.config.networks import STUDENT
-from edgekd.config.pipeline import Pipeline, with_setting
+from edgekd.config.pipeline import Pipeline, check_seeds, with_setting
 from edgekd.config.section import Section
 from edgekd.config.select import Range
 from edgekd.config.source import Source
@@ -40,7 +40,7 @@ def sweep_of(
 
     Raises:
         UsageError: nothing is tried.
-        ConfigError: what they say together makes no sense.
+        ConfigError: what they say together makes no sense, or there are not so many seeds.
     """
     own = pipeline.config.sweep
     said: dict[str, JsonValue] = {} if own is None else own.model_dump(mode="json", exclude_unset=True)
@@ -54,7 +54,11 @@ def sweep_of(
     said_by: dict[tuple[str | int, ...], str] = {("sweep",): "--set"} if own is None else {}
     said_by |= {("sweep", "space", key): "--set" for key in added}
     said_by |= {("sweep", name): f"--{name}" for name in options}
-    return check(_Whole, Source(pipeline.source.path, {"sweep": data}, pipeline.source.lines, said_by)).sweep
+    source = Source(pipeline.source.path, {"sweep": data}, pipeline.source.lines, said_by)
+    section = check(_Whole, source).sweep
+    count = section.seeds + pipeline.config.seeds - 1  # each trial counts the file's `seeds` from its own on
+    check_seeds(pipeline.config.seed, count, source, ("sweep", "seeds"))
+    return section
 
 
 def check_settings(pipeline: Pipeline, section: SweepSection, until: str) -> Plan:

@@ -72,7 +72,7 @@ class Study:
                 tried += self._round([{}], advance)
             while settings is not None:
                 found = self._round(settings, advance)
-                tried += found
+                tried += [row for row in found if not self._is_the_file(row.setting)]
                 settings = _next(rounds, [row.mean if row.finished else None for row in found])
         targets = self._targets()
         return SweepRecord(
@@ -119,6 +119,16 @@ class Study:
             SweepRow(setting=dict(setting), trials=tuple(map(self._record, runs)))
             for setting, runs in zip(settings, found, strict=True)
         ]
+
+    def _is_the_file(self, setting: Setting) -> bool:
+        """Whether a sampler proposes what the file says anyway. The first row is the file then, and the difference to
+        it is nothing by construction: as a row of its own it would only make Holm's correction stricter."""
+        if self.section.sampler == "grid":
+            return False
+        try:
+            return with_setting(self.pipeline, setting, self.pipeline.config.seed).config == self.pipeline.config
+        except EdgekdError:
+            return False
 
     def _begun(self, setting: Setting, seed: int) -> Running:
         told = f"{words(setting)}, seed {seed}"

@@ -101,6 +101,19 @@ def test_a_sweep_again_trains_nothing_whatever_the_number_of_workers(
     assert {path.stat().st_mtime_ns for path in (place.folder / "store" / "blobs").glob("*/*")} == before
 
 
+def test_what_a_sampler_proposes_that_the_file_says_is_the_row_of_the_file(
+    trained: tuple[Place, dict[str, Any], str],
+) -> None:
+    """The file says no temperature, which is 4; held against itself it would make the others' differences less sure."""
+    place, record, _ = trained
+    arguments = ("--set", "distill.temperature=2,4.0", "--sampler", "random", "--seeds", "2", "--until", "train")
+    found = swept(place, *arguments)
+    assert [row["setting"] for row in found["rows"]] == [{}, {"distill.temperature": 2}]
+    file, two = found["rows"]
+    known = {row["setting"]["distill.temperature"]: row for row in record["rows"] if "kd" in str(row["setting"])}
+    assert reached({"rows": [file, two]}) == reached({"rows": [known[4], known[2]]})
+
+
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
 def test_a_sweep_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, sampler: str) -> None:
     arguments = ["--set", "distill.learning_rate=0.005,0.01,0.02,0.03,0.04", "--until", "train"]
@@ -224,6 +237,10 @@ def test_a_trial_goes_up_to_validate_and_nothing_is_trained_beside_a_measurement
         (("--set", "distill.temperature=1,-2"), "--set: distill.temperature: input should be greater than 0, found -2"),
         (("--set", "distill.losses=[{use: kd}],[{use: kdd}]"), "--set: distill.losses.0: unknown loss 'kdd'"),
         (("--set", "seed=1,2"), "seed cannot be tried out"),
+        (
+            ("--set", "distill.temperature=1,2", "--seed", "4294967295", "--seeds", "2"),
+            "--seeds: sweep.seeds: the last of 2 from 4294967295 on is 4294967296, and no seed is above 4294967295",
+        ),
         (("--set", "distill.temperature=4,4"), "a value stands twice"),
         (("--set", "distill.temperature={low: 1, high: 4}"), "is a range, and a grid needs values"),
         (("--set", "distill.temperature=3"), "nothing is tried"),

@@ -75,6 +75,8 @@ def test_a_good_file_is_read_with_its_defaults(folder: Path) -> None:
         ("seed: 3", "seed: three", "p.yaml:2: seed: expected a whole number, found 'three'", ""),
         ("seed: 3", "seed: true", "p.yaml:2: seed: expected a whole number, found True", ""),
         ("seed: 3", "seed: 1:30", "p.yaml:2: seed: expected a whole number, found '1:30'", ""),
+        ("seed: 3", "seed: 4294967296", "p.yaml:2: seed: input should be less than 4294967296, found 4294967296", ""),
+        ("seed: 3", "seed: 4294967294\nseeds: 3", "p.yaml:3: seeds: the last of 3 from 4294967294 on is 4294967296, and no seed is above 4294967295", "`seed` up to 4294967293"),
         ("temperature: 4", "temperature: .inf", "p.yaml:12: distill.temperature: input should be a finite number, found inf", ""),
         ("epochs: 2\n  temp", "epochs: -2\n  temp", "p.yaml:11: distill.epochs: input should be greater than or equal to 1, found -2", ""),
         ("temperature: 4", "temperature: 0", "p.yaml:12: distill.temperature: input should be greater than 0, found 0", ""),
@@ -120,6 +122,13 @@ def test_a_wrong_file_is_refused_in_one_line(folder: Path, before: str, after: s
 )
 def test_what_is_no_pipeline_is_refused(folder: Path, text: str, line: str) -> None:
     assert refused(folder, text)[0].startswith(line)
+
+
+def test_the_last_seed_that_there_is_can_be_the_last_of_several(folder: Path) -> None:
+    (folder / "p.yaml").write_text(GOOD)
+    assert load_pipeline(folder / "p.yaml", assignments=["seeds=3"], seed=2**32 - 3).config.seeds == 3
+    with pytest.raises(ConfigError, match="^--set: seeds: the last of 3 from 4294967294 on is 4294967296"):
+        load_pipeline(folder / "p.yaml", assignments=["seeds=3"], seed=2**32 - 2)
 
 
 def test_every_error_of_a_file_is_told_in_its_order(folder: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgekd.config.fit import FitSection
 from edgekd.config.pipeline import load_pipeline
+from edgekd.devices import qemu
+from edgekd.devices.counter import Counter
 from edgekd.errors import ConfigError
 from edgekd.fit.section import section_of
 from tests.command import DIGITS, REPOSITORY
@@ -53,10 +57,27 @@ def test_a_pipeline_without_the_section_is_refused() -> None:
         section_of(load_pipeline(DIGITS))
 
 
-def test_times_of_emulated_targets_are_no_budget() -> None:
+def test_times_of_emulated_targets_are_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu, "counter", lambda _program: Counter("qemu-aarch64", "9.2", Path("count.so")))
     with pytest.raises(ConfigError, match="mean nothing"):
         section("{budget: {p50_ms: 1}}", EMULATED)
     assert section("{budget: {instructions: 100000}}", EMULATED).budget.instructions == 100_000
+
+
+@pytest.mark.parametrize("budget", ["{instructions: 9}", "{model_bytes: 9, targets: {armv7-qemu: {instructions: 9}}}"])
+def test_instructions_are_no_budget_where_nothing_counts_them(budget: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two emulated processors one can be counted on."""
+    counted = {"qemu-aarch64": Counter("qemu-aarch64", "9.2", Path("count.so"))}
+    monkeypatch.setattr(qemu, "counter", counted.get)
+    both = f"targets=[{REPOSITORY}/targets/arm64-qemu.yaml, {REPOSITORY}/targets/armv7-qemu.yaml]"
+    with pytest.raises(ConfigError) as refused:
+        section(f"{{budget: {budget}}}", both)
+    assert refused.value.what == (
+        "fit.budget: armv7-qemu: qemu-arm with plugins, and a C compiler, are needed to count instructions"
+    )
+    assert refused.value.where == "--set"
+    assert "sudo apt install" in str(refused.value.hint)
+    assert section("{budget: {model_bytes: 9, targets: {arm64-qemu: {instructions: 9}}}}", both)
 
 
 def test_a_name_a_list_and_auto_are_all_spaces() -> None:

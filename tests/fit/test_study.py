@@ -205,6 +205,10 @@ def test_a_new_file_is_written_beside_the_old_one(command: Command) -> None:
         (("--to", "../q.yaml"), "a pipeline names its targets and files from its own folder"),
         (("--set", "fit=null"), "p.yaml:1: fit: is missing"),
         (("--set", "fit.budget={}"), "--set: fit.budget: demands nothing"),
+        (
+            ("--set", "fit.budget={instructions: 9}"),
+            "--set: fit.budget: instructions are counted on emulated targets alone",
+        ),
         (("--set", "teacher={given: {use: onnx, path: none.onnx}}"), "none.onnx"),
         (("--set", "distill.losses=[{use: kdd}]"), "unknown loss 'kdd'"),
         (("--set", "student.modle=1"), "student.modle: unknown key"),
@@ -217,6 +221,7 @@ def test_what_cannot_be_is_told_before_anything_is_measured(
     assert told in command.err
     assert "Traceback" not in command.err
     assert command.asked == 0
+    assert "running" not in command.err
     assert command.path.read_text() == PIPELINE
 
 

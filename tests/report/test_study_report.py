@@ -86,6 +86,21 @@ def printed(study: StudyRecord) -> str:
     return stream.getvalue()
 
 
+def test_where_nothing_is_known_of_the_cost_the_dash_has_its_reason() -> None:
+    """Of an emulated target whose instructions nothing counts."""
+    uncounted = tuple(
+        each.model_copy(
+            update={
+                "files": {**each.files, "board": each.files["board"].model_copy(update={"instructions": None})},
+            }
+        )
+        for each in STUDY.finalists
+    )
+    text = printed(STUDY.model_copy(update={"finalists": uncounted}))
+    assert "instructions on board: nothing counted them, and times mean nothing there" in text
+    assert "nothing counted them" not in printed(STUDY)
+
+
 def test_everything_that_decided_is_said_on_80_characters() -> None:
     lines = printed(STUDY).splitlines()
     assert lines[:8] == [

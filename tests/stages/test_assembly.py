@@ -12,6 +12,8 @@ import pytest
 from pydantic import JsonValue
 
 from edgekd.config.pipeline import Pipeline, load_pipeline
+from edgekd.devices import qemu
+from edgekd.devices.counter import Counter
 from edgekd.errors import ConfigError
 from edgekd.models.conv import ConvStack
 from edgekd.pipeline.engine import Selection
@@ -20,7 +22,7 @@ from edgekd.pipeline.plan import Node, Plan
 from edgekd.pipeline.stage import Context, Stage
 from edgekd.progress import Silent
 from edgekd.records.base import Record
-from edgekd.stages import session
+from edgekd.stages import session, targets
 from edgekd.stages.assembly import assemble
 from edgekd.stages.train import TrainStage
 
@@ -143,6 +145,17 @@ def test_an_emulated_target_is_screened_and_validated_and_not_measured(folder: P
     nodes = plan_of(folder)
     assert {"screen@arm", "choose@arm", "validate@arm", "measure@here"} <= set(nodes)
     assert "measure@arm" not in nodes
+
+
+def test_what_was_screened_where_nothing_counted_is_screened_again_once_something_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "machine_of", lambda _device: {})
+    stage = plan_of(folder)["screen@arm"].stage
+    monkeypatch.setattr(qemu, "counter", lambda _program: None)
+    without = stage.environment()
+    monkeypatch.setattr(qemu, "counter", lambda _program: Counter("qemu-aarch64", "9.2", Path("count.so")))
+    assert stage.environment() != without
 
 
 def test_each_target_ships_its_own_choice(folder: Path) -> None:

@@ -15,7 +15,15 @@ from edgekd.report.sweep import sweep_csv
 from edgekd.sweep.table import compared, holm
 
 
-def row(*accuracies: float | None, width: int = 4, shipped: float = 0.5, first_seed: int = 0) -> SweepRow:
+def row(
+    *accuracies: float | None,
+    width: int = 4,
+    shipped: float | None = 0.5,
+    size: int = 100,
+    parameters: int = 10,
+    first_seed: int = 0,
+) -> SweepRow:
+    """shipped: the accuracy of what ships; None where nothing does."""
     return SweepRow(
         setting={"student.model.width": width},
         trials=tuple(
@@ -25,9 +33,12 @@ def row(*accuracies: float | None, width: int = 4, shipped: float = 0.5, first_s
                 seed=first_seed + seed,
                 validation_correct=round(1000 * accuracy),
                 validation_total=1000,
-                shipped={
+                parameters=parameters,
+                shipped={}
+                if shipped is None
+                else {
                     "here": TrialShipped(
-                        candidate="fp32", size_bytes=100, validation_accuracy=shipped, test_accuracy=0.25
+                        candidate="fp32", size_bytes=size, validation_accuracy=shipped, test_accuracy=0.25
                     )
                 },
             )
@@ -48,6 +59,11 @@ def record(*rows: SweepRow) -> SweepRecord:
         targets=("here",),
         rows=compared(rows, ["here"]),
     )
+
+
+def ordered(*rows: SweepRow) -> tuple[SweepRow, ...]:
+    """As they stand, not compared."""
+    return record(*rows).model_copy(update={"rows": rows}).ordered
 
 
 def test_each_row_is_ahead_of_the_first_by_the_mean_of_the_differences_of_equal_seeds() -> None:
@@ -80,6 +96,25 @@ def test_the_best_is_chosen_on_validation_samples_among_those_that_were_finished
 def test_where_students_are_equal_what_ships_decides() -> None:
     found = record(row(0.9, 0.9), row(0.9, 0.9, shipped=0.6, width=5), row(0.9, 0.9, shipped=0.4, width=6))
     assert found.best is found.rows[1]
+
+
+def test_of_equals_the_smallest_that_ships_is_best_then_the_smallest_student_then_the_first() -> None:
+    first, smaller, again = row(0.9, 0.9, size=300), row(0.9, 0.9, size=200), row(0.9, 0.9, size=300)
+    assert [id(each) for each in ordered(first, again, smaller)] == [id(each) for each in (smaller, first, again)]
+    large, small = (row(0.9, 0.9, shipped=None, parameters=each) for each in (20, 10))
+    assert [id(each) for each in ordered(large, small)] == [id(each) for each in (small, large)]
+
+
+def test_rows_are_equal_whose_seeds_are_right_as_often_together() -> None:
+    """The mean of 0.937 and 0.941 is 0.9390000000000001 in floating point, that of 0.939 and 0.939 is not."""
+    spread, same = row(0.937, 0.941, size=200), row(0.939, 0.939)
+    assert ordered(spread, same)[0] is same
+
+
+def test_those_that_came_to_no_end_are_last_and_the_best_is_the_first_row() -> None:
+    found = record(row(0.9, 0.9), row(None, 0.99), row(0.9, 0.9, shipped=0.6), row(0.95, 0.8), row(None, None))
+    assert [found.rows.index(each) for each in found.ordered] == [2, 0, 3, 1, 4]
+    assert found.best is found.ordered[0]
 
 
 def test_nothing_is_best_where_nothing_came_to_an_end() -> None:

@@ -114,3 +114,19 @@ def test_a_combination_of_first_values_that_cannot_be_refuses_no_other(tmp_path:
     }
     section = sweep_of(loaded, tried, {"sampler": sampler, "settings": 5})
     assert check_settings(loaded, section, "train").nodes
+
+
+def test_the_seeds_of_a_sweep_end_where_seeds_end(tmp_path: Path) -> None:
+    """With those that a trial of this file would take besides."""
+    path = tmp_path / "p.yaml"
+    path.write_text(PIPELINE + "seeds: 2\nsweep: {seeds: 3, space: {distill.temperature: [2, 4]}}\n")
+    (tmp_path / "here.yaml").write_text(QUICK_TARGET)
+    assert sweep_of(load_pipeline(path, seed=2**32 - 4), {}, {}).seeds == 3
+    loaded = load_pipeline(path, seed=2**32 - 3)
+    with pytest.raises(ConfigError) as refused:
+        sweep_of(loaded, {}, {})
+    assert str(refused.value).endswith(
+        "p.yaml:12: sweep.seeds: the last of 4 from 4294967293 on is 4294967296, and no seed is above 4294967295"
+    )
+    with pytest.raises(ConfigError, match="^--seeds: sweep.seeds: the last of 5 from 4294967293 on"):
+        sweep_of(loaded, {}, {"seeds": 4})

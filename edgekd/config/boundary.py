@@ -83,11 +83,12 @@ def interruptions() -> Iterator[list[int]]:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Puts the working directory, environment, module path, standard streams, warning filters, limit of recursion,
-    handlers of signals, and the settings of NumPy and torch back."""
+    """Puts the working directory, environment, module path and finders, standard streams, warning filters, limit of
+    recursion, handlers of signals, and the settings of NumPy and torch back."""
     folder, environment, path = working_directory(), dict(os.environ), list(sys.path)
     filters, shown = list(warnings.filters), warnings.showwarning
     streams = sys.stdin, sys.stdout, sys.stderr
+    finders = list(sys.meta_path)
     limit, handlers, libraries = sys.getrecursionlimit(), _handlers(), _settings()
     try:
         with redirect_stdout(sys.stderr):
@@ -102,6 +103,8 @@ def unchanged() -> Iterator[None]:
             os.environ.clear()
             os.environ.update(environment)
         sys.path = path
+        # those that came stay: a package that it imports may have some
+        sys.meta_path[:0] = [each for each in finders if each not in sys.meta_path]
         if folder is not None and folder != working_directory():
             os.chdir(folder)
         if sys.getrecursionlimit() != limit:
@@ -128,7 +131,10 @@ def _settings() -> list[tuple[Any, Callable[[Any], object]]]:
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     found: list[tuple[Any, Callable[[Any], object]]] = []
     if numpy and hasattr(numpy, "seterr"):  # hasattr: another thread may be importing it now
-        found = [(numpy.geterr(), lambda before: numpy.seterr(**before))]
+        found = [
+            (numpy.geterr(), lambda before: numpy.seterr(**before)),
+            (numpy.get_printoptions(), lambda before: numpy.set_printoptions(**before)),
+        ]
     if torch and hasattr(torch, "get_default_device"):
         found += [
             (torch.get_num_threads(), torch.set_num_threads),

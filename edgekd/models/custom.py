@@ -40,10 +40,12 @@ class UserModel(OwnNormalisation, UserComponent, Model):
             module = function(contract, **self.options)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.use} returned {type(module).__name__}", hint="return a torch.nn.Module")
+        with self.called(does="gives a network that cannot be used"):
+            dict(module.named_modules())  # torch keeps them in sets
+            adapting.unwrap(module, self.use, len(contract.classes))
         if self.normalisation is not None:
             adapting.normalise(module, *self.normalisation.from_data(contract), dimensions=len(contract.shape))
         if self.input_size is not None:
             self.image_shape(contract)
             adapting.resize(module, self.input_size)
-        adapting.unwrap(module)
         return module

@@ -76,6 +76,11 @@ def run_plan(
             _keep_unreleased(engine, folder)
         dismiss_others()
     except EdgekdError as failure:
+        cause = failure.__cause__  # of a StoreError: maybe an OSError that own code raised
+        if isinstance(cause, OSError) and (told := _of_own_code(cause, received)) is not None:
+            error = str(told)
+            dismiss_others()
+            raise told from failure
         locate(failure, pipeline)
         error = str(failure)
         if not isinstance(failure, StoreError):  # which the others do not have

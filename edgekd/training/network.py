@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import ConfigError
+from edgekd.models.adapting import checked_logits
 from edgekd.models.base import Model, blank_inputs
 from edgekd.records.contract import ModelContract
 from edgekd.records.network import NetworkRecord, PeerRecord, ReuseRecord, StartRecord
@@ -40,13 +41,7 @@ def build_network(model: Model, contract: ModelContract, seed: int) -> nn.Module
                 f"the model {model.use} {fails}: {reason}",
                 hint="choose another architecture or other options; of images, `size` may be too small for the stages",
             ) from error
-    expected = (2, len(contract.classes))
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ConfigError(
-            f"the model {model.use} gives {found} for two samples, expected logits of shape {expected}",
-            hint="one logit a class, without softmax: a tensor, or of an own model an object with `.logits`",
-        )
+    checked_logits(logits, model.use, (2, len(contract.classes)))
     return network
 
 

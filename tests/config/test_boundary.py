@@ -103,6 +103,7 @@ def test_what_it_changes_of_the_libraries_is_put_back() -> None:
         return (
             *(torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()),
             *(torch.are_deterministic_algorithms_enabled(), np.geterr(), sys.getrecursionlimit()),
+            *(np.get_printoptions(), list(sys.meta_path)),
         )
 
     before = state()
@@ -113,8 +114,21 @@ def test_what_it_changes_of_the_libraries_is_put_back() -> None:
         torch.use_deterministic_algorithms(True)
         torch.set_grad_enabled(False)
         np.seterr(all="raise")
+        np.set_printoptions(precision=1)
+        sys.meta_path.clear()
         sys.setrecursionlimit(sys.getrecursionlimit() + 100)
     assert state() == before
+
+
+def test_a_finder_that_a_package_adds_stays() -> None:
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            del name, path, target
+
+    with others_code("mine.py:load", None):
+        sys.meta_path.append(Finder)
+    assert sys.meta_path.pop() is Finder
 
 
 def test_a_signal_that_it_ignores_is_heard_again() -> None:

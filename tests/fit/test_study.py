@@ -152,7 +152,7 @@ def test_a_shape_that_fails_is_a_row_with_its_reason(command: Command) -> None:
     reasons = [each["failed"] for each in found["rungs"][0]["attempts"]]
     assert len(reasons) == 6
     (reason,) = filter(None, reasons)
-    assert "gives (2, 64) for two samples" in reason
+    assert "gives (2, 64) for 2 samples" in reason
     assert found["taken"] is not None
 
 
@@ -160,7 +160,7 @@ def test_when_every_shape_fails_the_reason_is_the_error(command: Command) -> Non
     command.pricing = PRICING.model_copy(update={"shapes": (priced({"use": "own.py:broken"}, 5e-6, 9000),)})
     assert command("fit", "p.yaml", "--fresh") == 4
     assert "none of 1 trainings came to an end, the last: " in command.err
-    assert "gives (2, 64) for two samples" in command.err
+    assert "gives (2, 64) for 2 samples" in command.err
     assert command.path.read_text() == PIPELINE
 
 

@@ -93,9 +93,48 @@ def test_a_network_that_answers_with_an_object_gives_its_logits_and_keeps_its_na
 
 def test_a_network_that_answers_with_a_tuple_is_refused_with_what_to_return(tmp_path: Path) -> None:
     code = LIKE_TRANSFORMERS.replace("return Output(None, ", "return (").replace("mean((2, 3))))", "mean((2, 3))),)")
-    with pytest.raises(ConfigError, match=r"^the model mine.py:build gives tuple for two samples") as error:
+    with pytest.raises(ConfigError, match=r"^the model mine.py:build gives tuple for 2 samples") as error:
         build_network(model(tmp_path, code), IMAGES, seed=0)
     assert "`.logits`" in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("gives", "what"),
+    [("'x'", "str"), ("torch.tensor(1.0)", r"\(\)"), ("found[:1]", r"\(1, 4\)"), ("found[:, :1]", r"\(2, 1\)")],
+)
+def test_what_a_network_gives_is_looked_at_whenever_it_is_asked(tmp_path: Path, gives: str, what: str) -> None:
+    code = f"""\
+import torch
+from torch import nn
+class Fickle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.asked = nn.Linear(3, 4), 0
+    def forward(self, images):
+        self.asked += 1
+        found = self.linear(images.mean((2, 3)))
+        return found if self.asked < 2 else {gives}
+def build(contract):
+    return Fickle()
+"""
+    network = build_network(model(tmp_path, code), IMAGES, seed=0)
+    with pytest.raises(ConfigError, match=f"^the model mine.py:build gives {what} for 2 samples, expected logits of"):
+        network(pixels()[:2])
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        ("torch.jit.script(nn.Linear(4, 2))", "RuntimeError: register_forward_hook is not supported"),
+        ("type('Equal', (nn.Linear,), {'__eq__': lambda self, other: True})(4, 2)", "TypeError: unhashable type"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_network_that_torch_cannot_work_with_is_told_with_its_file(tmp_path: Path, module: str, what: str) -> None:
+    code = f"import torch\nfrom torch import nn\ndef build(contract):\n    return {module}\n"
+    with pytest.raises(ConfigError, match=f"gives a network that cannot be used: {what}") as error:
+        build_network(model(tmp_path, code), IMAGES, seed=0)
+    assert str(error.value.where).startswith(str(tmp_path / "mine.py"))
 
 
 def test_a_network_is_fed_what_it_was_trained_with_and_its_own_checkpoint_fits(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def make(contract, hidden):
         ("return 5", "returned int"),
         (
             "from torch import nn; return nn.Flatten()",
-            r"gives \(2, 64\) for two samples, expected logits of shape \(2, 10\)",
+            r"gives \(2, 64\) for 2 samples, expected logits of shape \(2, 10\)",
         ),
         ("from torch import nn; return nn.Linear(3, 10)", r"fails on samples of shape \(1, 8, 8\)"),
     ],

@@ -64,7 +64,7 @@ def test_a_network_of_several_inputs_takes_them_in_the_contracts_order() -> None
     ("build", "words"),
     [
         (lambda: nn.Linear(5, 2), r"^the model own fails on samples of shape \(4,\) and \(3,\): "),
-        (lambda: nn.Bilinear(4, 3, 5), r"gives \(2, 5\) for two samples, expected logits of shape \(2, 2\)$"),
+        (lambda: nn.Bilinear(4, 3, 5), r"gives \(2, 5\) for 2 samples, expected logits of shape \(2, 2\)$"),
     ],
 )
 def test_a_model_that_does_not_fit_the_contract_is_refused(build: Callable[[], nn.Module], words: str) -> None:

@@ -71,6 +71,12 @@ def fit(
         print_run(record, folder, Console())
     if study.winner is None:
         typer.echo("nothing is written: a larger fit.budget, or other shapes in fit.space, may do", err=True)
+        if any(each.files for each in study.finalists):
+            typer.echo(
+                "untrained, the finalists were within it: if other programs slowed the last measurement, --fresh "
+                "repeats it and trains nothing twice",
+                err=True,
+            )
         raise typer.Exit(1)
     shape = study.winner[0].shape
     if before is None:

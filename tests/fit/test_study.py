@@ -181,6 +181,7 @@ def test_finalists_that_are_over_the_budget_after_all_are_shown_and_none_is_writ
     assert "nothing is taken: no finalist is within the budget" in command.out
     assert "the budget is 0.100 µs" in command.out
     assert "nothing is written" in command.err
+    assert "--fresh repeats it and trains nothing twice" in command.err
     assert command.path.read_text() == PIPELINE
 
 

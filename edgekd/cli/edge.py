@@ -57,12 +57,12 @@ def _code_of(command: Callable[[], object]) -> int:
         for each in (error, *(error.others if isinstance(error, ConfigError) else ())):
             _tell(str(each), each.hint)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - this is where all that nobody foresaw ends
+    except BaseException as error:  # noqa: BLE001 - this is where all that nobody foresaw ends
         return _unforeseen(error)
     return 0
 
 
-def _unforeseen(error: Exception) -> int:
+def _unforeseen(error: BaseException) -> int:
     """A missing library of an extra as wrong usage, the machine's own troubles as the failures of a stage; all else is
     a bug."""
     from edgekd.config.boundary import working_directory
@@ -86,7 +86,7 @@ def _unforeseen(error: Exception) -> int:
     return BUG
 
 
-def _report(error: Exception) -> str:
+def _report(error: BaseException) -> str:
     """Where the traceback is."""
     text = "".join(traceback.format_exception(error))
     try:

@@ -86,7 +86,7 @@ def run_plan(
         if not isinstance(failure, StoreError):  # which the others do not have
             dismiss_others()
         raise
-    except (Exception, SystemExit, KeyboardInterrupt) as failure:
+    except BaseException as failure:
         told = _of_own_code(failure, received)
         if told is None:
             error = (

@@ -27,6 +27,10 @@ REFUSED = {
     "a network that is scripted": (case("build", gives="torch.jit.script(nn.Linear(4, 2))"), "preflight"),
     "a network without a hash": (case("build", gives="hostile(Net, '__eq__')()"), "preflight"),
     "a network that is not permitted": (case("forward", "boom()", ending="PermissionError(13, 'no')"), "preflight"),
+    "weights that end a generator": (
+        case("build", gives="hostile(Net, 'parameters')()", ending="GeneratorExit"),
+        "train@teacher",
+    ),
     "weights that are not permitted": (
         case("build", gives="hostile(Net, 'parameters')()", ending="PermissionError(13, 'no')"),
         "preflight",

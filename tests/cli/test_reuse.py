@@ -35,7 +35,7 @@ distill:
 variants:
   own: {classifier: null, losses: [{use: kd}]}
 export: {input: float}
-quantize: {candidates: [int8_qdq], objective: size, max_accuracy_drop: 1.0}
+quantize: {candidates: [{use: int8_qdq, reduce_range: true}], objective: size, max_accuracy_drop: 1.0}
 targets: [here.yaml]
 release: {max_accuracy_drop: 1.0}
 """
@@ -91,7 +91,7 @@ def test_what_ships_is_the_teachers_classifier_of_the_projected_features(place: 
     feeds, expected = validation(place, record), by_hand(place, record)
     exported = run_onnx(place.stored(record, "export@student", "model"), feeds)
     assert np.abs(exported - expected).max() < 1e-4
-    int8 = run_onnx(place.stored(record, "quantize@int8_qdq", "model"), feeds)
+    int8 = run_onnx(place.stored(record, "quantize@int8_qdq_reduced", "model"), feeds)
     assert np.abs(int8 - expected).max() < 0.1 * np.abs(expected).max()
     assert (int8.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.97
 
@@ -163,6 +163,6 @@ def test_a_student_on_tables_has_a_linear_projector(tmp_path: Path) -> None:
     expected = (features @ teacher["head.weight"].T + teacher["head.bias"]).numpy()
     assert np.abs(run_onnx(here.stored(record, "quantize@fp32", "model"), feeds) - expected).max() < 1e-4
     assert (
-        run_onnx(here.stored(record, "quantize@int8_qdq", "model"), feeds).argmax(1) == expected.argmax(1)
+        run_onnx(here.stored(record, "quantize@int8_qdq_reduced", "model"), feeds).argmax(1) == expected.argmax(1)
     ).mean() > 0.9
     assert record["records"]["network"]["student"]["reused"]["projector"] == 6 * 32 + 32

@@ -41,7 +41,7 @@ def test_odd_widths_are_named_where_the_runtime_computes_in_blocks(tmp_path: Pat
         pytest.skip("this processor's kernels have no blocks of channels")
 
     assert found.reorders + found.outside > (found.least_reorders or 0) + (found.least_outside or 0)
-    assert found.multiple in (8, 16)
+    assert found.multiple in (4, 8, 16)
     assert {each.channels for each in found.odd} == {6}
     assert found.odd[0].convolution == 1
     first, second = told_widths(found, "here")

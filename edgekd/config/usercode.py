@@ -25,6 +25,8 @@ from edgekd.mentions import Mentions, mentions
 from edgekd.records.base import file_digest
 
 NAMESPACE = "edgekd_user_"
+NESTED_TOO_DEEPLY = (RecursionError, MemoryError)
+"""What Python's parser and its compiler raise of a source that is; there is memory enough."""
 
 
 def own_code(file: Path) -> dict[str, str]:
@@ -71,10 +73,6 @@ def import_file(file: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-NESTED_TOO_DEEPLY = (RecursionError, MemoryError)
-"""What Python's parser and its compiler raise of such a source; there is memory enough."""
 
 
 class OwnLoader(SourceFileLoader):

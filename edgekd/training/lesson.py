@@ -63,33 +63,24 @@ class Batch:
 
     def only(self, look: int) -> Batch:
         """The samples as they are shown in one of the looks."""
-        mixed = self.mixed
-        return Batch(
-            {name: each[look :: self.looks] for name, each in self.inputs.items()},
-            self.labels[look :: self.looks],
-            self.rows[look :: self.looks],
-            self.view,
-            None if mixed is None else Mixed(mixed.labels[look :: self.looks], mixed.share[look :: self.looks]),
-            self.labelled,
-        )
+        return self._of(slice(look, None, self.looks), looks=1)
 
     def parts(self, count: int) -> list[Batch]:
         """It as so many batches of equal sizes, in memory that they share."""
-        inputs = {name: each.chunk(count) for name, each in self.inputs.items()}
-        labels, rows, mixed = self.labels.chunk(count), np.split(self.rows, count), self.mixed
-        others = None if mixed is None else (mixed.labels.chunk(count), mixed.share.chunk(count))
-        return [
-            Batch(
-                {name: each[part] for name, each in inputs.items()},
-                labels[part],
-                rows[part],
-                self.view,
-                None if others is None else Mixed(others[0][part], others[1][part]),
-                self.labelled,
-                self.looks,
-            )
-            for part in range(count)
-        ]
+        size = len(self.rows) // count
+        return [self._of(slice(part * size, (part + 1) * size), looks=self.looks) for part in range(count)]
+
+    def _of(self, chosen: slice, *, looks: int) -> Batch:
+        mixed = self.mixed
+        return Batch(
+            {name: each[chosen] for name, each in self.inputs.items()},
+            self.labels[chosen],
+            self.rows[chosen],
+            self.view,
+            None if mixed is None else Mixed(mixed.labels[chosen], mixed.share[chosen]),
+            self.labelled,
+            looks,
+        )
 
     def strangers(self, device: torch.device) -> Tensor:
         """Which are other training samples for which, bool (N, N) on the device: another view of a sample is none."""

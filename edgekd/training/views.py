@@ -7,7 +7,6 @@ where a run was resumed changes a sample, and what a teacher said to it can be k
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -30,9 +29,6 @@ RESIDENT_SHARE = 0.25
 """Of an accelerator's memory: samples that need less stay there, ready to be fed."""
 TOGETHER, TOGETHER_BYTES = 1024, 2**22
 """The most samples, and bytes of them, that several batches made at a time have: they should stay in a cache."""
-
-
-Begin = Callable[[NDArray[np.int64]], Callable[[], Batch]]
 
 
 class Views:
@@ -80,19 +76,25 @@ class Views:
         ]
         self._resident = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def epoch(self, number: int, workers: Workers = ALONE) -> Batches:
+    def epoch(self, number: int, workers: Workers = ALONE) -> Iterator[Batch]:
         """The batches, from 0; a ragged last one is left out, another one in each epoch. Where lengths vary, those of
-        a batch are about as long as each other."""
+        a batch are about as long as each other.
+
+        Several are made at a time, for a small one takes longer to ask for than to make.
+        """
         generator = np.random.default_rng([self.seed, number, 1])
         order = generator.permutation(len(self.split))[: self.steps * self.batch_size]
         if self._lengths is not None:
             order = by_length(order, self._lengths, self.batch_size, generator)
         most = min(TOGETHER, fed_at_once(self.contract, TOGETHER_BYTES))
-        return Batches(
-            lambda rows: self._begun(rows, number % self.count, workers),
-            np.split(order, self.steps),
-            max(1, most // (self.batch_size * len(self.looks))),
-        )
+        together = self.batch_size * max(1, most // (self.batch_size * len(self.looks)))
+        first, *others = (order[at : at + together] for at in range(0, len(order), together))
+        ahead = self._begun(first, number % self.count, workers)
+        for rows in (*others, None):
+            several = ahead()
+            if rows is not None:
+                ahead = self._begun(rows, number % self.count, workers)
+            yield from several.parts(len(several.rows) // (self.batch_size * several.looks))
 
     def shortest_first(self) -> NDArray[np.int64]:
         """All rows, so that those of a few in a row are about as long; as they stand where all are of one length."""
@@ -162,33 +164,6 @@ class Views:
             return {name: each.index_select(0, places) for name, each in self._resident.items()}
         fed = tensors_of(self.kind.feed(self.split.samples[rows], self.specs))
         return {name: moved(each, device) for name, each in fed.items()}
-
-
-class Batches(Iterator[Batch]):
-    """Batches of these rows, in their order, made several at a time: a small one takes longer to ask for than to make.
-
-    begin: begins the samples of several batches, as one that its function waits for. together: how many batches.
-    """
-
-    def __init__(self, begin: Begin, rows: Sequence[NDArray[np.int64]], together: int) -> None:
-        self._begin = begin
-        self._groups = iter([rows[start : start + together] for start in range(0, len(rows), together)])
-        self._begun = self._next_group()
-        self._made: deque[Batch] = deque()
-
-    def __next__(self) -> Batch:
-        if not self._made:
-            if self._begun is None:
-                raise StopIteration
-            count, several = self._begun
-            self._made.extend(several().parts(count))
-            self._begun = self._next_group()
-        return self._made.popleft()
-
-    def _next_group(self) -> tuple[int, Callable[[], Batch]] | None:
-        """How many batches they are, and what waits for them."""
-        rows = next(self._groups, None)
-        return None if rows is None else (len(rows), self._begin(np.concatenate(rows)))
 
 
 def memory_of(device: torch.device) -> int:

@@ -13,6 +13,7 @@ from edgekd.config.registry import SCHEMES
 from edgekd.errors import ConfigError
 from edgekd.graph.export import export_onnx
 from edgekd.graph.quantization.base import Scheme
+from edgekd.graph.quantization.overflow import sums_overflow_here
 from edgekd.graph.quantization.quantize import make_candidate
 from edgekd.graph.runtime import run_onnx
 from edgekd.models.bc_resnet import BroadcastedResNet
@@ -110,12 +111,11 @@ def test_its_file_has_only_operators_that_8_bit_files_have_too(exported: Path) -
 def test_in_8_bits_it_says_nearly_the_same(exported: Path, scheme: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     feeds = {"mel": torch.randn(200, 1, 24, 61).numpy()}
-    made = component_class(SCHEMES, scheme).model_validate(
-        {"use": scheme, "reduce_range": True}
-    )  # 8 bits overflow without VNNI
+    reduced = sums_overflow_here()  # then weights have 7 bits
+    made = component_class(SCHEMES, scheme).model_validate({"use": scheme, "reduce_range": reduced})
     assert isinstance(made, Scheme)
     make_candidate(made, exported, feeds, tmp_path / "int8.onnx")
     exact, rounded = (run_onnx(path, feeds) for path in (exported, tmp_path / "int8.onnx"))
     spread = exact - exact.mean(axis=0)
     correlation = np.corrcoef(spread.ravel(), (rounded - exact.mean(axis=0)).ravel())[0, 1]
-    assert correlation > 0.85  # of a net that learned nothing, on noise
+    assert correlation > (0.85 if reduced else 0.9)  # of a net that learned nothing, on noise

@@ -76,7 +76,8 @@ def test_raw_and_float_bundles_give_the_same_answers(made: Made, fp32: Path, dig
     labels = [np.array(each.labels(digits.images)) for each in models]
     logits = models[1].logits(digits.images)
     second, first = np.sort(logits, axis=1)[:, -2:].T
-    clear = first - second > 2e-4 * np.ptp(logits)  # more than rounding to float16 may change
+    # of float16: more than rounding to it may change
+    clear = first - second > (2e-4 * np.ptp(logits) if scheme == "fp16_weights" else 0)
     assert (labels[0] == labels[1])[clear].all()
     shares = [{line.split("\t")[1] for line in predict_py(each, each / "golden/samples.npy")} for each in (raw, floats)]
     assert shares[0] == shares[1]

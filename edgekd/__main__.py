@@ -1,5 +1,5 @@
-"""The console entry point: it answers Ctrl-C from its first line on, has standard output for itself, and ends when it
-has ended."""
+"""The console entry point: it answers Ctrl-C from its first line on, has standard output and the exit code for itself,
+and ends when it has ended."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 PATIENCE_S = 10.0
 
 
 def main() -> NoReturn:
+    over = threading.Event()
+    end = _claim_end(over)
     try:
         _claim_output()
         from edgekd.cli import main as command
@@ -21,9 +24,26 @@ def main() -> NoReturn:
         sys.exit(130)
     try:
         command()
-    except SystemExit as end:
-        threading.Thread(target=_end_anyway, args=(end.code,), daemon=True).start()
+    except SystemExit as ending:
+        over.set()
+        threading.Thread(target=_end_anyway, args=(end, ending.code), daemon=True).start()
         raise
+
+
+def _claim_end(over: threading.Event) -> Callable[[int], NoReturn]:
+    """Leaves the exit code to edgekd: other people's `os._exit(0)` would be a verdict that nobody gave. It is a
+    SystemExit from here on, and nothing at all once the command is `over`, for what is registered with `atexit`.
+    Returns what really ends the process."""
+    end, process = os._exit, os.getpid()
+
+    def refused(code: int) -> None:
+        if os.getpid() != process:  # a fork, which ends by it
+            end(code)
+        if not over.is_set():
+            raise SystemExit(code)
+
+    os._exit = refused  # type: ignore[assignment]
+    return end
 
 
 def _claim_output() -> None:
@@ -59,10 +79,10 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _end_anyway(code: int) -> None:
+def _end_anyway(end: Callable[[int], NoReturn], code: int) -> None:
     """Although a thread that other people's code left goes on: the interpreter would wait for it for ever."""
     time.sleep(PATIENCE_S)
-    os._exit(code)
+    end(code)
 
 
 if __name__ == "__main__":

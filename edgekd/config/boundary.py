@@ -117,6 +117,17 @@ def unchanged() -> Iterator[None]:
                 put_back(before)
 
 
+@contextmanager
+def modules_kept() -> Iterator[None]:
+    """Puts back the modules that were imported before and that other code took away or replaced. Looking at all of them
+    is for an import, not for every step."""
+    before = dict(sys.modules)
+    try:
+        yield
+    finally:
+        sys.modules.update(before)
+
+
 def _handlers() -> dict[int, Any]:
     """Of the signals that end a command; only the main thread can set them."""
     if threading.current_thread() is not threading.main_thread():

@@ -13,7 +13,6 @@ from edgekd.config.section import Section
 FIXED = frozenset({"from", "transfer", "control", "select", "epochs", "device", "precision", "shards"})
 """Keys of `distill` that are not tried out: the budget, who teaches, and what computes."""
 
-
 SHARE = (3 - 5**0.5) / 2  # of a range: what lies there is no whole number where both ends are
 
 
@@ -66,10 +65,9 @@ class SelectSection(Section):
         return self
 
     def examples(self) -> Iterator[tuple[str, int, JsonValue]]:
-        """Every listed value and both ends of every range, with its key and its place."""
+        """Every listed value and the examples of every range, with its key and its place."""
         for key, values in self.space.items():
-            listed = [values.low, values.high] if isinstance(values, Range) else values
-            for place, value in enumerate(listed):
+            for place, value in enumerate(values.examples if isinstance(values, Range) else values):
                 yield key, place, value
 
     @property

@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 from typing import NoReturn
 
 from edgekd.closure import closure_of_names
-from edgekd.config.boundary import others_code
+from edgekd.config.boundary import modules_kept, others_code
 from edgekd.mentions import Mentions, mentions
 from edgekd.records.base import file_digest
 
@@ -67,7 +67,7 @@ def import_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with others_code(file.name, file, does="cannot be imported"):
+        with others_code(file.name, file, does="cannot be imported"), modules_kept():
             loader.exec_module(module)
     except BaseException:
         del sys.modules[name]

@@ -107,20 +107,20 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path: Path, name: str, code: int
 def test_a_run_that_vanished_is_told_by_show_plan_and_the_next_run(tmp_path: Path) -> None:
     place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store")})
     place.folder.mkdir()
-    (place.folder / "mine.py").write_text("import os\n\n\ndef load():\n    os._exit(0)\n")
+    (place.folder / "mine.py").write_text("import os\n\n\ndef load():\n    os.kill(os.getpid(), 9)\n")
     settings = [f"--set={each}" for each in (*QUICK, f"data={{use: '{place.folder}/mine.py:load'}}")]
     done = place.edgekd("run", DIGITS, *settings)
-    assert done.returncode == 0  # nobody can change that
+    assert done.returncode == -9
     (folder,) = place.folder.glob("runs/*/*")
     assert place.last_run()["state"] == "running"
     assert "ended without a word" in place.edgekd("show").stdout
     assert f"the run runs/digits/{folder.name} ended without a word" in place.edgekd("plan", DIGITS).stderr
     time.sleep(1)  # names of folders have seconds
-    (place.folder / "mine.py").write_text("def load():\n    raise SystemExit(0)\n")
+    (place.folder / "mine.py").write_text("import os\ndef load():\n    os._exit(0)\n")
     done = place.edgekd("run", DIGITS, *settings)
     assert f"the run runs/digits/{folder.name} ended without a word" in done.stderr
     assert done.returncode == 2
-    assert f"{place.folder}/mine.py:2: {place.folder}/mine.py:load failed: SystemExit: 0" in done.stderr
+    assert f"{place.folder}/mine.py:3: {place.folder}/mine.py:load failed: SystemExit: 0" in done.stderr
     assert "ended without a word" not in place.edgekd("plan", DIGITS).stderr
 
 
@@ -189,6 +189,23 @@ def test_a_thread_that_own_code_leaves_does_not_keep_the_process(tmp_path: Path)
     done = place.edgekd("run", DIGITS, f"--set=data={{use: '{place.folder}/mine.py:load'}}")
     assert (done.returncode, time.monotonic() - begun < 60) == (2, True)
     assert "mine.py:4: " in done.stderr
+
+
+def test_what_own_code_does_at_the_end_of_the_process_has_no_say_in_its_code(tmp_path: Path) -> None:
+    place = Place(tmp_path / "work", {"EDGEKD_STORE": str(tmp_path / "store")})
+    place.folder.mkdir()
+    (place.folder / "mine.py").write_text(
+        "import atexit, os\n"
+        "def load():\n"
+        "    atexit.register(os._exit, 0)\n"
+        "    atexit.register(os.write, 2, b'its last words')\n"
+        "    atexit.register(lambda: os._exit(0))\n"
+        "    1 / 0\n"
+    )
+    done = place.edgekd("run", DIGITS, f"--set=data={{use: '{place.folder}/mine.py:load'}}")
+    assert done.returncode == 2
+    assert "mine.py:6: " in done.stderr
+    assert done.stderr.endswith("its last words")
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ def test_the_choice_and_the_next_best_are_shown(place: Place) -> None:
             "p.yaml:15: distill.learning_rate: input should",
         ),
         ("learning_rate: [", "epochs: [", "space: epochs cannot be tried out"),
+        (
+            "learning_rate: [0.003, 0.01]",
+            "batch_size: {low: 8, high: 64}",
+            "p.yaml:15: distill.batch_size: expected a whole",
+        ),
     ],
 )
 def test_a_space_that_cannot_be_is_refused_before_anything_is_trained(

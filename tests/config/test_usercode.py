@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -173,6 +174,17 @@ def test_an_import_that_fails_is_told_with_its_line(
             import_file(file)
         assert caught.value.where == f"{tmp_path}/{where}"
         assert what in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "statement", ["sys.modules['json'] = None", "sys.modules.clear()", "del sys.modules[__name__]"]
+)
+@pytest.mark.parametrize("ending", ["", "\n1 / 0"])
+def test_modules_that_an_import_takes_away_come_back(tmp_path: Path, statement: str, ending: str) -> None:
+    before = dict(sys.modules)
+    with pytest.raises(ConfigError, match="mine.py:3: ") if ending else nullcontext():
+        imported(tmp_path, {"mine.py": f"import sys\n{statement}{ending}"})
+    assert before.items() <= sys.modules.items()
 
 
 def test_an_edit_of_the_same_length_in_the_same_second_is_seen(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def load_target(path: Path | None, *, seconds: float | None = None, margin: floa
 
 def given(path: Path, target: str) -> Given:
     """The model behind an argument: an ONNX file, or what a bundle's folder ships for the target of that name, else
-    for its first.
+    for its first. A file in a bundle's folder has the session options that it ships with: without them it may take
+    twice as long.
 
     Raises:
         ConfigError: there is none, or it is not a whole ONNX model.
@@ -72,13 +73,24 @@ def given(path: Path, target: str) -> Given:
     from edgekd.graph.inspect import external_files
 
     if not path.is_dir():
-        return Given(path, external_files(path), {}, None, None)
+        return Given(path, external_files(path), _shipped_session(path), None, None)
     from edgekd.release.verify import read_manifest
 
     manifest = read_manifest(path)
     shipped = manifest.shipped(target if target in manifest.targets else None)
     file = path / shipped.file
     return Given(file, external_files(file), shipped.session, path, manifest)
+
+
+def _shipped_session(file: Path) -> Mapping[str, str]:
+    """None of its own for a file that no manifest beside it names."""
+    from edgekd.release.verify import read_manifest
+
+    try:
+        manifest = read_manifest(file.parent)
+    except ConfigError:
+        return {}
+    return next((each.session for each in manifest.models.values() if each.file == file.name), {})
 
 
 def named(paths: Sequence[Path], target: str) -> dict[str, Given]:

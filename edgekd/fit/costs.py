@@ -13,7 +13,7 @@ from edgekd.harness.counting import count_instructions
 from edgekd.harness.observations import Observations
 from edgekd.harness.running import Running
 from edgekd.harness.statistics.location import pseudomedian
-from edgekd.harness.subject import Feeds, Subject, file_facts, job_models, put_feeds
+from edgekd.harness.subject import Feeds, Subject, job_models, put_feeds, subject_facts
 from edgekd.progress import Progress
 from edgekd.records.latency import Interval
 from edgekd.stages.targets import device_of
@@ -80,7 +80,7 @@ class Stand:
 
     def _times(self, subjects: Mapping[str, Subject], loads: int, seed: int, progress: Progress) -> dict[str, Cost]:
         measuring = self.target.measure.model_copy(update={"seconds": float(loads)})
-        observations = Observations({name: file_facts(each) for name, each in subjects.items()}, (), measuring, seed)
+        observations = Observations({name: subject_facts(each) for name, each in subjects.items()}, (), measuring, seed)
         with device_of(self.target).connect() as workspace, temporary_folder() as folder:
             parts = job_models(workspace, subjects, put_feeds(workspace, folder, self.feeds))
             campaign = Campaign(

@@ -14,7 +14,7 @@ from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
 from edgekd.harness.campaign import Campaign
 from edgekd.harness.observations import Observations, save_observations
-from edgekd.harness.subject import Feeds, Subject, as_subjects, file_facts, job_models, put_feeds, put_raw
+from edgekd.harness.subject import Feeds, Subject, as_subjects, job_models, put_feeds, put_raw, subject_facts
 from edgekd.progress import Progress
 from edgekd.records.latency import LatencyRecord, Percentile
 from edgekd.records.runtime import RuntimeSettings
@@ -63,7 +63,7 @@ def measure(
         ConfigError: an input does not fit a model.
     """
     subjects = as_subjects(models)
-    facts = {name: file_facts(each) for name, each in subjects.items()}
+    facts = {name: subject_facts(each) for name, each in subjects.items()}
     observations = Observations(facts, tuple(pairs), measuring, seed)
     with device.connect() as workspace, temporary_folder() as folder:
         shared, fed_raw = put_feeds(workspace, folder, feeds), put_raw(workspace, folder, subjects, raw)

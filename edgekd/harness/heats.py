@@ -12,7 +12,7 @@ from edgekd.devices.base import Device
 from edgekd.harness.campaign import LOAD_S, Campaign
 from edgekd.harness.observations import Observations
 from edgekd.harness.running import Running
-from edgekd.harness.subject import Feeds, Subject, file_facts, job_models, put_feeds
+from edgekd.harness.subject import Feeds, Subject, job_models, put_feeds, subject_facts
 from edgekd.progress import Progress
 from edgekd.records.latency import Comparison, LatencyRecord, Speed
 from edgekd.records.runtime import RuntimeSettings
@@ -89,7 +89,7 @@ class Stopwatch:
         def take(subjects: Mapping[str, Subject]) -> LatencyRecord:
             left_s = max(min(LEAST_S, seconds), seconds - (time.monotonic() - begun))
             observations = Observations(
-                {name: file_facts(each) for name, each in subjects.items()},
+                {name: subject_facts(each) for name, each in subjects.items()},
                 tuple(itertools.combinations(reversed(list(subjects)), 2)),
                 measuring.model_copy(update={"seconds": left_s}),
                 seed,

@@ -21,7 +21,7 @@ from edgekd.errors import ConfigError
 from edgekd.harness.protocol import Cold, Overhead
 from edgekd.harness.samples import BLOCK_COLUMNS, LOAD_COLUMNS, Load, Process, belongs_together, loads_of
 from edgekd.harness.sets import Seen
-from edgekd.harness.subject import FileFacts
+from edgekd.harness.subject import SubjectFacts
 from edgekd.records.arrays import load_arrays, save_arrays
 from edgekd.records.base import Record
 from edgekd.records.environment import KernelState, Machine, Settings
@@ -35,7 +35,7 @@ class Observations:
     """models: by name the facts of each file, in the order of their numbers. level: the error that one interval may
     have at the latest of the `looks` at the data. seconds: what it took, without waiting for others."""
 
-    models: Mapping[str, FileFacts]
+    models: Mapping[str, SubjectFacts]
     pairs: Pairs
     measuring: Measuring
     seed: int
@@ -59,7 +59,7 @@ class Notes(Record):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_version: Literal[1] = Field(1, alias="schema")
-    models: dict[str, FileFacts]
+    models: dict[str, SubjectFacts]
     pairs: Pairs
     measuring: Measuring
     seed: int

@@ -19,7 +19,7 @@ from edgekd.harness.counting import count_instructions
 from edgekd.harness.heats import Stopwatch, Times
 from edgekd.harness.running import Running
 from edgekd.harness.scoring import paired, wilson
-from edgekd.harness.subject import Feeds, Subject, cut, file_facts, first_rows, put_feeds, row_count
+from edgekd.harness.subject import Feeds, Subject, cut, first_rows, put_feeds, row_count, subject_facts
 from edgekd.progress import Progress
 from edgekd.records.evaluation import Paired
 from edgekd.records.instructions import InstructionCount
@@ -103,7 +103,7 @@ def screen(
         counts = running.together(lambda subjects: _counts(device, runtime, subjects, fed))
 
     def screened(name: str) -> Screened:
-        size, session = file_facts(trials[name].subject).size_bytes, dict(trials[name].subject.session)
+        size, session = subject_facts(trials[name].subject).size_bytes, dict(trials[name].subject.session)
         if name in running.refused:
             return not_screened(name, size, session, running.refused[name])
         return Screened(

@@ -43,11 +43,12 @@ class Subject:
     raw: bool = False
 
 
-class FileFacts(Record):
-    """The digest of a model file, and the model's size with its external data."""
+class SubjectFacts(Record):
+    """The digest of a model file, the model's size with its external data, and its own session options."""
 
     sha256: str
     size_bytes: int
+    session: dict[str, str] = {}
 
 
 def as_subjects(models: Mapping[str, Path | Subject]) -> dict[str, Subject]:
@@ -112,8 +113,8 @@ def cut(feeds: Feeds, lengths: Mapping[str, int]) -> Feeds:
     return {name: array[..., : lengths[name]] if name in lengths else array for name, array in feeds.items()}
 
 
-def file_facts(subject: Subject) -> FileFacts:
-    """What the files of a model are.
+def subject_facts(subject: Subject) -> SubjectFacts:
+    """What is measured.
 
     Raises:
         StageError: one cannot be read.
@@ -121,6 +122,6 @@ def file_facts(subject: Subject) -> FileFacts:
     try:
         paths = [subject.path, *(subject.path.resolve().parent / name for name in subject.beside)]
         size = sum(path.stat().st_size for path in paths)
-        return FileFacts(sha256=file_digest(subject.path), size_bytes=size)
+        return SubjectFacts(sha256=file_digest(subject.path), size_bytes=size, session=dict(subject.session))
     except OSError as error:
         raise StageError(f"cannot read {error.filename}: {error.strerror}") from error

@@ -66,6 +66,7 @@ def _model(observations: Observations, number: int, name: str) -> ModelLatency:
         name=name,
         sha256=facts.sha256,
         size_bytes=facts.size_bytes,
+        session=facts.session,
         loads=len(loads),
         processes=len({load.process for load in loads}),
         inferences=int(sum(process.inferences[number] for process in observations.processes)),

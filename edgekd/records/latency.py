@@ -45,11 +45,13 @@ class Percentile(Record):
 
 class ModelLatency(Record):
     """One model. `warmup` inferences at the start of loads and `settling` ones after a change of model are kept
-    in the raw samples and counted in no percentile; `inferences` counts every one that was run."""
+    in the raw samples and counted in no percentile; `inferences` counts every one that was run. session: the options
+    of its own, over those of the runtime, with which it was measured."""
 
     name: str
     sha256: str
     size_bytes: int
+    session: dict[str, str] = {}
     loads: int
     processes: int
     inferences: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 from rich import box
@@ -77,6 +77,8 @@ def _latency_rows(record: LatencyRecord) -> Rows:
     if any(each.instructions for each in models):
         rows["instructions"] = [f"{each.instructions.median:,}" if each.instructions else "–" for each in models]
     rows["file"] = [_bytes(each.size_bytes) for each in models]
+    if any(each.session for each in models):
+        rows["session options"] = [_options(each.session) for each in models]
     rows["loads"] = [f"{each.loads} in {each.processes} processes" for each in models]
     spreads = [each.load_spread for each in models]
     rows["loads differ by"] = ["–" if spread is None else f"{spread * 100:.2g} %" for spread in spreads]
@@ -121,8 +123,9 @@ def _print_columns(names: Sequence[str], rows: Rows, console: Console) -> None:
         chosen = slice(first, first + room)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("", style="dim", min_width=HEADING - 2)
+        width = COLUMN - 2 if room > 1 else None
         for name in names[chosen]:
-            table.add_column(Text(name, overflow="fold"), justify="right", max_width=COLUMN - 2 if room > 1 else None)
+            table.add_column(Text(name, overflow="fold"), justify="right", overflow="fold", max_width=width)
         for heading, cells in rows.items():
             table.add_row(heading, *cells[chosen])
         console.print(table)
@@ -137,6 +140,10 @@ def _percentile(found: Percentile | None) -> str:
 
 def _time(estimate: Estimate | None) -> str:
     return "–" if estimate is None else duration(estimate.value)
+
+
+def _options(session: Mapping[str, str]) -> str:
+    return "\n".join(f"{key}={value}" for key, value in session.items()) or "–"
 
 
 def _plain(estimate: Estimate) -> str:

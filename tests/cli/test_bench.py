@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +215,25 @@ def test_the_previous_release_is_verified_as_the_new_one_is(place: Here, inputs:
     assert done.returncode == 2
     assert done.stderr.startswith(f"{old}: fp32.onnx: ")
     assert "measur" not in done.stderr
+
+
+def test_a_file_in_a_bundle_is_measured_as_it_ships_and_what_it_was_measured_with_is_said(
+    place: Here,
+    inputs: BundleInputs,  # noqa: F811
+) -> None:
+    """Weights stored as int8 fold at load with this option; without it they are converted in every inference."""
+    option = {"session.disable_quant_qdq": "1"}
+    (name, shipped), *_ = inputs.models.items()
+    shipped = replace(shipped, made=shipped.made.model_copy(update={"session": option}))
+    folder = place.folder / "bundle"
+    build_bundle(replace(inputs, models={name: shipped}), folder)
+    (place.folder / "manifest.json").write_text("{}")  # of something else
+    (place.folder / "alone.onnx").write_bytes((folder / "fp32.onnx").read_bytes())
+    models = (folder, folder / "fp32.onnx", "alone.onnx")
+    record = json.loads(place.edgekd("bench", *models, "--seconds", "2", "--json").stdout)
+    assert [each["session"] for each in record["models"]] == [option, option, {}]
+    printed = place.edgekd("bench", *models, "--seconds", "2").stdout
+    assert printed.count("session.disable_quant_qdq=") == 2
 
 
 def test_bundles_are_timed_from_raw_samples_to_label(place: Here, inputs: BundleInputs) -> None:  # noqa: F811

@@ -16,7 +16,7 @@ from edgekd.harness.observations import Observations, load_observations, save_ob
 from edgekd.harness.protocol import Overhead
 from edgekd.harness.reanalyse import reanalyse
 from edgekd.harness.sets import Seen
-from edgekd.harness.subject import FileFacts, Subject
+from edgekd.harness.subject import Subject, SubjectFacts
 from edgekd.harness.summary import summarise
 from edgekd.progress import Silent
 from edgekd.records.arrays import load_arrays, save_arrays
@@ -71,7 +71,7 @@ def test_the_session_options_of_the_first_model_are_what_was_observed(measured: 
 
 def observed() -> Observations:
     """Two models in two processes, without a device."""
-    facts = {name: FileFacts(sha256=name * 64, size_bytes=10) for name in "ab"}
+    facts = {name: SubjectFacts(sha256=name * 64, size_bytes=10) for name in "ab"}
     overhead = Overhead(event="overhead", inside_ns=100.0, between_ns=50.0)
     seen = Seen(states=[(STATE, STATE)], overheads=[overhead], machine=MACHINE, settings=made())
     found = Observations(facts, (("b", "a"),), Measuring(), 3, seen=seen, level=0.01, looks=2, seconds=1.5)

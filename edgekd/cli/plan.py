@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 
-from edgekd.cli.run import Assignments, PipelineFile, Seed
+from edgekd.cli.run import Assignments, PipelineFile, Seed, Until
 
 
 def plan(
     pipeline: PipelineFile,
     assignments: Assignments = [],  # noqa: B006 - typer reads the default, nobody changes it
+    until: Until = None,
     seed: Seed = None,
 ) -> None:
     """Show the stages of a pipeline: which are cached, and why each other one would run."""
@@ -29,7 +30,8 @@ def plan(
     loaded = load_pipeline(pipeline, assignments=assignments, seed=seed)
     progress = progress_for(Console(stderr=True))
     try:
-        rows = forecast(assemble(loaded), Store(store_root()), progress)
+        planned = assemble(loaded)
+        rows = forecast(planned if until is None else planned.up_to(until), Store(store_root()), progress)
     except EdgekdError as error:
         locate(error, loaded)
         raise

@@ -12,6 +12,7 @@ Assignments = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file: distill.temperature=6. Repeatable."),
 ]
+Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Use this seed instead of the file's.")]
 
 
@@ -22,7 +23,7 @@ def run(
         str | None,
         typer.Option("--from", metavar="STAGE", help="Start at this stage; what comes before must be in the store."),
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    until: Until = None,
     seed: Seed = None,
     fresh: Annotated[
         bool,

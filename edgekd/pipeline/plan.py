@@ -75,6 +75,15 @@ class Plan:
         """For one of many trials of a pipeline: what stands apart would take longer than a short one."""
         return replace(self, nodes=tuple(node for node in self.nodes if not node.stage.apart))
 
+    def up_to(self, name: str) -> Plan:
+        """What `--until` leaves of it.
+
+        Raises:
+            UsageError: there is no such stage.
+        """
+        needed = self.needed_for(name)
+        return replace(self, nodes=tuple(node for node in self.nodes if node.id in needed))
+
     def lanes(self, wanted: Collection[str]) -> list[list[list[Node]]]:
         """The wanted nodes in steps, one after the other; in each step lanes that may run side by side, one a
         machine. Neighbours that are the same stage on several targets are a step: none needs another's result."""

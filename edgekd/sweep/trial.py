@@ -53,7 +53,4 @@ def needed_plan(plan: Plan, until: str) -> Plan:
     Raises:
         UsageError: there is no such stage.
     """
-    plan = plan.without_apart()
-    wanted = plan.needed_for(until)
-    nodes = tuple(node for node in plan.nodes if node.id in wanted)
-    return replace(plan, nodes=nodes, origin=f"{plan.origin} sweep")
+    return replace(plan.without_apart().up_to(until), origin=f"{plan.origin} sweep")

@@ -152,6 +152,15 @@ def test_changing_distillation_reruns_it_and_what_follows(place: Place) -> None:
     assert re.search(r"options\.losses\.1\.\S*value 4\.0 -> 6\.0", state["train@student"]), state["train@student"]
 
 
+def test_a_plan_ends_where_the_run_would(place: Place) -> None:
+    done = place.edgekd("plan", DIGITS, "--until", "export@student")
+    wanted = ["data", "preflight", "train@teacher", "train@student", "export@student"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == wanted
+    wrong = place.edgekd("plan", DIGITS, "--until", "exprot")
+    assert wrong.returncode == 2
+    assert "no stage 'exprot'" in wrong.stderr
+
+
 def test_a_pipeline_that_never_ran_is_not_explained_by_another_one(place: Place) -> None:
     own = place.folder / "pipelines" / "fresh.yaml"
     own.parent.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from edgekd.training.allocator import give_back_freed_memory, keep_freed_memory
 from edgekd.training.execution import Execution
 from edgekd.training.group import SINGLE, Group
 
@@ -25,8 +26,8 @@ class Workers:
     """A thread for each shard, of which the one that asks is the first; group: the processes that do the same; looks:
     how many rows of a batch are one sample, which stay in one shard.
 
-    A context: inside it torch's number of threads is the execution's. spare: whether it has a thread that no shard
-    needs, for what can be done ahead (`begun`).
+    A context: inside it torch's number of threads is the execution's, and freed memory is kept for what comes next.
+    spare: whether it has a thread that no shard needs, for what can be done ahead (`begun`).
     """
 
     def __init__(self, execution: Execution, group: Group = SINGLE, looks: int = 1) -> None:
@@ -48,6 +49,7 @@ class Workers:
     def __enter__(self) -> Workers:
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         if self.shards > 1 or self.spare:
             self._pool = ThreadPoolExecutor(
                 max(1, self.shards - 1),
@@ -62,6 +64,7 @@ class Workers:
             self._pool.shutdown()
             self._pool = None
         torch.set_num_threads(self._threads_before)
+        give_back_freed_memory()
 
     def in_one(self) -> Workers:
         """The same arithmetic for what cannot be cut, in the thread that asks."""

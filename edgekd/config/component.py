@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue, Val
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
 from edgekd.closure import closure
-from edgekd.config.boundary import others_code
+from edgekd.config.boundary import modules_kept, others_code
 from edgekd.config.registry import GROUPS, Group
 from edgekd.config.section import Section, nearest
 from edgekd.config.usercode import import_file, own_code
@@ -91,7 +91,7 @@ class UserComponent(Component):
         """
         name = self.use.rpartition(":")[2]
         if self.file is None:
-            with self.called(does="cannot be loaded"):
+            with self.called(does="cannot be loaded"), modules_kept():
                 found = _entry_point(self.use_group, self.use).load()
         else:
             module = import_file(self.file)

@@ -187,6 +187,23 @@ def test_modules_that_an_import_takes_away_come_back(tmp_path: Path, statement: 
     assert before.items() <= sys.modules.items()
 
 
+def test_modules_that_an_installed_package_takes_away_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(
+        tmp_path,
+        {
+            "installed_losses.py": "import sys\nsys.modules['json'] = None\ndef mine(): ...",
+            "installed_losses-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: installed-losses\nVersion: 1",
+            "installed_losses-1.dist-info/entry_points.txt": "[edgekd.losses]\nmine = installed_losses:mine",
+        },
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = dict(sys.modules)
+    assert component(tmp_path, "mine").function().__name__ == "mine"
+    assert before.items() <= sys.modules.items()
+
+
 def test_an_edit_of_the_same_length_in_the_same_second_is_seen(tmp_path: Path) -> None:
     file = written(tmp_path, {"mine.py": "import helper\nvalue = helper.value", "helper.py": "value = 1"})
     program = (

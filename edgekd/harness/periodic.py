@@ -12,7 +12,7 @@ from edgekd.config.target import Measuring
 from edgekd.devices.base import Device
 from edgekd.harness.disturbances import happened, standing
 from edgekd.harness.environment import environment_of
-from edgekd.harness.protocol import PeriodicJob
+from edgekd.harness.protocol import JobModel, PeriodicJob
 from edgekd.harness.sets import load_orders, run_for
 from edgekd.harness.statistics.percentiles import percentile
 from edgekd.harness.statistics.proportion import rate_interval
@@ -67,7 +67,7 @@ def measure_periodic(
     level = 1 - measuring.confidence
     by_load = [_by_load(results, number) for number in range(len(parts))]
     return PeriodicRecord(
-        models=tuple(_model(name, loads, deadline_s, level) for name, loads in zip(models, by_load, strict=True)),
+        models=tuple(_model(part, loads, deadline_s, level) for part, loads in zip(parts, by_load, strict=True)),
         period_s=period_s,
         deadline_s=deadline_s,
         confidence=measuring.confidence,
@@ -87,7 +87,7 @@ def _by_load(results: Sequence[Mapping[str, NDArray[np.int64]]], model: int) -> 
     return found
 
 
-def _model(name: str, loads: Sequence[NDArray[np.int64]], deadline_s: float, level: float) -> PeriodicModel:
+def _model(model: JobModel, loads: Sequence[NDArray[np.int64]], deadline_s: float, level: float) -> PeriodicModel:
     dropped = [np.count_nonzero(load[:, 1] < 0) for load in loads]
     late = [np.count_nonzero(load[:, 1] > deadline_s * 1e9) for load in loads]
     missed = np.array(dropped) + np.array(late)
@@ -96,7 +96,8 @@ def _model(name: str, loads: Sequence[NDArray[np.int64]], deadline_s: float, lev
     answered = [load[load[:, 1] >= 0] / 1e9 for load in loads]
     answered = [load for load in answered if len(load)]
     return PeriodicModel(
-        name=name,
+        name=model.name,
+        session=model.session,
         loads=len(loads),
         frames=int(frames.sum()),
         missed=int(missed.sum()),

@@ -72,7 +72,10 @@ def measure_throughput(
     )
     return ThroughputRecord(
         models=tuple(
-            ThroughputModel(name=name, throughput_per_s=estimate(1 / each, level)) for name, each in times.items()
+            ThroughputModel(
+                name=part.name, session=part.session, throughput_per_s=estimate(1 / times[part.name], level)
+            )
+            for part in parts
         ),
         comparisons=comparisons,
         decided=all(each.outcome is not Speed.UNDECIDED for each in comparisons),

@@ -13,10 +13,12 @@ class PeriodicModel(Record):
     """One model at the pace of a sensor. Times count from the arrival of a frame.
 
     missed: frames whose answer came after the deadline or never, `dropped` of them never; response, waiting:
-    percentiles of the time to the answer and to the start of its inference, over the frames that were answered.
+    percentiles of the time to the answer and to the start of its inference, over the frames that were answered;
+    session: its own options.
     """
 
     name: str
+    session: dict[str, str] = {}
     loads: int
     frames: int
     missed: int
@@ -42,7 +44,10 @@ class PeriodicRecord(Record):
 
 
 class ThroughputModel(Record):
+    """session: its own options."""
+
     name: str
+    session: dict[str, str] = {}
     throughput_per_s: Estimate
 
 

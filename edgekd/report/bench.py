@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 from rich import box
@@ -13,8 +13,8 @@ from rich.text import Text
 
 from edgekd import __version__
 from edgekd.records.environment import Disturbance
-from edgekd.records.latency import Comparison, Estimate, Interval, LatencyRecord, Percentile, Speed
-from edgekd.records.pace import PeriodicModel, PeriodicRecord, ThroughputRecord
+from edgekd.records.latency import Comparison, Estimate, Interval, LatencyRecord, ModelLatency, Percentile, Speed
+from edgekd.records.pace import PeriodicModel, PeriodicRecord, ThroughputModel, ThroughputRecord
 from edgekd.report.text import duration, print_line, three_digits, time_unit
 
 SCHEMA = 1
@@ -77,8 +77,7 @@ def _latency_rows(record: LatencyRecord) -> Rows:
     if any(each.instructions for each in models):
         rows["instructions"] = [f"{each.instructions.median:,}" if each.instructions else "–" for each in models]
     rows["file"] = [_bytes(each.size_bytes) for each in models]
-    if any(each.session for each in models):
-        rows["session options"] = [_options(each.session) for each in models]
+    rows |= _option_rows(models)
     rows["loads"] = [f"{each.loads} in {each.processes} processes" for each in models]
     spreads = [each.load_spread for each in models]
     rows["loads differ by"] = ["–" if spread is None else f"{spread * 100:.2g} %" for spread in spreads]
@@ -94,13 +93,16 @@ def _periodic_rows(record: PeriodicRecord) -> Rows:
     for share in (0.5, 0.9, 0.99):
         rows[f"response p{share * 100:g}"] = [_percentile(_of(each.response, share)) for each in models]
     rows["waiting p50"] = [_percentile(_of(each.waiting, 0.5)) for each in models]
+    rows |= _option_rows(models)
     rows["loads"] = [str(each.loads) for each in models]
     return rows
 
 
 def _throughput_rows(record: ThroughputRecord) -> Rows:
     rows: Rows = {"inferences/s": [_plain(each.throughput_per_s) for each in record.models]}
-    return rows | _comparison_rows([each.name for each in record.models], record.comparisons)
+    return (
+        rows | _comparison_rows([each.name for each in record.models], record.comparisons) | _option_rows(record.models)
+    )
 
 
 def _comparison_rows(names: Sequence[str], comparisons: Sequence[Comparison]) -> Rows:
@@ -142,8 +144,12 @@ def _time(estimate: Estimate | None) -> str:
     return "–" if estimate is None else duration(estimate.value)
 
 
-def _options(session: Mapping[str, str]) -> str:
-    return "\n".join(f"{key}={value}" for key, value in session.items()) or "–"
+def _option_rows(models: Sequence[ModelLatency | PeriodicModel | ThroughputModel]) -> Rows:
+    """Of what models bring of their own."""
+    if not any(each.session for each in models):
+        return {}
+    cells = ["\n".join(f"{key}={value}" for key, value in each.session.items()) for each in models]
+    return {"session options": [each or "–" for each in cells]}
 
 
 def _plain(estimate: Estimate) -> str:

@@ -230,8 +230,9 @@ def test_a_file_in_a_bundle_is_measured_as_it_ships_and_what_it_was_measured_wit
     (place.folder / "manifest.json").write_text("{}")  # of something else
     (place.folder / "alone.onnx").write_bytes((folder / "fp32.onnx").read_bytes())
     models = (folder, folder / "fp32.onnx", "alone.onnx")
-    record = json.loads(place.edgekd("bench", *models, "--seconds", "2", "--json").stdout)
-    assert [each["session"] for each in record["models"]] == [option, option, {}]
+    for mode in ([], ["--every", "10"], ["--clients", "2"]):
+        record = json.loads(place.edgekd("bench", *models, *mode, "--seconds", "2", "--json").stdout)
+        assert [each["session"] for each in record["models"]] == [option, option, {}], mode
     printed = place.edgekd("bench", *models, "--seconds", "2").stdout
     assert printed.count("session.disable_quant_qdq=") == 2
 

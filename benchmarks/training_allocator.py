@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 from unittest.mock import patch
@@ -93,9 +93,8 @@ def trained(pipeline: Path, file: Path, network: str, memory: str) -> tuple[floa
     options = (config.teacher if network == "teacher" else config.distill).model_copy(update={"epochs": 1})
     built = build_network(cast("Model", getattr(config, network).model), contract, 0)
     data = TrainingData(split, split.take(np.arange(100)), contract)
-    with tempfile.TemporaryDirectory() as work, ExitStack() as changed:
-        if memory != "kept":
-            changed.enter_context(patch("edgekd.training.workers.keep_freed_memory"))
+    changed = nullcontext() if memory == "kept" else patch("edgekd.training.workers.keep_freed_memory")
+    with tempfile.TemporaryDirectory() as work, changed:
         result = train(
             built,
             [CrossEntropy(use="cross_entropy")],

@@ -70,11 +70,10 @@ class FitStage(Stage):
     def identity(self) -> JsonValue:
         """The section, and what all steps up to the choice of a file do, whatever the student's model is."""
         some = assemble(shaped(self.pipeline, {"use": "conv"}, self.pipeline.config.distill.epochs))
-        needed = some.needed_for("choose")
         return {
             "section": identity(self.section),
             "code": {use: _code(use, self.pipeline) for use in self._architectures},
-            "steps": {node.id: node.stage.identity() for node in some.nodes if node.id in needed},
+            "steps": {node.id: node.stage.identity() for node in some.up_to("choose").nodes},
             "demands": {each.name: each.min_accuracy for each in _trained(some)},
             "measure": {each.name: identity(each.measure) for each in self.pipeline.targets},
         }

@@ -100,9 +100,8 @@ def _periodic_rows(record: PeriodicRecord) -> Rows:
 
 def _throughput_rows(record: ThroughputRecord) -> Rows:
     rows: Rows = {"inferences/s": [_plain(each.throughput_per_s) for each in record.models]}
-    return (
-        rows | _comparison_rows([each.name for each in record.models], record.comparisons) | _option_rows(record.models)
-    )
+    rows |= _comparison_rows([each.name for each in record.models], record.comparisons)
+    return rows | _option_rows(record.models)
 
 
 def _comparison_rows(names: Sequence[str], comparisons: Sequence[Comparison]) -> Rows:

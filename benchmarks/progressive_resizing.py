@@ -1,6 +1,6 @@
 """Whether smaller images at first make a better network in the same time: python benchmarks/progressive_resizing.py
 
-Trains one pipeline's teacher from another's images and labels with several seeds: `--epochs` epochs of whole images;
+Trains MNIST's teacher from Fashion-MNIST's images and labels with several seeds: `--epochs` epochs of whole images;
 and `--small` epochs of images of `--side` pixels (bilinear, after augmentation), then as many whole ones as the time is
 left for. Says how the accuracy on validation samples differs, paired by seed, with a 95 % interval of the mean, and
 what both took.
@@ -9,7 +9,6 @@ what both took.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import cast
 from unittest.mock import patch
 
-from scipy import stats
 from torch.nn import functional
 
 from edgekd.agent.machine import cpu_facts
@@ -27,6 +25,7 @@ from edgekd.config.pipeline import load_pipeline
 from edgekd.data.base import Dataset
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
+from edgekd.harness.scoring import gain_over_seeds
 from edgekd.models.base import Model
 from edgekd.progress import Silent
 from edgekd.stages.session import share_processor
@@ -43,15 +42,14 @@ PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=PIPELINES / "fashion_mnist.yaml", help="pipeline whose images")
-    parser.add_argument("--network", type=Path, default=PIPELINES / "mnist.yaml", help="pipeline whose teacher")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of whole images")
     parser.add_argument("--small", type=int, default=4, help="epochs of small images")
     parser.add_argument("--side", type=int, default=20, help="pixels of a small image's side")
     arguments = parser.parse_args()
     share_processor()
-    data, teacher = load_pipeline(arguments.data).config, load_pipeline(arguments.network).config.teacher
+    data = load_pipeline(PIPELINES / "fashion_mnist.yaml").config
+    teacher = load_pipeline(PIPELINES / "mnist.yaml").config.teacher
     dataset = cast("Dataset", data.data)
     labelled = dataset.load(Silent())
     height, width = labelled.train.samples.shape[1:3]
@@ -80,7 +78,7 @@ def main() -> None:
             found[way].append(result)
             accuracy = 100 * result.history.last.validation_accuracy
             print(f"seed {seed}: {way}, {epochs} epochs: {accuracy:.2f} %, {result.seconds:.0f} s", flush=True)
-    report(found)
+    report(found, 1 / len(held))
 
 
 @contextmanager
@@ -107,16 +105,16 @@ def small_at_first(epochs: int, side: int) -> Iterator[None]:
         yield
 
 
-def report(found: dict[str, list[TrainingResult]]) -> None:
-    accuracies = [[100 * each.history.last.validation_accuracy for each in results] for results in found.values()]
+def report(found: dict[str, list[TrainingResult]], step: float) -> None:
+    accuracies = [[each.history.last.validation_accuracy for each in results] for results in found.values()]
     for way, each, results in zip(found, accuracies, found.values(), strict=True):
+        mean, std = 100 * statistics.fmean(each), 100 * statistics.stdev(each)
         took = statistics.median(result.seconds for result in results)
-        print(f"{way}: {statistics.fmean(each):.2f} ± {statistics.stdev(each):.2f} % of validation right, {took:.0f} s")
+        print(f"{way}: {mean:.2f} ± {std:.2f} % of validation right, {took:.0f} s")
     whole, small = accuracies
-    gains = [mine - theirs for mine, theirs in zip(small, whole, strict=True)]
-    half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
-    mean = statistics.fmean(gains)
-    print(f"difference: {mean:+.2f} points [{mean - half:+.2f}, {mean + half:+.2f}]")
+    gain = gain_over_seeds(small, whole, step=step)
+    low, high = (100 * each for each in gain.interval)
+    print(f"difference: {100 * gain.mean:+.2f} points [{low:+.2f}, {high:+.2f}]")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,10 @@ Goal: the interval holds 0.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 from pathlib import Path
 from typing import cast
-
-from scipy import stats
 
 from edgekd.agent.machine import cpu_facts
 from edgekd.config.pipeline import load_pipeline
@@ -23,6 +20,7 @@ from edgekd.config.training import TrainingOptions
 from edgekd.data.base import Dataset
 from edgekd.data.modalities.base import contract_for
 from edgekd.data.split import stratified_split
+from edgekd.harness.scoring import gain_over_seeds
 from edgekd.models.base import Model
 from edgekd.progress import Silent
 from edgekd.training.execution import Execution, execution_here
@@ -68,18 +66,18 @@ def main() -> None:
                     section="distill",
                     name="student",
                 )
-            accuracies.append(100 * result.history.last.validation_accuracy)
+            accuracies.append(result.history.last.validation_accuracy)
             print(
-                f"seed {seed}: {execution}: {accuracies[-1]:.2f} % of validation right, {result.seconds:.0f} s",
+                f"seed {seed}: {execution}: {100 * accuracies[-1]:.2f} % of validation right, {result.seconds:.0f} s",
                 flush=True,
             )
-    simple, fast = found.values()
-    gains = [mine - theirs for mine, theirs in zip(fast, simple, strict=True)]
-    half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
     for execution, accuracies in found.items():
-        print(f"{execution}: {statistics.fmean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f} %")
-    mean = statistics.fmean(gains)
-    print(f"difference: {mean:+.2f} points [{mean - half:+.2f}, {mean + half:+.2f}]; goal: holds 0")
+        mean, std = 100 * statistics.fmean(accuracies), 100 * statistics.stdev(accuracies)
+        print(f"{execution}: {mean:.2f} ± {std:.2f} %")
+    simple, fast = found.values()
+    gain = gain_over_seeds(fast, simple, step=1 / len(held))
+    low, high = (100 * each for each in gain.interval)
+    print(f"difference: {100 * gain.mean:+.2f} points [{low:+.2f}, {high:+.2f}]; goal: holds 0")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from edgekd.config.section import nearest
 from edgekd.data.base import Dataset
 from edgekd.data.content import content_digest
 from edgekd.data.modalities.base import modality
-from edgekd.data.modalities.sound import RATES
+from edgekd.data.modalities.sound.inputs import RATES
 from edgekd.data.samples import LabelledData, Split
 from edgekd.data.tokenizer import TokenizerOptions
 from edgekd.errors import ConfigError

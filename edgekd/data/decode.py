@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.image_files import ImageFiles
-from edgekd.data.modalities.image import FORMATS, decoded, in_channels
+from edgekd.data.modalities.image.inputs import FORMATS, decoded, in_channels
 from edgekd.errors import ConfigError
 from edgekd.progress import Advance
 

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from edgekd.data.base import Dataset
 from edgekd.data.image_files import ImageFiles
-from edgekd.data.modalities.sound import RULES, Wav, fitted, opened
+from edgekd.data.modalities.sound.inputs import RULES, Wav, fitted, opened
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 

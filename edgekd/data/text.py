@@ -15,7 +15,7 @@ from edgekd.config.paths import find_data
 from edgekd.data.base import Dataset, as_number
 from edgekd.data.content import content_digest, same_content
 from edgekd.data.labels import class_names, class_numbers
-from edgekd.data.modalities.text import accepted
+from edgekd.data.modalities.text.inputs import accepted
 from edgekd.data.samples import UNLABELLED, LabelledData, Split
 from edgekd.data.split import TEST_SEED, stratified_split
 from edgekd.data.text_files import TABLES, Told, read_texts, text_names

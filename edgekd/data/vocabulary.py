@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgekd.data.modalities.text import CONTINUATION, Tokenizer, accepted, tokenizer_of
+from edgekd.data.modalities.text.inputs import CONTINUATION, Tokenizer, accepted, tokenizer_of
 from edgekd.data.samples import Rows
 
 SIZE = 8000

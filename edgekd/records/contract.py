@@ -34,7 +34,7 @@ class InputSpec(Record):
 
 
 class ModelContract(Record):
-    """modality: which file of `data/modalities/` knows the inputs. classes: the names of the output's columns. label:
+    """modality: which part of `data/modalities/` knows the inputs. classes: the names of the output's columns. label:
     the output with the class's number (int64), "" where there is none."""
 
     kept_as: ClassVar[str] = "contract"

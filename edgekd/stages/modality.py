@@ -9,11 +9,12 @@ from edgekd.config.registry import MODALITIES
 
 
 def feeding_identity(name: str) -> JsonValue:
-    """Of a stage that feeds models with it: its name and its own file, which is all that preprocessing needs, for the
-    same file does it on a device."""
-    code = closure(MODALITIES.members[name])
-    own = f"{MODALITIES.members[name].rpartition('.')[2]}.py"
-    return {"name": name, "code": {path: digest for path, digest in code.items() if path.rpartition("/")[2] == own}}
+    """Of a stage that feeds models with it: its name, the file that travels, which is all that preprocessing needs, and
+    what says how samples become specs of inputs."""
+    module = MODALITIES.members[name]
+    place = module.removeprefix("edgekd.").replace(".", "/")
+    own = {f"{place}.py", f"{place}/__init__.py", f"{place}/inputs.py"}
+    return {"name": name, "code": {path: digest for path, digest in closure(module).items() if path in own}}
 
 
 def training_identity(name: str) -> JsonValue:

@@ -136,14 +136,15 @@ def modality(name: str) -> Modality:
 
 
 def source_of(name: str) -> Path:
-    """The file of a modality, which travels in the bundle."""
-    file = _module(name).__file__
-    assert file is not None
-    return Path(file)
+    """The file that reads and preprocesses samples, which travels in the bundle."""
+    module = _module(name)
+    assert module.__file__ is not None
+    file = Path(module.__file__)
+    return file.with_name("inputs.py") if hasattr(module, "__path__") else file
 
 
 def cpp_header(name: str) -> Path | None:
-    """The C++ that reads and preprocesses one sample, beside the module; None where there is none."""
+    """The C++ that does the same with one sample, beside that file; None where there is none."""
     header = source_of(name).with_suffix(".h")
     return header if header.is_file() else None
 

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from scipy import signal
 from scipy.io import wavfile
 
-from edgekd.data.modalities import sound
+from edgekd.data.modalities.sound import inputs, specify
 from tests.data.wav_files import chunk, form, riff, tone, wav
 
-RULES = sound.RULES["resampling"]
+RULES = inputs.RULES["resampling"]
 NOISE = np.random.default_rng(0).integers(-32768, 32768, 500).astype(np.int16)
 
 
 def fitted(content: bytes, *, rate: int = 8000, samples: int = 500) -> Any:
-    return sound.fitted(content, rate, samples, RULES)
+    return inputs.fitted(content, rate, samples, RULES)
 
 
 def specs(samples: int = 8000) -> list[dict[str, Any]]:
-    return sound.specify(np.ones((1, samples), np.int16), {"rate": 8000})
+    return specify(np.ones((1, samples), np.int16), {"rate": 8000})
 
 
 def test_sixteen_bits_at_the_contracts_rate_come_as_they_are() -> None:
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_exactly_is_refused_in_one_line_with_its_path(
 ) -> None:
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(ValueError, match=rf"^cannot read .*a\.wav: {reason}") as error:
-        sound.read(tmp_path / "a.wav", specs())
+        inputs.read(tmp_path / "a.wav", specs())
     assert "\n" not in str(error.value)
 
 
@@ -155,14 +155,14 @@ def test_resampling_is_what_scipys_polyphase_filter_gives(found: int, wanted: in
     half = RULES["crossings"] * larger
     low_pass = signal.firwin(2 * half + 1, RULES["cutoff"] / larger, window=("kaiser", RULES["beta"]))
     expected = signal.resample_poly(values, up, down, window=low_pass)  # type: ignore[call-overload]  # coefficients too
-    made = sound.resampled(values, found, wanted, RULES)
+    made = inputs.resampled(values, found, wanted, RULES)
     assert made.shape == expected.shape
     np.testing.assert_allclose(made, expected, rtol=0, atol=1e-8)
 
 
 @given(st.integers(1000, 20000), st.integers(1000, 20000), st.integers(1, 40))
 def test_any_two_rates_fit_together(found: int, wanted: int, length: int) -> None:
-    made = sound.resampled(np.full(length, 100.0), found, wanted, {**RULES, "crossings": 2})
+    made = inputs.resampled(np.full(length, 100.0), found, wanted, {**RULES, "crossings": 2})
     assert made.shape == (-(-length * wanted // found),)
     assert np.isfinite(made).all()
 
@@ -172,24 +172,24 @@ def test_a_tone_above_half_the_new_rate_is_gone_and_one_well_below_stays(found: 
     middle = slice(wanted // 4, -wanted // 4)  # the ends ring
     times = np.arange(found) / found
     for hz in np.linspace(wanted / 2 * 1.001, found / 2 * 0.99, 7):
-        left = sound.resampled(np.sin(2 * np.pi * hz * times), found, wanted, RULES)[middle]
+        left = inputs.resampled(np.sin(2 * np.pi * hz * times), found, wanted, RULES)[middle]
         assert 20 * np.log10(np.sqrt((left**2).mean() * 2)) < -60, hz
     for hz in np.linspace(100, wanted / 2 * 0.84, 7):
-        kept = sound.resampled(np.sin(2 * np.pi * hz * times), found, wanted, RULES)[middle]
+        kept = inputs.resampled(np.sin(2 * np.pi * hz * times), found, wanted, RULES)[middle]
         expected = np.sin(2 * np.pi * hz * np.arange(wanted) / wanted)[middle]
         np.testing.assert_allclose(kept, expected, atol=1e-3)
 
 
 def test_no_more_of_a_long_recording_is_resampled_than_is_kept_and_it_is_the_same() -> None:
     long = tone(440, rate=44100, seconds=3)
-    whole = sound.resampled(long.astype(np.float64), 44100, 8000, RULES)[:8000]
+    whole = inputs.resampled(long.astype(np.float64), 44100, 8000, RULES)[:8000]
     found = fitted(wav(long, rate=44100), samples=8000)
     np.testing.assert_array_equal(found, np.rint(whole).astype(np.int16))
 
 
 def test_a_file_is_read_as_one_sample_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(tone(440, rate=16000, seconds=0.5), rate=16000))
-    found = sound.read(tmp_path / "a.wav", specs())
+    found = inputs.read(tmp_path / "a.wav", specs())
     assert found.shape == (1, 8000)
     assert np.abs(found[0, 100:3900] - tone(440, seconds=0.5)[100:3900].astype(int)).max() <= 2  # its ends ring
     assert (found[0, 4000:] == 0).all()
@@ -197,21 +197,21 @@ def test_a_file_is_read_as_one_sample_of_the_model(tmp_path: Path) -> None:
 
 def test_an_array_must_have_the_models_length_and_type(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", NOISE)
-    assert sound.read(tmp_path / "one.npy", specs(500)).shape == (1, 500)
+    assert inputs.read(tmp_path / "one.npy", specs(500)).shape == (1, 500)
     for wrong in (NOISE[:400], NOISE.astype(np.float32), np.zeros((0, 500), np.int16), NOISE.reshape(1, 1, -1)):
         np.save(tmp_path / "wrong.npy", wrong)
         with pytest.raises(
             ValueError, match=r"wrong\.npy: the array is .*, the model takes int16 \(500,\) or \(N, 500\)"
         ):
-            sound.read(tmp_path / "wrong.npy", specs(500))
+            inputs.read(tmp_path / "wrong.npy", specs(500))
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(ValueError, match=r"cannot read .*text\.npy: "):
-        sound.read(tmp_path / "text.npy", specs(500))
+        inputs.read(tmp_path / "text.npy", specs(500))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot read .*: not a regular file"):
-        sound.read(tmp_path, specs())
+        inputs.read(tmp_path, specs())
 
 
 @pytest.mark.parametrize("rule", ["channels", "shorter", "longer", "taper", "pitch"])
@@ -220,4 +220,4 @@ def test_a_rule_that_this_program_does_not_know_is_refused(rule: str, tmp_path: 
     (spec,) = specs()
     other = {**spec, "preprocessing": {**spec["preprocessing"], rule: "new"}}
     with pytest.raises(ValueError, match=rf"the contract says {rule}: 'new', which this program does not know"):
-        sound.read(tmp_path / "a.wav", [other])
+        inputs.read(tmp_path / "a.wav", [other])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities.base import Spec
-from edgekd.data.modalities.text import CONTINUATION, PADDING
+from edgekd.data.modalities.text.inputs import CONTINUATION, PADDING
 from edgekd.data.tensors import moved
 
 LONGEST_SPAN = 5

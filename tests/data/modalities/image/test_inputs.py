@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from edgekd.data.modalities.image import decoded
+from edgekd.data.modalities.image.inputs import decoded
 
 HEIGHT, WIDTH = 5, 11  # no multiple of 8: rows of packed bits end in the middle of a byte
 RANDOM = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from PIL import Image
 from edgekd.data.decode import scaled
 from edgekd.data.modalities import image
 from edgekd.data.modalities.base import contract_for, feeds_for
+from edgekd.data.modalities.image import inputs
 from edgekd.errors import ConfigError
 from edgekd.records.contract import InputSpec, ModelContract
 
@@ -189,11 +190,11 @@ def test_a_device_scales_images_as_training_does_with_pillow_to_the_bit() -> Non
         pixels = generator.integers(0, 256, (height, width, 1 + 2 * (number % 2)), dtype=np.uint8)
         if number % 3 == 0:
             pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)  # the steepest edges
-        found = image.resized(pixels, to_height, to_width)
+        found = inputs.resized(pixels, to_height, to_width)
         np.testing.assert_array_equal(found, scaled(pixels, to_height, to_width), str(pixels.shape))
     for shape in ((1, 20001, 1), (3001, 2, 3)):
         white = np.full(shape, 255, np.uint8)
-        np.testing.assert_array_equal(image.resized(white, 2, 3), np.full((2, 3, shape[2]), 255))
+        np.testing.assert_array_equal(inputs.resized(white, 2, 3), np.full((2, 3, shape[2]), 255))
 
 
 def test_weights_are_a_triangle_as_wide_as_a_pixel_of_the_larger_scale() -> None:
@@ -210,14 +211,14 @@ def test_weights_are_a_triangle_as_wide_as_a_pixel_of_the_larger_scale() -> None
                 weights = np.maximum(1 - away, 0)
                 made[:, place] = expected @ weights / weights.sum()
             expected = made.T
-        assert np.abs(image.resized(pixels, height, width)[..., 0] - expected).max() <= 1
+        assert np.abs(inputs.resized(pixels, height, width)[..., 0] - expected).max() <= 1
 
 
 def test_many_images_are_scaled_as_each_by_itself() -> None:
-    together = image.resized(RANDOM, 4, 9)
+    together = inputs.resized(RANDOM, 4, 9)
     assert together.shape == (50, 4, 9, 3)
     for one, many in zip(RANDOM, together, strict=True):
-        np.testing.assert_array_equal(image.resized(one, 4, 9), many)
+        np.testing.assert_array_equal(inputs.resized(one, 4, 9), many)
 
 
 def ruled(specs: list[dict[str, Any]], **rules: str) -> list[dict[str, Any]]:
@@ -240,7 +241,7 @@ def test_images_of_another_size_are_scaled_where_the_contract_says_so(tmp_path: 
 def test_colour_becomes_grey_before_it_is_scaled(tmp_path: Path) -> None:
     large = np.random.default_rng(2).integers(0, 256, (31, 17, 3), dtype=np.uint8)
     (found,) = image.read(png(tmp_path / "a.png", large), ruled(GREY, resize="bilinear"))
-    np.testing.assert_array_equal(found, scaled(image.in_channels(large, 1), 4, 3))
+    np.testing.assert_array_equal(found, scaled(inputs.in_channels(large, 1), 4, 3))
 
 
 @pytest.mark.parametrize("rules", [{"resize": "lanczos"}, {"alpha": "over black"}, {"orientation": "none"}])
@@ -253,7 +254,7 @@ def test_a_rule_that_this_program_does_not_know_is_refused(tmp_path: Path, rules
 def test_every_contract_says_how_picture_files_are_read() -> None:
     (spec,) = contract_for("image", RANDOM, ("a", "b")).inputs
     rules = {key: value for key, value in spec.preprocessing.items() if key not in ("mean", "std")}
-    assert rules == {**image.RULES, "resize": "none"}
+    assert rules == {**inputs.RULES, "resize": "none"}
     (spec,) = contract_for("image", RANDOM, ("a", "b"), {"resize": "bilinear"}).inputs
     assert spec.preprocessing["resize"] == "bilinear"
 

@@ -9,6 +9,7 @@ from scipy import signal
 
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities import sound
+from edgekd.data.modalities.sound import inputs
 from tests.data.wav_files import tone
 
 SOUNDS = np.stack([tone(hz, height=200 * (n + 1)) for n, hz in enumerate(np.linspace(100, 3900, 40))])
@@ -51,7 +52,7 @@ def by_hand(samples: NDArray[np.int16], rules: dict[str, Any]) -> NDArray[np.flo
 def test_the_bands_are_what_the_formula_gives_in_plain_loops(rate: int, extra: dict[str, int]) -> None:
     noise = np.random.default_rng(0).integers(-9000, 9000, (1, 3000)).astype(np.int16)
     (spec,) = sound.specify(noise, {"rate": rate, **extra})
-    found = sound.log_mel(noise, spec["preprocessing"])[0]
+    found = inputs.log_mel(noise, spec["preprocessing"])[0]
     np.testing.assert_allclose(found, by_hand(noise[0], spec["preprocessing"]), rtol=0, atol=1e-5)
     assert found.shape == (spec["shape"][2], spec["shape"][1])
 
@@ -61,19 +62,19 @@ def test_a_tone_lights_the_band_whose_middle_is_nearest_in_pitch(hz: float) -> N
     lowest, highest = 2595 * np.log10(1 + np.array([60.0, 4000.0]) / 700)
     edges = np.linspace(lowest, highest, 18)
     middles = 700 * (10 ** (edges[1:-1] / 2595) - 1)
-    bands = sound.log_mel(tone(hz)[np.newaxis], RULES)[0]
+    bands = inputs.log_mel(tone(hz)[np.newaxis], RULES)[0]
     assert (bands.argmax(axis=1) == np.abs(middles - hz).argmin()).all()
 
 
 def test_white_noise_has_its_variance_in_every_bin() -> None:
     noise = np.random.default_rng(0).normal(0, 3276.8, (50, 8000)).astype(np.int16)
-    energy = np.exp(sound.log_mel(noise, RULES)).mean(axis=(0, 1))
-    weights = sound._bank(8000, 256, 16, 60.0, 4000.0).sum(axis=0)
+    energy = np.exp(inputs.log_mel(noise, RULES)).mean(axis=(0, 1))
+    weights = inputs.bank_of(RULES).sum(axis=0)
     np.testing.assert_allclose(energy / weights, 0.01, rtol=0.05)
 
 
 def test_silence_is_the_floor() -> None:
-    assert (sound.log_mel(np.zeros((1, 8000), np.int16), RULES) == np.log(1e-6)).all()
+    assert (inputs.log_mel(np.zeros((1, 8000), np.int16), RULES) == np.log(1e-6)).all()
 
 
 def test_each_band_of_the_training_sounds_has_mean_0_and_variance_1() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from edgekd.config.shifts import ShiftOptions
 from edgekd.data.modalities import image, vector
-from edgekd.data.modalities.image_shift import shifted
+from edgekd.data.modalities.image.shift import shifted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (200, 9, 9, 3), dtype=np.uint8)
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edgekd.config.training import AugmentOptions
 from edgekd.data.modalities import text
 from edgekd.data.modalities.base import contract_for, specs_of
-from edgekd.data.modalities.text import Tokenizer, accepted, feed, read, specify, tokenizer_of
+from edgekd.data.modalities.text import inputs, specify
+from edgekd.data.modalities.text.inputs import Tokenizer, accepted, feed, read, tokenizer_of
 
 MODEL = "models/all-MiniLM-L6-v2"
 ANY = st.text(
@@ -229,7 +230,7 @@ def test_what_is_no_text_is_refused_with_its_place(wrong: Any, what: str) -> Non
 
 
 def test_one_text_that_would_make_all_others_as_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MOST_BYTES", 100)
+    monkeypatch.setattr(inputs, "MOST_BYTES", 100)
     assert len(accepted(["a" * 33, "b", "c"])) == 3
     with pytest.raises(ValueError, match=r"text 1 \(counted from 0\) has 34 bytes"):
         accepted(["b", "a" * 34, "c"])
@@ -295,7 +296,7 @@ def test_lines_that_would_take_more_memory_than_there_is_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each text takes as much room as the longest one."""
-    monkeypatch.setattr(text, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(inputs, "MOST_BYTES", 10_000)
     (tmp_path / "lines.txt").write_text("a" * 500 + "\nshort" * 30)
     with pytest.raises(ValueError, match=r"lines\.txt: text 0 \(counted from 0\) has 500 bytes"):
-        text.read(tmp_path / "lines.txt", [])
+        read(tmp_path / "lines.txt", [])
